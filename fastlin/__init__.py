@@ -1,0 +1,39 @@
+"""fastlin: linear classifiers on a CPU. Losses with their gradients, fused optimizer steps, four backends.
+
+>>> import numpy as np, fastlin as fl
+>>> X, y, W = np.ones((4, 3)), np.array([0, 1, 2, 1]), np.zeros((3, 3))
+>>> loss, dW = fl.svm_loss(W, X, y)
+>>> loss, dW.shape
+(2.0, (3, 3))
+"""
+
+from fastlin import optim
+from fastlin._pool import set_num_threads
+from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
+from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss
+from fastlin.ops import show_backends, use_backend
+from fastlin.optim import *  # noqa: F403  (the classes made from the table)
+from fastlin.penalties import L1, L2, ElasticNet
+from fastlin.train import TrainResult, train
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: PLE0604
+    "L1",
+    "L2",
+    "ElasticNet",
+    "GradientCheck",
+    "TrainResult",
+    "check_gradient",
+    "numerical_gradient",
+    "predict",
+    "scores",
+    "set_num_threads",
+    "show_backends",
+    "softmax",
+    "softmax_loss",
+    "svm_loss",
+    "train",
+    "use_backend",
+    *optim.__all__,
+]

@@ -1,0 +1,279 @@
+"""The only validation: everything is looked at here, before anything is written.
+
+Messages name the argument, what was found and where, what was expected, and how to mend it.
+TypeError is for the wrong kind of thing, ValueError for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin.ops import Hyper
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Checked inputs of a loss, as kernels want them: class-major, native, labels copied."""
+
+    X: Array  # (n, d) as given: any stride, the dtype of W or an integer dtype
+    W: Array  # (c, d) of native floats, unit column stride; a view of the caller's W where it can be
+    b: Array  # (c,)
+    dtype: str  # "float32" or "float64"
+    y: Array  # (n,) int32, our own copy: no other thread can move a label out of range after the check
+    sample_weight: Array  # (n,)
+
+
+def number(name: str, value: Any, interval: str) -> float:
+    """`value` as a float inside `interval`, which is written as in mathematics: "[0, 1)"."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a number in {interval}; found {_kind(value)}")
+    found = float(value)
+    if not Hyper(0.0, interval, 0.0).admits(found):
+        raise ValueError(f"{name} must be in {interval}; found {found!r}")
+    return found
+
+
+def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> dict[str, float]:
+    """Each hyper-parameter of a row of the table, inside the interval that the row states."""
+    return {name: number(name, values[name], spec.interval) for name, spec in row.items()}
+
+
+def count(name: str, value: Any, low: int = 1) -> int:
+    """`value` as an int of at least `low`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer of at least {low}; found {_kind(value)}")
+    found = int(value.__index__())
+    if found < low:
+        raise ValueError(f"{name} must be an integer of at least {low}; found {found}")
+    return found
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> None:
+    """`value` is one of `options`."""
+    if value not in tuple(options):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; found {value!r}")
+
+
+def array(name: str, value: Any, ndim: int) -> Array:
+    """`value` as a plain array of `ndim` dimensions, without a copy if it is an array already."""
+    if type(value) is not np.ndarray:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array; drop or fill the masked entries: {name}.filled(...)")
+        if isinstance(value, np.matrix):
+            raise TypeError(f"{name} is a numpy.matrix; pass np.asarray({name})")
+        if hasattr(value, "toarray"):
+            raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be made an array: {error}") from None
+    found: Array = value
+    if found.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions; found shape {found.shape}{_reshape_hint(name, found)}")
+    return found
+
+
+def weights(W: Any, name: str = "W") -> Array:
+    """W (d, c) of float32 or float64 with at least one class."""
+    W = array(name, W, 2)
+    _check_float(name, W.dtype)
+    if W.shape[1] == 0:
+        raise ValueError(f"{name} has shape {W.shape}, no class; expected (features, classes) with at least one class")
+    return W
+
+
+def features(X: Any, W: Array, bias: bool) -> Array:
+    """X (n, d) with as many columns as W has rows, of W's dtype or integers."""
+    X = array("X", X, 2)
+    if X.dtype.kind not in "iub":  # integers are converted a row block at a time
+        _check_float("X", X.dtype)
+        if X.dtype.itemsize != W.dtype.itemsize:
+            raise TypeError(
+                f"X is {X.dtype.name} but W is {W.dtype.name}; both must be of one dtype: "
+                f"pass W.astype(X.dtype) or X.astype(W.dtype)"
+            )
+    d = W.shape[0] - 1 if bias else W.shape[0]
+    if X.shape[1] != d:
+        raise ValueError(_columns_message(X, W, bias))
+    return X
+
+
+def labels(y: Any, n: int, c: int) -> Array:
+    """y (n,) as a new int32 array, every label in [0, c)."""
+    y = array("y", y, 1) if np.ndim(y) == 1 else _refuse_labels_shape(y, n)
+    if y.dtype.kind not in "iu" and y.size:
+        _check_label_kind(y, c)
+    if y.shape[0] != n:
+        raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
+    own = y.astype(np.int64)  # copied before the check: what is checked is what is used
+    if n and own.view(np.uint64).max() >= c:  # negative labels are huge as unsigned numbers
+        i = int(np.flatnonzero((own < 0) | (own >= c))[0])
+        raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(own, c)}")
+    return own.astype(np.int32)
+
+
+def row_weights(sample_weight: Any, n: int, dtype: str) -> Array:
+    """sample_weight (n,) in the dtype of W; ones if it is None."""
+    if sample_weight is None:
+        return np.ones(n, dtype)
+    found = array("sample_weight", sample_weight, 1)
+    if found.dtype.kind not in "iubf":
+        raise TypeError(f"sample_weight must hold real numbers; found dtype {found.dtype}")
+    if found.shape[0] != n:
+        raise ValueError(f"X has {n} rows but sample_weight has {found.shape[0]} entries; they must be as many")
+    return np.array(found, dtype)
+
+
+def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any) -> tuple[Array, Problem]:
+    """The caller's W as an array, and the checked problem."""
+    W = weights(W)
+    X = features(X, W, bias)
+    n, d = X.shape
+    dtype = W.dtype.name
+    own = labels(y, n, W.shape[1])
+    by_class, b = class_major(W, d, bias)
+    return W, Problem(X, by_class, b, dtype, own, row_weights(sample_weight, n, dtype))
+
+
+def class_major(W: Array, d: int, bias: bool) -> tuple[Array, Array]:
+    """W as (c, d) with unit column stride, copied only if it is not Fortran-ordered, and b (c,), zero without bias."""
+    native = W.dtype.newbyteorder("=")
+    by_class = W[:d].T
+    if not walkable(by_class, native):
+        by_class = np.ascontiguousarray(by_class, native)
+    by_class.flags.writeable = False  # one type for Numba, whether the caller's W is read-only or not
+    b = np.array(W[d], native) if bias else np.zeros(W.shape[1], native)
+    return by_class, b
+
+
+def walkable(A: Array, dtype: Any) -> bool:
+    """Whether compiled kernels can read the rows of A in place: native, aligned, unit column stride."""
+    unit = A.strides[1] == A.itemsize or A.shape[1] <= 1
+    return bool(A.dtype == dtype and A.flags.aligned and unit and A.strides[0] % A.itemsize == 0)
+
+
+def out_like(out: Any, W: Array, **inputs: Any) -> None:
+    """`out` is an array to write like W: same shape and dtype, writeable, apart from every input and from itself."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array to write into; found {_kind(out)}")
+    if out.shape != W.shape or out.dtype != W.dtype:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}; expected those of W, {W.shape} and {W.dtype}: "
+            f"np.empty_like(W)"
+        )
+    writeable("out", out)
+    apart("out", out, W=W, **inputs)
+
+
+def writeable(name: str, A: Array) -> None:
+    """A can be written, and no two of its entries share memory."""
+    if not A.flags.writeable:
+        raise ValueError(f"{name} is read-only; pass an array that can be written, such as {name}.copy()")
+    steps = sorted((abs(step), size) for step, size in zip(A.strides, A.shape, strict=True) if size > 1)
+    reach = A.itemsize
+    for step, size in steps:
+        if step < reach:
+            raise ValueError(
+                f"entries of {name} share memory (strides {A.strides}, shape {A.shape}); "
+                f"pass an array of its own, such as {name}.copy()"
+            )
+        reach = step * size
+
+
+def apart(name: str, A: Array, **others: Any) -> None:
+    """A shares memory with none of `others`."""
+    for other_name, other in others.items():
+        if isinstance(other, np.ndarray) and _overlap(A, other):
+            raise ValueError(f"{name} shares memory with {other_name}; pass a separate array")
+
+
+def _overlap(A: Array, B: Array) -> bool:
+    if not np.may_share_memory(A, B):
+        return False
+    try:
+        return bool(np.shares_memory(A, B, max_work=100_000))
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return f"{value!r} of type {type(value).__name__}"
+
+
+def _check_float(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        raise TypeError(f"{name} has dtype {dtype}; expected float32 or float64: {name}.astype(np.float64)")
+
+
+def _reshape_hint(name: str, A: Array) -> str:
+    if A.ndim == 1:
+        return f"; for one row pass {name}.reshape(1, -1)"
+    if A.ndim > 2 and A.shape[0]:
+        return f"; flatten each sample with {name}.reshape(len({name}), -1)"
+    return ""
+
+
+def _columns_message(X: Array, W: Array, bias: bool) -> str:
+    columns, rows = X.shape[1], W.shape[0]
+    if bias:
+        found = f"X has {columns} columns but W has {rows} rows; with bias=True W must have {columns + 1}"
+        return found + (": its last row is b. For a W without it pass bias=False" if rows == columns else "")
+    found = f"X has {columns} columns but W has {rows} rows; they must be as many"
+    if rows == columns + 1:
+        return found + ". If the last row of W is the bias, pass bias=True"
+    if columns == rows + 1:
+        return found + ". If the last column of X is ones for a bias, W needs a row for it"
+    if W.shape[1] == columns:
+        return found + f". W of shape {W.shape} looks transposed: pass W.T"
+    return found
+
+
+def _refuse_labels_shape(y: Any, n: int) -> Array:
+    shape = array("y", y, np.ndim(y)).shape
+    hint = ""
+    if len(shape) == 2 and shape[1] == 1:
+        hint = "; a column of labels? pass y.ravel()"
+    elif len(shape) == 2 and shape[0] == n:
+        hint = "; one-hot labels? pass y.argmax(axis=1)"
+    raise ValueError(f"y has shape {shape}; expected ({n},){hint}")
+
+
+def _check_label_kind(y: Array, c: int) -> None:
+    if y.dtype.kind == "b":
+        if c > 2:
+            raise TypeError(f"y holds booleans but W has {c} classes; labels must be integers in [0, {c})")
+    elif y.dtype.kind == "f":
+        odd = np.flatnonzero(~np.equal(np.mod(y, 1), 0)) if np.isfinite(y).all() else np.flatnonzero(~np.isfinite(y))
+        where = f", with y[{odd[0]}] = {y[odd[0]]}" if odd.size else "; convert with y.astype(np.int64)"
+        raise TypeError(f"y must hold integers; found dtype {y.dtype}{where}")
+    else:
+        raise TypeError(
+            f"y must hold integers; found dtype {y.dtype}; number the classes first: "
+            f"classes, y = np.unique(y, return_inverse=True)"
+        )
+
+
+def _label_hint(own: Array, c: int) -> str:
+    low, high = int(own.min()), int(own.max())
+    if low == 1 and high == c:
+        return ". Labels that count from 1? pass y - 1"
+    if low == -1 and high < c:
+        return ". If -1 marks rows to ignore, drop them or give them sample_weight 0 and any label"
+    return f": W has {c} classes"
+
+
+def step_size(name: str, value: float) -> float:
+    """A finite number that is not zero, for difference quotients."""
+    found = number(name, value, "(-inf, inf)")
+    if found == 0.0:
+        raise ValueError(f"{name} must not be zero")
+    return found

@@ -1,0 +1,26 @@
+"""Optional packages: imported when first used, with an error that says what to install."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def need(module: str, extra: str, purpose: str) -> Any:
+    """The module, or an ImportError that names the extra which brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(f"{purpose} needs {package}: pip install 'fastlin[{extra}]'") from error
+
+
+def progress(items: Iterable[T], what: str, show: bool) -> Iterator[T]:
+    """The items, with a progress bar on standard error if `show`."""
+    if not show:
+        return iter(items)
+    bar: Iterator[T] = iter(need("tqdm", "progress", "a progress bar").tqdm(items, desc=what, leave=False))
+    return bar

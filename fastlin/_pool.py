@@ -1,0 +1,163 @@
+"""One small pool of threads for compiled kernels, and how many to use.
+
+Not OpenMP: its children die after fork, and two of its runtimes in a process can deadlock. Not
+concurrent.futures: a hand-over through two plain locks costs a third of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+from fastlin import _check
+
+_limit: int | None = None
+
+
+def set_num_threads(n: int | None) -> None:
+    """Let compiled kernels use at most n threads in calls that do not say `threads=`; None undoes it.
+
+    Results are the same bits for any number. Overrides the environment variable FASTLIN_NUM_THREADS.
+    """
+    global _limit
+    _limit = None if n is None else _check.count("n", n)
+
+
+def thread_limit(threads: int | None) -> int:
+    """The most threads a call may use: its own word, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
+    if threads is not None:
+        return _check.count("threads", threads)
+    if _limit is not None:
+        return _limit
+    named = os.environ.get("FASTLIN_NUM_THREADS")
+    if not named:
+        return physical_cores()
+    if not named.isdecimal() or int(named) < 1:
+        raise ValueError(f"the environment variable FASTLIN_NUM_THREADS must be an integer of at least 1; found {named!r}")
+    return int(named)
+
+
+@cache
+def physical_cores() -> int:
+    """Physical cores that this process may run on: hyper-threads share the units that these kernels keep busy."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.add(siblings.read_text() if siblings.exists() else str(cpu))
+    return len(cores)
+
+
+class _Job:
+    """Numbered tasks that several threads take one by one."""
+
+    def __init__(self, task: Callable[[int], Iterable[None]], count: int) -> None:
+        self._task = task
+        self._todo = deque(range(count))
+        self.cancelled = False
+
+    def work(self) -> None:
+        while True:
+            try:
+                number = self._todo.popleft()
+            except IndexError:
+                return
+            for _ in self._task(number):
+                if self.cancelled:
+                    return
+
+
+class _Worker:
+    """A daemon thread that waits for a job, works on it, says so, and waits again."""
+
+    def __init__(self) -> None:
+        self._go = threading.Lock()
+        self._done = threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        self._job: _Job | None = None
+        self.error: BaseException | None = None
+        self.retired = False
+        threading.Thread(target=self._loop, name="fastlin", daemon=True).start()
+
+    def start(self, job: _Job) -> None:
+        self._job = job
+        self.error = None
+        self._go.release()
+
+    def wait(self) -> None:
+        self._done.acquire()
+
+    def _loop(self) -> None:
+        while not self.retired:
+            self._go.acquire()
+            try:
+                if self._job is not None:
+                    self._job.work()
+            except BaseException as error:  # the caller raises it
+                self.error = error
+            self._job = None  # it holds the caller's arrays
+            self._done.release()
+
+
+class Pool:
+    """Runs the tasks of a job on the calling thread and some helpers."""
+
+    def __init__(self) -> None:
+        self._busy = threading.Lock()
+        self._workers: list[_Worker] = []
+
+    def run(self, task: Callable[[int], Iterable[None]], count: int, threads: int) -> None:
+        """Exhaust task(0) ... task(count - 1), each once, on up to `threads` threads; return when all have ended.
+
+        A task yields every few milliseconds: there it stops if the caller was interrupted. If another
+        thread is using the pool, the caller does its tasks alone: it neither waits nor adds threads.
+        """
+        job = _Job(task, count)
+        if min(threads, count) < 2 or not self._busy.acquire(blocking=False):
+            job.work()
+            return
+        try:
+            self._share(job, min(threads, count) - 1)
+        finally:
+            self._busy.release()
+
+    def _share(self, job: _Job, helpers: int) -> None:
+        while len(self._workers) < helpers:
+            self._workers.append(_Worker())
+        workers = self._workers[:helpers]
+        for worker in workers:
+            worker.start(job)
+        try:
+            job.work()
+            for worker in workers:
+                worker.wait()
+        except BaseException:
+            # Ctrl-C, or no memory. The helpers end by themselves at their next yield: they write to the
+            # workspace of the job, which nobody will read. The next call starts new ones.
+            job.cancelled = True
+            for worker in self._workers:
+                worker.retired = True
+            self._workers = []
+            raise
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+
+
+pool = Pool()
+
+
+def _forget_threads() -> None:
+    """After fork the child has none of the parent's threads."""
+    global pool
+    pool = Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

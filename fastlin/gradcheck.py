@@ -1,0 +1,101 @@
+"""Gradients by differences, to check the analytic ones against (lecture 3: "always use the analytic gradient,
+but check it with the numerical one")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check
+from fastlin._check import Array
+
+
+def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5) -> Array:
+    """df/dW by central differences: (f(W + h e) - f(W - h e)) / 2h for every entry e.
+
+    f : W -> loss, or W -> (loss, anything), such as `lambda W: fl.svm_loss(W, X, y)`. Called 2 * W.size times.
+    W : float array of any shape, not changed. Use float64: float32 leaves the difference only a few digits.
+    h : the step, finite and not zero.
+
+    >>> numerical_gradient(lambda W: (W**2).sum(), np.array([1.0, -3.0])).round(6)
+    array([ 2., -6.])
+    """
+    h = _check.step_size("h", h)
+    W = np.array(W, order="C")
+    if W.dtype not in (np.float32, np.float64):
+        raise TypeError(f"W has dtype {W.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
+    gradient = np.empty_like(W)
+    for i in range(W.size):
+        gradient.flat[i] = _slope(f, W, i, h)
+    return gradient
+
+
+def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float) -> float:
+    """The slope of f along entry i of W, which is put back."""
+    entries = W.reshape(-1)
+    here = entries[i]
+    entries[i] = here + h
+    above, f_above = float(entries[i]), _value(f(W))
+    entries[i] = here - h
+    below, f_below = float(entries[i]), _value(f(W))
+    entries[i] = here
+    return (f_above - f_below) / (above - below)
+
+
+def _value(result: Any) -> float:
+    return float(result[0] if isinstance(result, tuple) else result)
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What `check_gradient` found. True in a condition if every entry agrees."""
+
+    ok: bool
+    max_error: float  # the largest relative error
+    index: tuple[int, ...]  # where it is
+    analytic: float  # the two gradients there
+    numerical: float
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        verdict = "agrees" if self.ok else "DISAGREES"
+        return (
+            f"gradient {verdict}: largest relative error {self.max_error:.2e} at {self.index}, "
+            f"analytic {self.analytic:.6g}, numerical {self.numerical:.6g}"
+        )
+
+
+def check_gradient(
+    f: Callable[[Array], tuple[float, Array]], W: ArrayLike, *, h: float = 1e-5, rtol: float = 1e-5
+) -> GradientCheck:
+    """Compare the gradient that f returns with `numerical_gradient`.
+
+    f : W -> (loss, dW), such as `lambda W: fl.softmax_loss(W, X, y, 0.1)`.
+    rtol : the largest relative error |a - n| / max(|a|, |n|, s) that agrees. s, a thousandth of the largest
+        entry, keeps entries that are all rounding from deciding.
+
+    At a kink of the hinge (a margin met exactly) the difference quotient is no gradient; move W a little.
+
+    >>> bool(check_gradient(lambda W: ((W**2).sum(), 2 * W), np.array([1.0, -3.0])))
+    True
+    """
+    W = np.array(W)
+    analytic = np.asarray(f(W)[1], np.float64)
+    if analytic.shape != W.shape:
+        raise ValueError(f"f returned a gradient of shape {analytic.shape}; expected that of W, {W.shape}")
+    numerical = numerical_gradient(f, W, h).astype(np.float64)
+    size = np.maximum(np.abs(analytic), np.abs(numerical))
+    floor = 1e-3 * size.max(initial=0.0) or 1.0
+    error = np.abs(analytic - numerical) / np.maximum(size, floor)
+    if not error.size:
+        return GradientCheck(True, 0.0, (), 0.0, 0.0)
+    worst = np.unravel_index(int(np.argmax(error)), error.shape)
+    index = tuple(int(i) for i in worst)
+    largest = float(error[index])
+    return GradientCheck(largest <= rtol, largest, index, float(analytic[index]), float(numerical[index]))

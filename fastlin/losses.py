@@ -1,0 +1,239 @@
+"""Losses with their gradients, scores and predictions: docs, conventions, defaults. The loops are in kernels/.
+
+Conventions, once: X is (n, d), W is (d, c) and scores are X @ W. With bias=True W is (d + 1, c) and its last
+row is b: the bias trick without a copy of X. The data loss is the mean over rows, summed over classes; it is
+summed in float64 and returned as a Python float. The penalty is added as it is, and never touches b.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check, _run, ops
+from fastlin._check import Array
+from fastlin.penalties import Penalty, penalty
+
+
+def softmax_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    bias: bool = False,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    out: Array | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[float, Array]:
+    """Softmax cross-entropy and its gradient.
+
+    L = 1/n sum_i sample_weight_i * -sum_j t_ij log p_ij + R(W),  p_i = softmax(X[i] @ W),
+    t_ij = (1 - label_smoothing) [j = y_i] + label_smoothing / c.
+
+    Parameters
+    ----------
+    W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order; Fortran-ordered W is not copied.
+    X : (n, d) of W's dtype, or integers. Any strides, read-only, memory-mapped or byte-swapped.
+    y : (n,) integers in [0, c).
+    reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
+    bias : the last row of W is b, added to the scores and left out of the penalty.
+    sample_weight : (n,), multiplies each row's loss; the mean still divides by n.
+    label_smoothing : in [0, 1], the share of the target spread over all classes.
+    reduction : "mean" over the rows or their "sum". The penalty is added once either way.
+    out : array like W, overwritten with the gradient.
+    backend : "naive", "numpy", "numba" or "cython"; None takes the default (see `fl.use_backend`).
+    threads : the most threads to use; the result is the same bits for any number.
+
+    Returns
+    -------
+    loss : float.
+    dW : array like W; `out` if that was given.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument; nothing has been written then.
+
+    Notes
+    -----
+    At W = 0 the loss is log(c). Lecture 3 "Softmax classifier"; label smoothing: Szegedy et al. 2016.
+
+    >>> loss, dW = softmax_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2])
+    >>> round(loss, 4)  # log(10)
+    2.3026
+    """
+    return evaluate(
+        "softmax",
+        {"label_smoothing": label_smoothing},
+        W,
+        X,
+        y,
+        reg,
+        bias=bias,
+        sample_weight=sample_weight,
+        reduction=reduction,
+        out=out,
+        backend=backend,
+        threads=threads,
+    )
+
+
+def svm_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    margin: float = 1.0,
+    squared: bool = False,
+    variant: str = "weston_watkins",
+    bias: bool = False,
+    sample_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[float, Array]:
+    """Multiclass SVM loss (Weston-Watkins: summed over the other classes) and its gradient.
+
+    L = 1/n sum_i sample_weight_i * sum_{j != y_i} max(0, s_ij - s_iy + margin) + R(W),  s_i = X[i] @ W;
+    with `squared` each max is squared.
+
+    Parameters
+    ----------
+    margin : in [0, inf), by how much the correct class must lead.
+    squared : the squared hinge.
+    variant : "weston_watkins".
+    W, X, y, reg, bias, sample_weight, reduction, out, backend, threads : as in `softmax_loss`.
+
+    Returns
+    -------
+    loss : float.
+    dW : array like W; `out` if that was given.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument; nothing has been written then.
+
+    Notes
+    -----
+    At W = 0 the loss is c - 1. At a kink (a margin met exactly) the gradient takes 0 from that class.
+    torch's multi_margin_loss also divides by c. Lecture 3 "Multiclass SVM loss"; Weston & Watkins 1999.
+
+    >>> svm_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2])[0]  # c - 1
+    9.0
+    """
+    _check.choice("variant", variant, ("weston_watkins",))
+    return evaluate(
+        "squared_svm" if squared else "svm",
+        {"margin": margin},
+        W,
+        X,
+        y,
+        reg,
+        bias=bias,
+        sample_weight=sample_weight,
+        reduction=reduction,
+        out=out,
+        backend=backend,
+        threads=threads,
+    )
+
+
+def evaluate(
+    loss: str,
+    hyper: dict[str, float],
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    bias: bool = False,
+    sample_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[float, Array]:
+    """What all losses share: check, run the kernel over all rows, normalise, add the penalty.
+
+    loss : a name of `ops.losses()`; hyper : its hyper-parameters. The rest as in `softmax_loss`.
+    """
+    backend = ops.resolve(backend)
+    hyper = _check.hyper(ops.OPS[f"{loss}_epilogue"].hyper, hyper)
+    R = penalty(reg)
+    _check.choice("reduction", reduction, ("mean", "sum"))
+    weights, problem = _check.problem(W, X, y, bias, sample_weight)
+    if out is not None:
+        _check.out_like(out, weights, X=X, y=y, sample_weight=sample_weight)
+    n, d = problem.X.shape
+    if reduction == "mean" and n == 0:
+        raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
+    total, by_class, db = _run.loss_grad(loss, tuple(hyper.values()), problem, backend, threads)
+    value = total
+    if reduction == "mean":
+        value /= n
+        by_class /= n
+        db /= n
+    if R is not None:
+        value += R.value(weights[:d])
+        by_class += np.asarray(R.gradient(weights[:d]), by_class.dtype).T
+    dW = np.empty_like(weights) if out is None else out
+    dW[:d] = by_class.T
+    if bias:
+        dW[d] = db
+    return float(value), dW
+
+
+def scores(
+    W: ArrayLike, X: ArrayLike, *, bias: bool = False, backend: str | None = None, threads: int | None = None
+) -> Array:
+    """The scores X @ W (n, c), or X @ W[:-1] + W[-1] with `bias`: the lectures' f(x, W) = Wx + b for every row.
+
+    W, X, bias, backend, threads : as in `softmax_loss`.
+
+    >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
+    array([[3.5, 5.5]])
+    """
+    backend = ops.resolve(backend)
+    W = _check.weights(W)
+    X = _check.features(X, W, bias)
+    by_class, b = _check.class_major(W, X.shape[1], bias)
+    return _run.scores(X, by_class, b, backend, threads).T
+
+
+def predict(
+    W: ArrayLike, X: ArrayLike, *, bias: bool = False, backend: str | None = None, threads: int | None = None
+) -> Array:
+    """The class with the largest score for each row of X, as integers (n,); the first of equals.
+
+    W, X, bias, backend, threads : as in `softmax_loss`.
+    """
+    best: Array = scores(W, X, bias=bias, backend=backend, threads=threads).argmax(axis=1)
+    return best
+
+
+def softmax(S: ArrayLike) -> Array:
+    """Probabilities from scores, row by row: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
+
+    S : (..., c) float32 or float64; integers become float64. Returns a new array.
+
+    >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example
+    array([0.016, 0.631, 0.353])
+    """
+    S = np.asarray(S)
+    if S.dtype.kind in "iub":
+        S = S.astype(np.float64)
+    if S.ndim == 0 or S.shape[-1] == 0:
+        raise ValueError(f"S has shape {S.shape}; expected (..., classes) with at least one class")
+    if S.dtype.kind != "f":
+        raise TypeError(f"S must hold real numbers; found dtype {S.dtype}")
+    with np.errstate(all="ignore"):
+        P: Array = np.exp(S - S.max(axis=-1, keepdims=True))
+        P /= P.sum(axis=-1, keepdims=True)
+    return P

@@ -1,0 +1,106 @@
+"""Penalties R(W), with the lectures' constants: value, gradient, and proximal step.
+
+A loss adds `penalty.value(W)` and `penalty.gradient(W)` for W without its bias row. Any object with these
+two methods can be given as `reg`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from fastlin import _check
+from fastlin._check import Array
+
+
+@runtime_checkable
+class Penalty(Protocol):
+    """What a loss asks of its `reg`."""
+
+    def value(self, W: Array) -> float:
+        """R(W)."""
+
+    def gradient(self, W: Array) -> Array:
+        """dR/dW, of W's shape and dtype."""
+
+
+@dataclass(frozen=True)
+class L2:
+    """R(W) = lam * sum(W^2): the lectures' L2, without a factor of one half. dR/dW = 2 lam W."""
+
+    lam: float
+
+    def __post_init__(self) -> None:
+        _check.number("lam", self.lam, "[0, inf)")
+
+    def value(self, W: Array) -> float:
+        """lam * sum(W^2), summed in float64."""
+        return float(self.lam * np.square(W, dtype=np.float64).sum())
+
+    def gradient(self, W: Array) -> Array:
+        """2 lam W."""
+        return W * (2.0 * self.lam)
+
+    def prox(self, W: Array, step: float) -> Array:
+        """argmin over V of ||V - W||^2 / 2 + step * R(V): W / (1 + 2 step lam)."""
+        return W / (1.0 + 2.0 * step * self.lam)
+
+
+@dataclass(frozen=True)
+class L1:
+    """R(W) = lam * sum(|W|). The gradient is lam * sign(W): of the subgradients at 0 it takes 0."""
+
+    lam: float
+
+    def __post_init__(self) -> None:
+        _check.number("lam", self.lam, "[0, inf)")
+
+    def value(self, W: Array) -> float:
+        """lam * sum(|W|), summed in float64."""
+        return float(self.lam * np.abs(W, dtype=np.float64).sum())
+
+    def gradient(self, W: Array) -> Array:
+        """lam * sign(W)."""
+        return np.sign(W) * self.lam
+
+    def prox(self, W: Array, step: float) -> Array:
+        """argmin over V of ||V - W||^2 / 2 + step * R(V): shrinks each entry by step * lam, to 0 and not past it."""
+        return np.sign(W) * np.maximum(np.abs(W) - step * self.lam, 0.0)
+
+
+@dataclass(frozen=True)
+class ElasticNet:
+    """R(W) = lam * sum(beta W^2 + |W|), as the lectures write it: beta weighs the L2 part only."""
+
+    lam: float
+    beta: float
+
+    def __post_init__(self) -> None:
+        _check.number("lam", self.lam, "[0, inf)")
+        _check.number("beta", self.beta, "[0, inf)")
+
+    def value(self, W: Array) -> float:
+        """lam * sum(beta W^2 + |W|), summed in float64."""
+        return L2(self.lam * self.beta).value(W) + L1(self.lam).value(W)
+
+    def gradient(self, W: Array) -> Array:
+        """lam * (2 beta W + sign(W))."""
+        return L2(self.lam * self.beta).gradient(W) + L1(self.lam).gradient(W)
+
+    def prox(self, W: Array, step: float) -> Array:
+        """argmin over V of ||V - W||^2 / 2 + step * R(V): the L1 step, then the L2 step."""
+        return L2(self.lam * self.beta).prox(L1(self.lam).prox(W, step), step)
+
+
+def penalty(reg: float | Penalty) -> Penalty | None:
+    """The penalty that `reg` means: a float is the lam of `L2`, and 0 is none."""
+    if hasattr(reg, "value") and hasattr(reg, "gradient"):
+        return reg
+    if not hasattr(reg, "__float__"):
+        raise TypeError(
+            f"reg must be a number in [0, inf), meaning reg * sum(W^2), or a penalty such as fl.L1(0.1); found {reg!r}"
+        )
+    lam = _check.number("reg", reg, "[0, inf)")
+    return L2(lam) if lam else None

@@ -1,0 +1,25 @@
+/* Which vector instructions may be used: the compiler's own test asks the CPU and, through XGETBV,
+   whether the operating system saves the wide registers. */
+#ifndef FASTLIN_CPU_H
+#define FASTLIN_CPU_H
+
+#if defined(__x86_64__)
+
+static int cpu_has_avx2(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static int cpu_has_avx512(void) {
+    __builtin_cpu_init();
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+#else /* arm64: NEON is part of the base */
+
+static int cpu_has_avx2(void) { return 0; }
+static int cpu_has_avx512(void) { return 0; }
+
+#endif
+#endif

@@ -1,0 +1,371 @@
+# The loops for Cython, compiled once per instruction set by cython_base, cython_avx2 and cython_avx512.
+# See fastlin/ops.py for the contract. Everything is class-major; inner loops run along rows or features,
+# where memory is contiguous, so that the compiler can use vector registers.
+
+from cython cimport floating
+from libc.math cimport exp, expf, log, sqrt, sqrtf
+from libc.stdint cimport int32_t
+
+from inspect import Parameter, Signature
+
+# What the driver calls. A storage: scores of some rows of X (stride ldx), and the gradient that those rows
+# add. A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned.
+# scratch is three rows as long as those of scores.
+ctypedef void (*scores_t)(
+    const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
+    const floating *b, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
+ctypedef double (*epilogue_t)(
+    floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+    const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
+ctypedef void (*gradient_t)(
+    const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
+    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db) noexcept nogil
+
+
+# ---- Storages ------------------------------------------------------------------------------------------
+
+cdef void dense_scores_rows(
+        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
+        const floating *b, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil:
+    cdef Py_ssize_t r, j, k
+    cdef floating s
+    cdef const floating *x
+    cdef const floating *w
+    for r in range(rows):
+        x = X + r * ldx
+        for j in range(c):
+            w = W + j * ldw
+            s = b[j]
+            for k in range(d):
+                s += w[k] * x[k]
+            scores[j * ld + r] = s
+
+
+cdef void dense_gradient_rows(
+        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
+        Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db) noexcept nogil:
+    cdef Py_ssize_t r, j, k
+    cdef floating ds
+    cdef const floating *x
+    cdef floating *g
+    for j in range(c):
+        g = dW + j * lddw
+        for r in range(rows):
+            ds = dscores[j * ld + r]
+            db[j] += ds
+            if ds != 0:
+                x = X + r * ldx
+                for k in range(d):
+                    g[k] += ds * x[k]
+
+
+# ---- Losses --------------------------------------------------------------------------------------------
+
+cdef double softmax_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    cdef floating smooth = <floating> (hyper[0] / c)
+    cdef floating hard = <floating> (1.0 - hyper[0])
+    cdef floating *top = scratch
+    cdef floating *z = scratch + ld
+    cdef floating *fit = scratch + 2 * ld
+    cdef floating *s
+    cdef floating shifted
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        top[r] = scores[r]
+        z[r] = 0
+        fit[r] = 0
+    for j in range(1, c):
+        s = scores + j * ld
+        for r in range(rows):
+            top[r] = s[r] if s[r] > top[r] else top[r]
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            shifted = s[r] - top[r]
+            fit[r] += (smooth + hard if y[r] == j else smooth) * shifted
+            s[r] = expf(shifted) if floating is float else exp(shifted)
+            z[r] += s[r]
+    for r in range(rows):
+        loss += sample_weight[r] * (log(z[r]) - fit[r])
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            s[r] = sample_weight[r] * (s[r] / z[r] - (smooth + hard if y[r] == j else smooth))
+    return loss
+
+
+cdef double svm_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    cdef floating margin = <floating> hyper[0]
+    cdef floating *required = scratch
+    cdef floating *total = scratch + ld
+    cdef floating *violations = scratch + 2 * ld
+    cdef floating *s
+    cdef floating v
+    cdef bint satisfied
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        required[r] = scores[y[r] * ld + r] - margin
+        total[r] = 0
+        violations[r] = 0
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            v = s[r] - required[r]
+            satisfied = v <= 0 or y[r] == j  # false for a NaN: it must reach the loss
+            total[r] += 0 if satisfied else v
+            violations[r] += 0 if satisfied else 1
+            s[r] = 0 if satisfied else sample_weight[r]
+    for r in range(rows):
+        loss += sample_weight[r] * <double> total[r]
+        scores[y[r] * ld + r] = -violations[r] * sample_weight[r]
+    return loss
+
+
+cdef double squared_svm_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    cdef floating margin = <floating> hyper[0]
+    cdef floating *required = scratch
+    cdef floating *squares = scratch + ld
+    cdef floating *total = scratch + 2 * ld
+    cdef floating *s
+    cdef floating v
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        required[r] = scores[y[r] * ld + r] - margin
+        squares[r] = 0
+        total[r] = 0
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            v = s[r] - required[r]
+            v = 0 if v <= 0 or y[r] == j else v
+            squares[r] += v * v
+            total[r] += v
+            s[r] = 2 * v * sample_weight[r]
+    for r in range(rows):
+        loss += sample_weight[r] * <double> squares[r]
+        scores[y[r] * ld + r] = -2 * total[r] * sample_weight[r]
+    return loss
+
+
+# ---- Updates: scalars become the arrays' type first, or one double factor would make every product double
+
+def sgd_update(floating[::1] w, const floating[::1] g, double lr, double weight_decay):
+    cdef floating rate = <floating> lr
+    cdef floating decay = <floating> weight_decay
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(w.shape[0]):
+            w[i] -= rate * (g[i] + decay * w[i])
+
+
+def momentum_update(
+        floating[::1] w, const floating[::1] g, floating[::1] v, double lr, double momentum, double weight_decay):
+    cdef floating rate = <floating> lr
+    cdef floating mu = <floating> momentum
+    cdef floating decay = <floating> weight_decay
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(w.shape[0]):
+            v[i] = mu * v[i] + (g[i] + decay * w[i])
+            w[i] -= rate * v[i]
+
+
+def nesterov_update(
+        floating[::1] w, const floating[::1] g, floating[::1] v, double lr, double momentum, double weight_decay):
+    cdef floating rate = <floating> lr
+    cdef floating mu = <floating> momentum
+    cdef floating decay = <floating> weight_decay
+    cdef floating gradient
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(w.shape[0]):
+            gradient = g[i] + decay * w[i]
+            v[i] = mu * v[i] + gradient
+            w[i] -= rate * (gradient + mu * v[i])
+
+
+def adam_update(
+        floating[::1] w, const floating[::1] g, floating[::1] m, floating[::1] v, long long t,
+        double lr, double beta1, double beta2, double eps, double weight_decay):
+    cdef floating rate = <floating> (lr / (1.0 - beta1 ** t))
+    cdef floating unbias = <floating> (1.0 / (1.0 - beta2 ** t))
+    cdef floating b1 = <floating> beta1
+    cdef floating b2 = <floating> beta2
+    cdef floating rest1 = <floating> (1.0 - beta1)
+    cdef floating rest2 = <floating> (1.0 - beta2)
+    cdef floating small = <floating> eps
+    cdef floating decay = <floating> weight_decay
+    cdef floating gradient
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(w.shape[0]):
+            gradient = g[i] + decay * w[i]
+            m[i] = b1 * m[i] + rest1 * gradient
+            v[i] = b2 * v[i] + rest2 * gradient * gradient
+            w[i] -= rate * m[i] / ((sqrtf(v[i] * unbias) if floating is float else sqrt(v[i] * unbias)) + small)
+
+
+# ---- What Python sees: the pieces, and the driver that composes them -----------------------------------
+
+cdef enum:
+    MAX_HYPER = 4  # no loss has more hyper-parameters
+
+
+cdef class Piece:
+    """A loop over rows for both types. The driver calls it through the pointers; tests call it on arrays."""
+
+    cdef void *float_rows
+    cdef void *double_rows
+    cdef readonly object __signature__
+
+
+cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
+    piece.float_rows = float_rows
+    piece.double_rows = double_rows
+    piece.__signature__ = Signature([Parameter(arg, Parameter.POSITIONAL_ONLY) for arg in args.split()])
+    return piece
+
+
+cdef class Scores(Piece):
+    def __call__(self, X, W, b, scores):
+        if W.itemsize == sizeof(float):
+            call_scores[float](self, X, W, b, scores)
+        else:
+            call_scores[double](self, X, W, b, scores)
+
+
+cdef class Gradient(Piece):
+    def __call__(self, X, dscores, dW, db):
+        if dW.itemsize == sizeof(float):
+            call_gradient[float](self, X, dscores, dW, db)
+        else:
+            call_gradient[double](self, X, dscores, dW, db)
+
+
+cdef class Epilogue(Piece):
+    def __call__(self, scores, y, sample_weight, scratch, *hyper):
+        if scores.itemsize == sizeof(float):
+            return call_epilogue[float](self, scores, y, sample_weight, scratch, hyper)
+        return call_epilogue[double](self, scores, y, sample_weight, scratch, hyper)
+
+
+cdef class LossGrad:
+    """Scores, epilogue and gradient of one row block after the other, in one pass over X."""
+
+    cdef Scores scores_of
+    cdef Epilogue epilogue
+    cdef Gradient gradient
+
+    def __call__(self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db):
+        if W.itemsize == sizeof(float):
+            return call_loss_grad[float](self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db)
+        return call_loss_grad[double](self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db)
+
+
+def compose(Scores scores_of, Epilogue epilogue, Gradient gradient):
+    cdef LossGrad kernel = LossGrad()
+    kernel.scores_of = scores_of
+    kernel.epilogue = epilogue
+    kernel.gradient = gradient
+    return kernel
+
+
+cdef int call_scores(
+        Scores piece, const floating[:, :] X, const floating[:, :] W, const floating[::1] b,
+        floating[:, :] scores) except -1:
+    cdef scores_t rows = <scores_t> (piece.float_rows if floating is float else piece.double_rows)
+    with nogil:
+        rows(&X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(floating), X.shape[0], X.shape[1],
+             &W[0, 0], W.strides[0] // <Py_ssize_t> sizeof(floating), &b[0], W.shape[0],
+             &scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating))
+    return 0
+
+
+cdef int call_gradient(
+        Gradient piece, const floating[:, :] X, const floating[:, :] dscores, floating[:, :] dW,
+        floating[::1] db) except -1:
+    cdef gradient_t rows = <gradient_t> (piece.float_rows if floating is float else piece.double_rows)
+    with nogil:
+        rows(&X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(floating), X.shape[0], X.shape[1],
+             &dscores[0, 0], dscores.strides[0] // <Py_ssize_t> sizeof(floating), dW.shape[0],
+             &dW[0, 0], dW.strides[0] // <Py_ssize_t> sizeof(floating), &db[0])
+    return 0
+
+
+cdef int read_hyper(tuple hyper, double *values) except -1:
+    cdef Py_ssize_t i
+    if len(hyper) > MAX_HYPER:
+        raise ValueError(f"a loss has at most {MAX_HYPER} hyper-parameters; found {len(hyper)}")
+    for i in range(len(hyper)):
+        values[i] = hyper[i]
+    return 0
+
+
+cdef double call_epilogue(
+        Epilogue piece, floating[:, :] scores, const int32_t[::1] y, const floating[::1] sample_weight,
+        floating[:, ::1] scratch, tuple hyper) except? -1:
+    cdef epilogue_t rows = <epilogue_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef double values[MAX_HYPER]
+    read_hyper(hyper, values)
+    with nogil:
+        return rows(&scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating), scores.shape[0], scores.shape[1],
+                    &y[0], &sample_weight[0], &scratch[0, 0], values)
+
+
+cdef double call_loss_grad(
+        LossGrad kernel, const floating[:, :] X, const floating[:, :] W, const floating[::1] b,
+        const int32_t[::1] y, const floating[::1] sample_weight, tuple hyper, floating[:, ::1] scores,
+        floating[:, ::1] scratch, floating[:, :] dW, floating[::1] db) except? -1:
+    cdef scores_t scores_of
+    cdef epilogue_t epilogue
+    cdef gradient_t gradient
+    cdef double values[MAX_HYPER]
+    cdef Py_ssize_t ldx = X.strides[0] // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t ldw = W.strides[0] // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t lddw = dW.strides[0] // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t d = X.shape[1]
+    cdef Py_ssize_t c = W.shape[0]
+    cdef Py_ssize_t ld = scores.shape[1]
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t rows
+    cdef double loss = 0.0
+    if floating is float:
+        scores_of = <scores_t> kernel.scores_of.float_rows
+        epilogue = <epilogue_t> kernel.epilogue.float_rows
+        gradient = <gradient_t> kernel.gradient.float_rows
+    else:
+        scores_of = <scores_t> kernel.scores_of.double_rows
+        epilogue = <epilogue_t> kernel.epilogue.double_rows
+        gradient = <gradient_t> kernel.gradient.double_rows
+    read_hyper(hyper, values)
+    with nogil:
+        while start < X.shape[0]:
+            rows = min(ld, X.shape[0] - start)
+            scores_of(&X[start, 0], ldx, rows, d, &W[0, 0], ldw, &b[0], c, &scores[0, 0], ld)
+            loss += epilogue(&scores[0, 0], ld, c, rows, &y[start], &sample_weight[start], &scratch[0, 0], values)
+            gradient(&X[start, 0], ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0])
+            start += rows
+    return loss
+
+
+dense_scores = bind(
+    Scores(), <void *> dense_scores_rows[float], <void *> dense_scores_rows[double], "X W b scores")
+dense_gradient = bind(
+    Gradient(), <void *> dense_gradient_rows[float], <void *> dense_gradient_rows[double], "X dscores dW db")
+softmax_epilogue = bind(
+    Epilogue(), <void *> softmax_rows[float], <void *> softmax_rows[double],
+    "scores y sample_weight scratch label_smoothing")
+svm_epilogue = bind(
+    Epilogue(), <void *> svm_rows[float], <void *> svm_rows[double], "scores y sample_weight scratch margin")
+squared_svm_epilogue = bind(
+    Epilogue(), <void *> squared_svm_rows[float], <void *> squared_svm_rows[double],
+    "scores y sample_weight scratch margin")

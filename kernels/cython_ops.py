@@ -1,0 +1,30 @@
+"""The Cython kernels: hands out those of the extension compiled for this CPU.
+
+One source, `cython_ops.pxi`, is compiled several times with different instruction sets. FASTLIN_ISA names
+the one to use, for tests; without it the widest that CPU and operating system support is taken.
+"""
+
+import importlib
+import os
+
+from fastlin.kernels import cython_base
+
+
+def built():
+    """The instruction sets that this installation has and this machine can run, widest first."""
+    return [isa for isa in cython_base.supported() if importlib.util.find_spec(f"fastlin.kernels.cython_{isa}")]
+
+
+def _choose():
+    isa = os.environ.get("FASTLIN_ISA") or built()[0]
+    if isa not in built():
+        raise ImportError(f"FASTLIN_ISA={isa!r}, but this machine and installation offer {', '.join(built())}")
+    return isa
+
+
+ISA = _choose()
+_extension = importlib.import_module(f"fastlin.kernels.cython_{ISA}")
+
+
+def __getattr__(name):
+    return getattr(_extension, name)

@@ -1,0 +1,127 @@
+"""Textbook loops: what the formulas say, a number at a time. See fastlin/ops.py for the contract.
+
+Written to be read. Rows become lists first: Python indexes a list three times faster than an array.
+"""
+
+import math
+
+from fastlin.kernels.compose import compose as compose
+
+
+def dense_scores(X, W, b, scores):
+    weights = W.tolist()
+    bias = b.tolist()
+    for r, x in enumerate(X.tolist()):
+        for j, w in enumerate(weights):
+            s = bias[j]
+            for k in range(len(x)):
+                s += w[k] * x[k]
+            scores[j, r] = s
+
+
+def dense_gradient(X, dscores, dW, db):
+    rows = X.tolist()
+    for j, ds in enumerate(dscores.tolist()):
+        gradient = dW[j].tolist()
+        bias = float(db[j])
+        for r, x in enumerate(rows):
+            for k in range(len(x)):
+                gradient[k] += ds[r] * x[k]
+            bias += ds[r]
+        dW[j] = gradient
+        db[j] = bias
+
+
+def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
+    c = scores.shape[0]
+    loss = 0.0
+    for r, label in enumerate(y.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        top = max(s)
+        z = 0.0
+        for j in range(c):
+            z += math.exp(s[j] - top)
+        for j in range(c):
+            target = label_smoothing / c
+            if j == label:
+                target += 1.0 - label_smoothing
+            shifted = s[j] - top
+            loss += weight * target * (math.log(z) - shifted)
+            scores[j, r] = weight * (math.exp(shifted) / z - target)
+    return loss
+
+
+def svm_epilogue(scores, y, sample_weight, scratch, margin):
+    loss = 0.0
+    for r, label in enumerate(y.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        violations = 0
+        for j in range(len(s)):
+            if j == label:
+                continue
+            v = s[j] - s[label] + margin
+            # Written so that a NaN counts as a violation: it must reach the loss, not vanish in a max.
+            violated = not v <= 0.0
+            scores[j, r] = weight if violated else 0.0
+            if violated:
+                loss += weight * v
+                violations += 1
+        scores[label, r] = -weight * violations
+    return loss
+
+
+def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
+    loss = 0.0
+    for r, label in enumerate(y.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        total = 0.0
+        for j in range(len(s)):
+            if j == label:
+                continue
+            v = s[j] - s[label] + margin
+            if v <= 0.0:
+                v = 0.0
+            loss += weight * v * v
+            scores[j, r] = 2.0 * weight * v
+            total += v
+        scores[label, r] = -2.0 * weight * total
+    return loss
+
+
+def sgd_update(w, g, lr, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        w[i] = x - lr * (float(g[i]) + weight_decay * x)
+
+
+def momentum_update(w, g, v, lr, momentum, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        velocity = momentum * float(v[i]) + float(g[i]) + weight_decay * x
+        v[i] = velocity
+        w[i] = x - lr * velocity
+
+
+def nesterov_update(w, g, v, lr, momentum, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        velocity = momentum * float(v[i]) + gradient
+        v[i] = velocity
+        w[i] = x - lr * (gradient + momentum * velocity)
+
+
+def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        first_unbiased = first / (1.0 - beta1**t)
+        second_unbiased = second / (1.0 - beta2**t)
+        w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)

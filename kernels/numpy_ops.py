@@ -1,0 +1,85 @@
+"""The vectorised NumPy forms: what a good NumPy user would write. See fastlin/ops.py for the contract."""
+
+import numpy as np
+
+from fastlin.kernels.compose import compose as compose
+
+
+def dense_scores(X, W, b, scores):
+    np.matmul(W, X.T, out=scores)
+    scores += b[:, None]
+
+
+def dense_gradient(X, dscores, dW, db):
+    dW += dscores @ X
+    db += dscores.sum(axis=1)
+
+
+def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
+    rows = np.arange(y.size)
+    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here, as in the compiled kernels
+        scores -= scores.max(axis=0)
+        fit = (1 - label_smoothing) * scores[y, rows]
+        if label_smoothing:
+            fit += label_smoothing * scores.mean(axis=0)
+        np.exp(scores, out=scores)
+        z = scores.sum(axis=0)
+        loss = np.dot(np.log(z) - fit, sample_weight.astype(np.float64))
+        scores /= z
+        scores[y, rows] -= 1 - label_smoothing
+        scores -= label_smoothing / len(scores)
+        scores *= sample_weight
+    return float(loss)
+
+
+def svm_epilogue(scores, y, sample_weight, scratch, margin):
+    rows = np.arange(y.size)
+    with np.errstate(all="ignore"):
+        scores -= scores[y, rows] - margin
+        scores[y, rows] = 0
+        np.maximum(scores, 0, out=scores)
+        loss = np.dot(scores.sum(axis=0), sample_weight.astype(np.float64))
+        violated = ~(scores <= 0)  # true for NaN
+        np.multiply(violated, sample_weight, out=scores)
+        scores[y, rows] = -violated.sum(axis=0) * sample_weight
+    return float(loss)
+
+
+def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
+    rows = np.arange(y.size)
+    with np.errstate(all="ignore"):
+        scores -= scores[y, rows] - margin
+        scores[y, rows] = 0
+        np.maximum(scores, 0, out=scores)
+        loss = np.dot(np.square(scores).sum(axis=0), sample_weight.astype(np.float64))
+        scores *= 2 * sample_weight
+        scores[y, rows] = -scores.sum(axis=0)
+    return float(loss)
+
+
+def sgd_update(w, g, lr, weight_decay):
+    w -= lr * (g + weight_decay * w)
+
+
+def momentum_update(w, g, v, lr, momentum, weight_decay):
+    v *= momentum
+    v += g + weight_decay * w
+    w -= lr * v
+
+
+def nesterov_update(w, g, v, lr, momentum, weight_decay):
+    gradient = g + weight_decay * w
+    v *= momentum
+    v += gradient
+    w -= lr * (gradient + momentum * v)
+
+
+def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    gradient = g + weight_decay * w
+    m *= beta1
+    m += (1 - beta1) * gradient
+    v *= beta2
+    v += (1 - beta2) * np.square(gradient)
+    m_unbiased = m / (1 - beta1**t)
+    v_unbiased = v / (1 - beta2**t)
+    w -= lr * m_unbiased / (np.sqrt(v_unbiased) + eps)
