@@ -230,10 +230,10 @@ def _columns_message(X: Array, W: Array, bias: bool) -> str:
     found = f"X has {columns} columns but W has {rows} rows; they must be as many"
     if rows == columns + 1:
         return found + ". If the last row of W is the bias, pass bias=True"
-    if columns == rows + 1:
-        return found + ". If the last column of X is ones for a bias, W needs a row for it"
     if W.shape[1] == columns:
         return found + f". W of shape {W.shape} looks transposed: pass W.T"
+    if columns == rows + 1:
+        return found + ". If the last column of X is ones for a bias, W needs a row for it"
     return found
 
 

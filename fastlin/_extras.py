@@ -18,9 +18,10 @@ def need(module: str, extra: str, purpose: str) -> Any:
         raise ImportError(f"{purpose} needs {package}: pip install 'fastlin[{extra}]'") from error
 
 
-def progress(items: Iterable[T], what: str, show: bool) -> Iterator[T]:
-    """The items, with a progress bar on standard error if `show`."""
+def progress(items: Iterable[T], what: str, show: bool, count: int | None = None) -> Iterator[T]:
+    """The items, with a progress bar on standard error if `show`; `count` of them where they cannot be counted."""
     if not show:
         return iter(items)
-    bar: Iterator[T] = iter(need("tqdm", "progress", "a progress bar").tqdm(items, desc=what, leave=False))
+    tqdm = need("tqdm", "progress", "a progress bar").tqdm
+    bar: Iterator[T] = iter(tqdm(items, desc=what, total=count, leave=False))
     return bar

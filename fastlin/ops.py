@@ -59,7 +59,7 @@ class Op:
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
-MARGIN = Hyper(1.0, "[0, inf)", 0.7)
+MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 OPS: dict[str, Op] = {
     # A storage is a pair: the scores of some rows, and the gradient those rows add to W and b.

@@ -35,6 +35,7 @@ class Optimizer:
         self._state: tuple[Array, ...] = ()
         self._like: tuple[tuple[int, ...], np.dtype[Any], str] | None = None
 
+    @np.errstate(all="ignore")
     def step(self, W: Array, dW: Array, *, backend: str | None = None) -> None:
         """One step: W is overwritten, dW only read.
 

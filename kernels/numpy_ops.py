@@ -17,43 +17,40 @@ def dense_gradient(X, dscores, dW, db):
 
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     rows = np.arange(y.size)
-    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here, as in the compiled kernels
-        scores -= scores.max(axis=0)
-        fit = (1 - label_smoothing) * scores[y, rows]
-        if label_smoothing:
-            fit += label_smoothing * scores.mean(axis=0)
-        np.exp(scores, out=scores)
-        z = scores.sum(axis=0)
-        loss = np.dot(np.log(z) - fit, sample_weight.astype(np.float64))
-        scores /= z
-        scores[y, rows] -= 1 - label_smoothing
-        scores -= label_smoothing / len(scores)
-        scores *= sample_weight
+    scores -= scores.max(axis=0)
+    fit = (1 - label_smoothing) * scores[y, rows]
+    if label_smoothing:
+        fit += label_smoothing * scores.mean(axis=0)
+    np.exp(scores, out=scores)
+    z = scores.sum(axis=0)
+    loss = np.dot(np.log(z) - fit, sample_weight.astype(np.float64))
+    scores /= z
+    scores[y, rows] -= 1 - label_smoothing
+    scores -= label_smoothing / len(scores)
+    scores *= sample_weight
     return float(loss)
 
 
 def svm_epilogue(scores, y, sample_weight, scratch, margin):
     rows = np.arange(y.size)
-    with np.errstate(all="ignore"):
-        scores -= scores[y, rows] - margin
-        scores[y, rows] = 0
-        np.maximum(scores, 0, out=scores)
-        loss = np.dot(scores.sum(axis=0), sample_weight.astype(np.float64))
-        violated = ~(scores <= 0)  # true for NaN
-        np.multiply(violated, sample_weight, out=scores)
-        scores[y, rows] = -violated.sum(axis=0) * sample_weight
+    scores -= scores[y, rows] - margin
+    scores[y, rows] = 0
+    np.maximum(scores, 0, out=scores)
+    loss = np.dot(scores.sum(axis=0), sample_weight.astype(np.float64))
+    violated = ~(scores <= 0)  # true for NaN
+    np.multiply(violated, sample_weight, out=scores)
+    scores[y, rows] = -violated.sum(axis=0) * sample_weight
     return float(loss)
 
 
 def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
     rows = np.arange(y.size)
-    with np.errstate(all="ignore"):
-        scores -= scores[y, rows] - margin
-        scores[y, rows] = 0
-        np.maximum(scores, 0, out=scores)
-        loss = np.dot(np.square(scores).sum(axis=0), sample_weight.astype(np.float64))
-        scores *= 2 * sample_weight
-        scores[y, rows] = -scores.sum(axis=0)
+    scores -= scores[y, rows] - margin
+    scores[y, rows] = 0
+    np.maximum(scores, 0, out=scores)
+    loss = np.dot(np.square(scores).sum(axis=0), sample_weight.astype(np.float64))
+    scores *= 2 * sample_weight
+    scores[y, rows] = -scores.sum(axis=0)
     return float(loss)
 
 

@@ -1,0 +1,7 @@
+"""`python -m fastlin` is `fastlin`."""
+
+import sys
+
+from fastlin.cli import main
+
+sys.exit(main())

@@ -1,0 +1,190 @@
+"""Cases, tolerances and errors: the one room that tests, benches and `fastlin compare` take them from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastlin import losses, ops
+from fastlin._check import Array
+from fastlin.ops import OPS
+
+CLOSE = 8.0  # in units of eps * sqrt(numbers added up): rounding errors of a sum grow like a random walk
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss's inputs, under a name that says what is special about them."""
+
+    name: str
+    W: Array
+    X: Array
+    y: Array
+    sample_weight: Array | None = None
+    bias: bool = False
+
+    def astype(self, dtype: str) -> Case:
+        """The same numbers in another precision."""
+        X = self.X if self.X.dtype.kind in "iub" else self.X.astype(dtype)
+        weight = None if self.sample_weight is None else self.sample_weight.astype(dtype)
+        return replace(self, W=self.W.astype(dtype), X=X, sample_weight=weight)
+
+    def evaluate(self, loss: str, reg: float = 0.0, **how: Any) -> tuple[float, Array]:
+        """The public loss at this case, with every hyper-parameter off its neutral value."""
+        extra = {"sample_weight": self.sample_weight, "bias": self.bias}
+        return losses.evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.y, reg, **extra, **how)
+
+
+def trial(op: str) -> dict[str, float]:
+    """Hyper-parameters of a row, each off its neutral value: a kernel that forgets one must fail."""
+    return {name: spec.trial for name, spec in OPS[op].hyper.items()}
+
+
+def random_case(n: int, d: int, c: int, *, seed: int = 0, bias: bool = False, scale: float = 1.0) -> Case:
+    """Normal X and W, with scores of order `scale`, and positive row weights."""
+    rng = np.random.default_rng([seed, n, d, c])
+    W = scale * rng.standard_normal((d + bias, c)) / np.sqrt(max(d, 1))
+    return Case(
+        f"{n}x{d}x{c}{'+b' if bias else ''}",
+        W,
+        rng.standard_normal((n, d)),
+        rng.integers(0, c, n),
+        sample_weight=rng.uniform(0.5, 1.5, n),
+        bias=bias,
+    )
+
+
+def cases() -> Iterator[Case]:
+    """The adversarial list: odd sizes, ties, extremes. Exact where a rounding could flip a margin."""
+    for n, d, c in [(1, 1, 1), (1, 3, 2), (7, 5, 3), (33, 17, 10), (130, 65, 10), (70, 3, 67), (5, 0, 4), (300, 70, 2)]:
+        yield random_case(n, d, c, bias=n % 2 == 1)
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 4, 9)
+    plain = Case("ties", np.zeros((3, 4)), rng.standard_normal((9, 3)), y)
+    yield plain
+    gap = plain.W.copy()
+    gap[0] = 0.5, 1.0, 1.5, 2.0  # with X[:, 0] = 1, score gaps that are multiples of one half
+    integers = rng.integers(-3, 4, (9, 3)).astype(float)
+    integers[:, 0] = 1.0
+    yield replace(plain, name="integers", W=gap, X=integers)
+    yield replace(random_case(9, 6, 4, scale=1e4), name="scores-1e4")
+    yield replace(random_case(9, 6, 4, scale=1e-30), name="tiny-scores")
+    yield replace(plain, name="one-label", W=gap, X=integers, y=np.full(9, 2))
+    dominated = np.zeros((3, 4))
+    dominated[0, 2] = 200.0
+    yield replace(plain, name="dominated", W=dominated, X=integers)
+    yield replace(plain, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
+
+
+def layouts(A: Array) -> dict[str, Array]:
+    """The same numbers laid out in memory in the ways that callers have them; all read-only."""
+    wide = np.zeros((A.shape[0] * 2, A.shape[1] * 3 + 1), A.dtype)
+    wide[::2, 1::3] = A
+    padded = np.zeros((A.shape[0], A.shape[1] + 3), A.dtype)
+    padded[:, : A.shape[1]] = A
+    raw = np.zeros(A.nbytes + 1, np.uint8)[1:]
+    unaligned: Array = raw.view(A.dtype).reshape(A.shape)
+    unaligned[...] = A
+    found = {
+        "C": A.copy(),
+        "F": np.asfortranarray(A),
+        "strided": wide[::2, 1::3],
+        "padded": padded[:, : A.shape[1]],
+        "negative": A[::-1, ::-1].copy()[::-1, ::-1],
+        "rows-reversed": A[::-1].copy()[::-1],
+        "swapped": A.astype(A.dtype.newbyteorder()),
+        "unaligned": unaligned,
+    }
+    for array in found.values():
+        array.flags.writeable = False
+    return found
+
+
+def tolerance(dtype: str, terms: int) -> float:
+    """How far a result may lie from the float64 reference, relative to `magnitude`: k eps, for sums of `terms` numbers."""
+    return float(CLOSE * np.finfo(dtype).eps * np.sqrt(max(terms, 1)))
+
+
+def error(found: Any, expected: Any, magnitude: float | None = None) -> float:
+    """The largest difference, relative to `magnitude` (the largest expected number if it is not given)."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    if not expected.size:
+        return 0.0
+    size = np.abs(expected).max() if magnitude is None else magnitude
+    return float(np.abs(found - expected).max() / (size or 1.0))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A case evaluated by the naive backend in float64, and how large the numbers are that it adds up.
+
+    Rounding is relative to what is added, not to the result: a gradient of terms that cancel is small.
+    """
+
+    loss: float
+    dW: Array
+    loss_size: float
+    dW_size: float
+    terms: int
+
+    def errors(self, loss: float, dW: Array) -> tuple[float, float]:
+        """Relative errors of a loss and a gradient."""
+        return error(loss, self.loss, self.loss_size), error(dW, self.dW, self.dW_size)
+
+
+def reference(loss: str, case: Case, reg: float = 0.0) -> Reference:
+    """What every backend must return for this case, within `tolerance`."""
+    exact = case.astype("float64")
+    value, dW = exact.evaluate(loss, reg, backend="naive")
+    X = np.abs(exact.X.astype(np.float64))
+    n, d = X.shape
+    scores = max(1.0, float((X @ np.abs(exact.W[:d])).max(initial=0.0)))
+    dW_size = scores * max(1.0, float(X.mean(axis=0).max(initial=0.0)))
+    return Reference(value, dW, max(abs(value), scores), dW_size, n + d + dW.shape[1])
+
+
+@dataclass(frozen=True)
+class UpdateCase:
+    """An update's arrays, before the step."""
+
+    rule: str
+    arrays: tuple[Array, ...]  # w, g and the state
+    scalars: tuple[float, ...]
+
+    def step(self, backend: str) -> tuple[Array, ...]:
+        """Copies of the arrays after one step of the kernel; g is passed read-only."""
+        arrays = self._fresh()
+        self.kernel(backend)(*arrays, *self.scalars)
+        return arrays
+
+    def repeat(self, backend: str) -> Callable[[], None]:
+        """A call that makes one step further each time, on copies of the arrays."""
+        arrays, kernel = self._fresh(), self.kernel(backend)
+        return lambda: kernel(*arrays, *self.scalars)
+
+    def _fresh(self) -> tuple[Array, ...]:
+        arrays = tuple(A.copy() for A in self.arrays)
+        arrays[1].flags.writeable = False
+        return arrays
+
+    def astype(self, dtype: str) -> UpdateCase:
+        """The same numbers in another precision."""
+        return replace(self, arrays=tuple(A.astype(dtype) for A in self.arrays))
+
+    def kernel(self, backend: str) -> Callable[..., None]:
+        """The kernel of the rule for these arrays."""
+        return ops.kernel(self.rule, backend, self.arrays[0].dtype.name)
+
+
+def update_case(rule: str, size: int, dtype: str, seed: int = 0) -> UpdateCase:
+    """Random w, g and state (never negative: some rules take its root), step 3, hyper-parameters off neutral."""
+    rng = np.random.default_rng([seed, size])
+    op = OPS[rule]
+    w, g = rng.standard_normal((2, size)).astype(dtype)
+    state = rng.uniform(0.1, 1.0, (len(op.state), size)).astype(dtype)
+    values = {"t": 3} | trial(rule)
+    scalars = tuple(values[arg] for arg in op.args if arg in values)
+    return UpdateCase(rule, (w, g, *state), scalars)

@@ -1,0 +1,174 @@
+"""Every row of the table in every backend: the promised signature, and agreement with naive in float64.
+
+Generated from the table: a new row or backend is tested without an edit here.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from fastlin import losses, ops, testing
+from fastlin.ops import OPS
+
+CASES = {case.name: case for case in testing.cases()}
+UPDATES = [name for name, op in OPS.items() if op.kind == "update"]
+SIZES = [0, 1, 7, 64, 1001]
+
+
+@pytest.fixture(params=ops.losses())
+def loss(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """References by (loss, case, reg): each is computed once."""
+    known = {}
+
+    def find(loss, case, reg):
+        key = loss, case.name, reg
+        if key not in known:
+            known[key] = testing.reference(loss, case, reg)
+        return known[key]
+
+    return find
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_signature(op, backend):
+    function = ops.kernel(op, backend, "float64")
+    assert tuple(inspect.signature(function).parameters) == OPS[op].args
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_row_is_consistent(op):
+    row = OPS[op]
+    assert set(row.writes) | set(row.state) | set(row.hyper) <= set(row.args)
+    for spec in row.hyper.values():
+        assert spec.admits(spec.default)
+        assert spec.admits(spec.trial)
+        assert spec.trial != spec.default
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_loss_agrees(loss, name, backend, dtype, expected):
+    case = CASES[name].astype(dtype)
+    reference = expected(loss, CASES[name], 0.3)
+    errors = reference.errors(*case.evaluate(loss, 0.3, backend=backend))
+    assert max(errors) <= testing.tolerance(dtype, reference.terms)
+
+
+@pytest.mark.parametrize("which", ["X", "W"])
+@pytest.mark.parametrize("layout", testing.layouts(np.zeros((2, 3))))
+def test_layout_agrees(loss, layout, which, backend, dtype, expected):
+    source = testing.random_case(13, 9, 5, bias=True)
+    reference = expected(loss, source, 0.3)
+    case = source.astype(dtype)
+    X, W = ((testing.layouts(A)[layout] if name == which else A) for name, A in (("X", case.X), ("W", case.W)))
+    before = X.copy(), W.copy()
+    value, dW = losses.evaluate(
+        loss,
+        testing.trial(f"{loss}_epilogue"),
+        *(W, X, case.y, 0.3),
+        sample_weight=case.sample_weight,
+        bias=True,
+        backend=backend,
+    )
+    assert max(reference.errors(value, dW)) <= testing.tolerance(dtype, reference.terms)
+    assert dW.dtype == W.dtype
+    assert dW.shape == W.shape
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(W, before[1])
+
+
+@pytest.mark.parametrize("c", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 33])
+def test_every_tail(loss, c, compiled, dtype, expected):
+    for d in (*range(1, 20), 31, 33, 64, 65):
+        source = testing.random_case(5, d, c)
+        reference = expected(loss, source, 0.0)
+        errors = reference.errors(*source.astype(dtype).evaluate(loss, backend=compiled))
+        assert max(errors) <= testing.tolerance(dtype, reference.terms), (d, c)
+
+
+def test_epilogue_agrees(loss, backend, dtype):
+    op = f"{loss}_epilogue"
+    case = testing.random_case(37, 4, 6)
+    hyper = testing.trial(op).values()
+
+    def run(backend, dtype):
+        scores = (case.X @ case.W).T.astype(dtype, order="C")
+        scratch = np.empty((3, 37), dtype)
+        args = case.y.astype(np.int32), case.sample_weight.astype(dtype), scratch
+        return ops.kernel(op, backend, dtype)(scores, *args, *hyper), scores
+
+    value, scores = run(backend, dtype)
+    exact_value, exact = run("naive", "float64")
+    assert isinstance(value, float)
+    assert testing.error(value, exact_value) <= testing.tolerance(dtype, 37)
+    assert testing.error(scores, exact) <= testing.tolerance(dtype, 6)
+
+
+def test_pieces_add(backend, dtype):
+    """The gradient piece adds to what is there; the scores piece overwrites."""
+    case = testing.random_case(11, 9, 4).astype(dtype)
+    X, W = case.X, np.ascontiguousarray(case.W.T)
+    b = np.arange(4, dtype=dtype)
+    scores = np.full((4, 11), 99.0, dtype)
+    ops.kernel("dense_scores", backend, dtype)(X, W, b, scores)
+    exact = W.astype(np.float64) @ X.T.astype(np.float64) + b[:, None]
+    assert testing.error(scores, exact) <= testing.tolerance(dtype, 9)
+    dW, db = np.full((4, 9), 2.0, dtype), np.full(4, 3.0, dtype)
+    ops.kernel("dense_gradient", backend, dtype)(X, scores, dW, db)
+    assert testing.error(dW, 2.0 + exact @ X.astype(np.float64)) <= testing.tolerance(dtype, 11)
+    assert testing.error(db, 3.0 + exact.sum(axis=1)) <= testing.tolerance(dtype, 11)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("rule", UPDATES)
+def test_update_agrees(rule, size, backend, dtype):
+    case = testing.update_case(rule, size, dtype)
+    expected = case.astype("float64").step("naive")
+    for found, exact in zip(case.step(backend), expected, strict=True):
+        assert testing.error(found, exact) <= testing.tolerance(dtype, 1)
+
+
+@pytest.mark.parametrize("rule", UPDATES)
+def test_update_stays_inside(rule, backend, dtype):
+    """Entries around the arrays are not touched, and g is only read."""
+    case = testing.update_case(rule, 37, dtype)
+    wide = [np.full(41, 7.0, dtype) for _ in case.arrays]
+    for A, B in zip(wide, case.arrays, strict=True):
+        A[2:39] = B
+    case.kernel(backend)(*(A[2:39] for A in wide), *case.scalars)
+    for A in wide:
+        assert (A[:2] == 7).all()
+        assert (A[39:] == 7).all()
+    np.testing.assert_array_equal(wide[1][2:39], case.arrays[1])
+
+
+def test_a_forgotten_hyper_parameter_is_seen(dtype):
+    """The trial values are far enough from neutral: leaving any out moves some result beyond the tolerance."""
+    for rule in UPDATES:
+        names = [name for name in OPS[rule].args if name in OPS[rule].hyper or name == "t"]
+        case = testing.update_case(rule, 50, dtype)
+        right = case.step("naive")
+        for i, name in enumerate(names):
+            scalars = list(case.scalars)
+            scalars[i] = 1 if name == "t" else OPS[rule].hyper[name].default
+            wrong = testing.UpdateCase(rule, case.arrays, tuple(scalars)).step("naive")
+            differences = [testing.error(A, B) for A, B in zip(wrong, right, strict=True)]
+            assert max(differences) > 10 * testing.tolerance(dtype, 1), (rule, name)
+
+
+def test_unknown_backend_is_named():
+    with pytest.raises(ValueError, match="backend must be one of naive, numpy, numba, cython; found 'torch'"):
+        testing.random_case(3, 2, 2).evaluate("svm", backend="torch")
+
+
+def test_missing_backend_never_falls_back(monkeypatch):
+    ops.module.cache_clear()
+    absent = ops.Backend("fastlin.kernels.absent_ops", "absent", "pip install 'fastlin[absent]'", compiled=True)
+    monkeypatch.setitem(ops.BACKENDS, "absent", absent)
+    with pytest.raises(ImportError, match=r"'absent' cannot be loaded.*pip install 'fastlin\[absent\]'"):
+        testing.random_case(3, 2, 2).evaluate("svm", backend="absent")

@@ -1,0 +1,229 @@
+"""Losses and updates against an oracle that imports nothing of ours, the lectures' own numbers, and invariants."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import ops, testing
+
+# ---- The oracle: the formulas as they stand on the slides, a number at a time ----------------------------
+
+
+def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False, margin=1.0, smoothing=0.0):
+    """Mean loss in float64 from lists, with exactly rounded sums."""
+    n, d, c = len(X), len(X[0]), len(W[0])
+    terms = []
+    for i in range(n):
+        s = [math.fsum([X[i][k] * W[k][j] for k in range(d)] + ([W[d][j]] if bias else [])) for j in range(c)]
+        if kind == "softmax":
+            top = max(s)
+            log_z = top + math.log(math.fsum(math.exp(v - top) for v in s))
+            loss = math.fsum(
+                ((1 - smoothing) * (j == y[i]) + smoothing / c) * (log_z - s[j]) for j in range(c)
+            )
+        else:
+            violations = [max(0.0, s[j] - s[y[i]] + margin) for j in range(c) if j != y[i]]
+            loss = math.fsum(v * v if kind == "squared_svm" else v for v in violations)
+        terms.append(loss * (1.0 if weight is None else weight[i]))
+    penalty = reg * math.fsum(W[k][j] ** 2 for k in range(d) for j in range(c))
+    return math.fsum(terms) / n + penalty
+
+
+def public_loss(kind, *args, margin=1.0, smoothing=0.0, **how):
+    if kind == "softmax":
+        return fl.softmax_loss(*args, label_smoothing=smoothing, **how)
+    return fl.svm_loss(*args, margin=margin, squared=kind == "squared_svm", **how)
+
+
+KINDS = ["softmax", "svm", "squared_svm"]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_equals_oracle(kind, bias, backend):
+    case = testing.random_case(19, 7, 5, bias=bias, scale=3.0)
+    hyper = {"margin": 0.6, "smoothing": 0.15}
+    expected = oracle_loss(
+        *(kind, case.W.tolist(), case.X.tolist(), case.y.tolist()),
+        **dict(reg=0.2, weight=case.sample_weight.tolist(), bias=bias),
+        **hyper,
+    )
+    found, _ = public_loss(
+        *(kind, case.W, case.X, case.y, 0.2),
+        **dict(bias=bias, sample_weight=case.sample_weight, backend=backend),
+        **hyper,
+    )
+    assert found == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_equals_the_oracles_slope(kind, backend):
+    """Fourth-order differences of the oracle; no score gap is near a kink."""
+    case = testing.random_case(6, 4, 3, bias=True, scale=2.0)
+    X, y, weight = case.X.tolist(), case.y.tolist(), case.sample_weight.tolist()
+    hyper = {"margin": 0.6, "smoothing": 0.15}
+    _, dW = public_loss(
+        *(kind, case.W, case.X, case.y, 0.2),
+        **dict(bias=True, sample_weight=case.sample_weight, backend=backend),
+        **hyper,
+    )
+
+    def f(k, j, step):
+        W = case.W.tolist()
+        W[k][j] += step
+        return oracle_loss(kind, W, X, y, reg=0.2, weight=weight, bias=True, **hyper)
+
+    h = 1e-3
+    for k in range(5):
+        for j in range(3):
+            slope = (8 * (f(k, j, h) - f(k, j, -h)) - (f(k, j, 2 * h) - f(k, j, -2 * h))) / (12 * h)
+            assert dW[k, j] == pytest.approx(slope, rel=1e-8, abs=1e-10)
+
+
+def oracle_update(rule, w, g, state, *, t, lr, weight_decay=0.0, momentum=0.0, beta1=0.0, beta2=0.0, eps=0.0):
+    """One entry's step, from the papers."""
+    g = g + weight_decay * w
+    if rule == "sgd_update":
+        return [w - lr * g]
+    if rule in ("momentum_update", "nesterov_update"):
+        v = momentum * state[0] + g
+        return [w - lr * (g + momentum * v if rule == "nesterov_update" else v), v]
+    m, v = beta1 * state[0] + (1 - beta1) * g, beta2 * state[1] + (1 - beta2) * g * g
+    return [w - lr * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + eps), m, v]
+
+
+@pytest.mark.parametrize("rule", [name for name, op in ops.OPS.items() if op.kind == "update"])
+def test_update_equals_oracle(rule, backend):
+    case = testing.update_case(rule, 23, "float64")
+    found = case.step(backend)
+    written = [found[0], *found[2:]]
+    for i in range(23):
+        w, g, *state = (float(A[i]) for A in case.arrays)
+        expected = oracle_update(rule, w, g, state, t=3, **testing.trial(rule))
+        assert [A[i] for A in written] == pytest.approx(expected, rel=1e-12)
+
+
+# ---- The lectures' numbers -------------------------------------------------------------------------------
+
+# Columns are the cat, car and frog pictures; rows the cat, car and frog scores (lecture 3, "Suppose: 3 training examples").
+SCORES = np.array([[3.2, 1.3, 2.2], [5.1, 4.9, 2.5], [-1.7, 2.0, -3.1]])
+
+
+def test_lecture_svm_losses(backend):
+    """With one-hot pictures W.T holds the scores: losses 2.9, 0, 12.9 and their mean 5.27."""
+    W = np.ascontiguousarray(SCORES.T)
+    for i, expected in enumerate([2.9, 0.0, 12.9]):
+        loss, _ = fl.svm_loss(W, np.eye(3)[[i]], [i], backend=backend)
+        assert loss == pytest.approx(expected, abs=1e-12)
+    assert round(fl.svm_loss(W, np.eye(3), [0, 1, 2], backend=backend)[0], 2) == 5.27
+
+
+def test_lecture_four_pixels(backend):
+    """W, b and the picture of "Softmax vs. SVM": scores -2.85, 0.86, 0.28 and correct class 2."""
+    W = np.array([[0.01, -0.05, 0.1, 0.05], [0.7, 0.2, 0.05, 0.16], [0.0, -0.45, -0.2, 0.03]])
+    b = np.array([0.0, 0.2, -0.3])
+    with_bias = np.vstack([W.T, b])
+    x = np.array([[-15.0, 22.0, -44.0, 56.0]])
+    scores = fl.scores(with_bias, x, bias=True, backend=backend)
+    np.testing.assert_allclose(scores, [[-2.85, 0.86, 0.28]], atol=1e-12)
+    # The slide divides rounded numbers: 0.058 / 3.74 is 0.016 there, e^-2.85 / 3.744 is 0.0154 here.
+    np.testing.assert_allclose(fl.softmax(scores), [[0.016, 0.631, 0.353]], atol=6e-4)
+    assert round(fl.svm_loss(with_bias, x, [2], bias=True, backend=backend)[0], 2) == 1.58
+    loss, _ = fl.softmax_loss(with_bias, x, [2], bias=True, backend=backend)
+    assert loss == pytest.approx(-math.log(fl.softmax(scores)[0, 2]))
+    assert round(loss / math.log(10), 3) == 0.452  # the slide took the logarithm to base 10
+    assert fl.predict(with_bias, x, bias=True, backend=backend) == 1
+
+
+def test_lecture_loss_at_the_start(backend, dtype):
+    """W = 0: the SVM's loss is C - 1, softmax's log C."""
+    W, X, y = np.zeros((4, 10), dtype), np.ones((6, 4), dtype), np.arange(6)
+    assert fl.svm_loss(W, X, y, backend=backend)[0] == 9.0
+    assert fl.softmax_loss(W, X, y, backend=backend)[0] == pytest.approx(math.log(10), rel=1e-6)
+
+
+def test_lecture_penalties():
+    """w1 = [1,0,0,0] and w2 = [.25,.25,.25,.25] give one score; L2 prefers w2, L1 has no preference."""
+    w1, w2, x = np.array([[1.0, 0, 0, 0]]).T, np.full((4, 1), 0.25), np.ones((1, 4))
+    assert fl.scores(w1, x) == fl.scores(w2, x) == 1.0
+    assert (fl.L2(1.0).value(w1), fl.L2(1.0).value(w2)) == (1.0, 0.25)
+    assert fl.L1(1.0).value(w1) == fl.L1(1.0).value(w2) == 1.0
+    assert fl.ElasticNet(2.0, 3.0).value(w2) == 2.0 * (3.0 * 0.25 + 1.0)
+
+
+# ---- Invariants ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_shift_leaves_the_loss(kind, backend):
+    """Adding one number to all scores changes nothing, and so gradients sum to zero over classes."""
+    case = testing.random_case(20, 6, 5, bias=True)
+    moved = case.W.copy()
+    moved[-1] += 2.5
+    a, dW = public_loss(kind, case.W, case.X, case.y, bias=True, backend=backend)
+    b, _ = public_loss(kind, moved, case.X, case.y, bias=True, backend=backend)
+    assert a == pytest.approx(b, rel=1e-12)
+    np.testing.assert_allclose(dW.sum(axis=1), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sum_is_n_times_mean_and_weights_multiply(kind, backend):
+    case = testing.random_case(20, 6, 5)
+    mean, dW_mean = public_loss(kind, case.W, case.X, case.y, backend=backend)
+    total, dW_total = public_loss(kind, case.W, case.X, case.y, reduction="sum", backend=backend)
+    double, dW_double = public_loss(kind, case.W, case.X, case.y, sample_weight=np.full(20, 2), backend=backend)
+    assert total == pytest.approx(20 * mean, rel=1e-13)
+    assert double == pytest.approx(2 * mean, rel=1e-13)
+    np.testing.assert_allclose(dW_total, 20 * dW_mean, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(dW_double, 2 * dW_mean, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_threads_same_bits(kind, compiled, dtype):
+    """Enough work for many parts, with and without rows that must be converted first."""
+    case = testing.random_case(4099, 130, 10).astype(dtype)
+    for X in (case.X, np.asfortranarray(case.X)):
+        one = public_loss(kind, case.W, X, case.y, 0.1, backend=compiled, threads=1)
+        for threads in (2, 3, 7):
+            more = public_loss(kind, case.W, X, case.y, 0.1, backend=compiled, threads=threads)
+            assert one[0] == more[0]
+            assert one[1].tobytes() == more[1].tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_inf_reach_the_loss(kind, bad, backend, dtype):
+    case = testing.random_case(9, 4, 3).astype(dtype)
+    X = case.X.copy()
+    X[4, 2] = bad
+    loss, dW = public_loss(kind, case.W, X, case.y, backend=backend)
+    assert not math.isfinite(loss)
+    assert dW.shape == (4, 3)
+
+
+def test_zero_loss_is_not_negative(backend, dtype):
+    W, X = np.array([[100.0, 0.0]], dtype), np.ones((3, 1), dtype)
+    for kind in KINDS:
+        loss, dW = public_loss(kind, W, X, [0, 0, 0], backend=backend)
+        assert 0.0 <= loss < 1e-30
+        assert abs(dW).max() < 1e-30
+
+
+def test_no_rows(backend, dtype):
+    W, X = np.ones((3, 2), dtype), np.zeros((0, 3), dtype)
+    loss, dW = fl.svm_loss(W, X, np.zeros(0, int), 0.5, reduction="sum", backend=backend)
+    assert loss == 3.0
+    np.testing.assert_array_equal(dW, W)
+    assert fl.scores(W, X, backend=backend).shape == (0, 2)
+    assert fl.predict(W, X, backend=backend).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_check(kind, backend):
+    case = testing.random_case(8, 5, 4, bias=True)
+    report = fl.check_gradient(
+        lambda W: public_loss(kind, W, case.X, case.y, fl.ElasticNet(0.01, 0.5), bias=True, backend=backend), case.W
+    )
+    assert report, report

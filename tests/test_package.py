@@ -1,0 +1,198 @@
+"""The package as a whole: what it imports, what it names, what the command line prints."""
+
+import ast
+import doctest
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import cli, compare, ops, testing
+
+MODULES = [m.name for m in pkgutil.iter_modules(fl.__path__, "fastlin.") if m.name != "fastlin.__main__"]
+
+
+def run(code, **env):
+    """Run Python code in a process of its own; what it prints."""
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | env, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_loads_no_heavy_package():
+    heavy = run(
+        "import sys, fastlin;"
+        "print(*{'numba', 'scipy', 'sklearn', 'matplotlib', 'tqdm', 'llvmlite'} & set(sys.modules))"
+    )
+    assert heavy == ""
+
+
+def test_import_keeps_subnormals():
+    """Code linked with -ffast-math would switch them off for the whole process."""
+    tiny = "import numpy as np, fastlin; from fastlin import ops; ops.module(ops.resolve(None));"
+    assert run(tiny + "print(np.float32(1e-45) > 0, np.finfo(np.float32).smallest_subnormal > 0)") == "True True"
+
+
+def test_public_names():
+    assert list(fl.__all__) == sorted(fl.__all__, key=fl.__all__.index)
+    for name in fl.__all__:
+        assert getattr(fl, name).__doc__, name
+    contract = "softmax_loss svm_loss scores softmax predict L2 L1 ElasticNet SGD Adam train numerical_gradient "
+    contract += "check_gradient use_backend show_backends set_num_threads"
+    assert set(contract.split()) <= set(fl.__all__)
+
+
+def test_kernels_refuse_their_bare_name(monkeypatch):
+    folder = Path(importlib.import_module("fastlin.kernels").__file__).parent
+    monkeypatch.syspath_prepend(folder.parent)
+    if folder.name != "kernels":
+        pytest.skip("installed under another name")
+    with pytest.raises(ImportError, match=r"this folder is the package fastlin\.kernels"):
+        importlib.import_module("kernels")
+
+
+def test_arrows_only_go_down():
+    """Kernels import nothing from above; the edge reaches them through the table only."""
+    edge = Path(fl.__file__).parent
+    bodies = Path(importlib.import_module("fastlin.kernels").__file__).parent
+    for folder, allowed in ((edge, "fastlin"), (bodies, "fastlin.kernels")):
+        for path in folder.glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else []
+                names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                ours = [name for name in names if name.startswith("fastlin")]
+                if folder == bodies:
+                    assert all(name.startswith(allowed) for name in ours), (path, ours)
+                else:
+                    assert not any(name.startswith("fastlin.kernels") for name in ours), (path, ours)
+
+
+@pytest.mark.parametrize("name", ["fastlin", *MODULES])
+def test_docstring_examples(name):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+def test_each_instruction_set(isa):
+    if "cython" not in ops.installed() or isa not in ops.module("cython").built():
+        pytest.skip(f"{isa} is not built or not supported here")
+    code = (
+        "from fastlin import ops, testing;"
+        "assert ops.module('cython').ISA == '%s';"
+        "case = testing.random_case(50, 37, 10).astype('float32');"
+        "ref = testing.reference('softmax', case);"
+        "print(max(ref.errors(*case.evaluate('softmax', backend='cython'))) <= testing.tolerance('float32', ref.terms))"
+    )
+    assert run(code % isa, FASTLIN_ISA=isa) == "True"
+
+
+def test_unknown_instruction_set_is_refused():
+    if "cython" not in ops.installed():
+        pytest.skip("cython is not installed")
+    code = "import fastlin as fl\ntry: fl.svm_loss([[0.0]], [[1.0]], [0], backend='cython')\nexcept ImportError as e: print(e)"
+    assert "FASTLIN_ISA='mmx'" in run(code, FASTLIN_ISA="mmx")
+
+
+def test_choice_of_backend(monkeypatch):
+    monkeypatch.delenv("FASTLIN_BACKEND", raising=False)
+    assert ops.resolve(None) == next(name for name in ("cython", "numba", "numpy") if name in ops.installed())
+    monkeypatch.setenv("FASTLIN_BACKEND", "naive")
+    assert ops.resolve(None) == "naive"
+    with fl.use_backend("numpy"):
+        assert ops.resolve(None) == "numpy"
+        assert ops.resolve("naive") == "naive"
+    assert ops.resolve(None) == "naive"
+    monkeypatch.setenv("FASTLIN_BACKEND", "julia")
+    with pytest.raises(ValueError, match="FASTLIN_BACKEND must be one of naive, numpy, numba, cython; found 'julia'"):
+        ops.resolve(None)
+
+
+def test_show_backends_says_how_to_get_one(monkeypatch, capsys):
+    absent = ops.Backend("fastlin.kernels.absent_ops", "absent", "pip install 'fastlin[absent]'", compiled=True)
+    monkeypatch.setitem(ops.BACKENDS, "absent", absent)
+    fl.show_backends()
+    out = capsys.readouterr().out
+    assert "numpy   installed" in out
+    assert "absent  missing: absent is not installed; pip install 'fastlin[absent]'" in out
+    assert out.count("(default)") == 1
+
+
+# ---- The command line ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(compare, "PAUSE", 0.0)
+    monkeypatch.setattr(compare, "BURST", 0.0)
+
+
+def test_compare_writes_what_it_says(quick, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    file, picture = tmp_path / "c.json", tmp_path / "c.png"
+    command = ["compare", "--shape", "9", "5", "3", "--dtype", "float64", "--backends", "naive", "numpy"]
+    assert cli.main([*command, "--json", str(file), "--plot", str(picture)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["op"], row["backend"]) for row in rows] == [
+        (op, backend) for op in compare.op_names() for backend in ("naive", "numpy")
+    ]
+    assert all(row["agrees"] and row["median"] > 0 and row["gradient_error"] <= row["limit"] for row in rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    out = capsys.readouterr().out
+    assert f"wrote {file}" in out
+    assert f"wrote {picture}" in out
+
+
+def test_compare_reports_a_wrong_backend_as_wrong(quick, monkeypatch, capsys):
+    real = testing.Case.evaluate
+
+    def broken(self, loss, reg=0.0, **how):
+        value, dW = real(self, loss, reg, **how)
+        return value, dW * (1.01 if how.get("backend") == "numpy" else 1.0)
+
+    monkeypatch.setattr(testing.Case, "evaluate", broken)
+    assert cli.main(["compare", "--shape", "9", "5", "3", "--ops", "svm", "--backends", "naive", "numpy"]) == 1
+    out = capsys.readouterr().out
+    assert "WRONG" in next(line for line in out.splitlines() if "numpy " in line and "svm" in line)
+
+
+def test_compare_own_data(quick, tmp_path, capsys):
+    file = tmp_path / "mine.npz"
+    rng = np.random.default_rng(0)
+    np.savez(file, X=rng.integers(0, 256, (20, 6)).astype(np.uint8), y=rng.integers(0, 4, 20))
+    assert cli.main(["compare", "--data", str(file), "--ops", "softmax", "--backends", "naive", "numpy"]) == 0
+    assert "mine.npz 20x6x4" in capsys.readouterr().out
+    np.savez(file, Z=np.ones(3))
+    assert cli.main(["compare", "--data", str(file)]) == 2
+    assert "has no array X or y; found Z" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["softmax", "svm"])
+def test_train_on_digits(loss, capsys):
+    pytest.importorskip("sklearn")
+    assert cli.main(["train", "--loss", loss, "--epochs", "30"]) == 0
+    accuracy = float(capsys.readouterr().out.split("test accuracy ")[1])
+    assert accuracy >= 0.94
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    for word in ("instruction set", "threads", "numpy", "naive", "(default)"):
+        assert word in out
+
+
+def test_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert cli.main(["train"]) == 2
+    assert "the digits data set needs sklearn: pip install 'fastlin[sklearn]'" in capsys.readouterr().err
