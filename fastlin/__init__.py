@@ -18,7 +18,7 @@ from fastlin.train import TrainResult, train
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "L1",
     "L2",
     "ElasticNet",

@@ -82,27 +82,26 @@ def array(name: str, value: Any, ndim: int) -> Array:
 
 def weights(W: Any, name: str = "W") -> Array:
     """W (d, c) of float32 or float64 with at least one class."""
-    W = array(name, W, 2)
-    _check_float(name, W.dtype)
-    if W.shape[1] == 0:
-        raise ValueError(f"{name} has shape {W.shape}, no class; expected (features, classes) with at least one class")
-    return W
+    found = array(name, W, 2)
+    _check_float(name, found.dtype)
+    if found.shape[1] == 0:
+        raise ValueError(f"{name} has shape {found.shape}, no class; expected (features, classes)")
+    return found
 
 
 def features(X: Any, W: Array, bias: bool) -> Array:
     """X (n, d) with as many columns as W has rows, of W's dtype or integers."""
-    X = array("X", X, 2)
-    if X.dtype.kind not in "iub":  # integers are converted a row block at a time
-        _check_float("X", X.dtype)
-        if X.dtype.itemsize != W.dtype.itemsize:
+    found = array("X", X, 2)
+    if found.dtype.kind not in "iub":  # integers are converted a row block at a time
+        _check_float("X", found.dtype)
+        if found.dtype.itemsize != W.dtype.itemsize:
             raise TypeError(
-                f"X is {X.dtype.name} but W is {W.dtype.name}; both must be of one dtype: "
+                f"X is {found.dtype.name} but W is {W.dtype.name}; both must be of one dtype: "
                 f"pass W.astype(X.dtype) or X.astype(W.dtype)"
             )
-    d = W.shape[0] - 1 if bias else W.shape[0]
-    if X.shape[1] != d:
-        raise ValueError(_columns_message(X, W, bias))
-    return X
+    if found.shape[1] != W.shape[0] - bias:
+        raise ValueError(_columns_message(found, W, bias))
+    return found
 
 
 def labels(y: Any, n: int, c: int) -> Array:
@@ -112,11 +111,12 @@ def labels(y: Any, n: int, c: int) -> Array:
         _check_label_kind(y, c)
     if y.shape[0] != n:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
-    own = y.astype(np.int64)  # copied before the check: what is checked is what is used
+    own: Array = y.astype(np.int64)  # copied before the check: what is checked is what is used
     if n and own.view(np.uint64).max() >= c:  # negative labels are huge as unsigned numbers
         i = int(np.flatnonzero((own < 0) | (own >= c))[0])
         raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(own, c)}")
-    return own.astype(np.int32)
+    labels: Array = own.astype(np.int32)
+    return labels
 
 
 def row_weights(sample_weight: Any, n: int, dtype: str) -> Array:
@@ -198,7 +198,7 @@ def _overlap(A: Array, B: Array) -> bool:
     if not np.may_share_memory(A, B):
         return False
     try:
-        return bool(np.shares_memory(A, B, max_work=100_000))
+        return bool(np.shares_memory(A, B, max_work=100_000))  # type: ignore[arg-type]  # the stub is narrower
     except np.exceptions.TooHardError:
         return True
 

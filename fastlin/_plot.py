@@ -25,8 +25,9 @@ def compare_picture(rows: Sequence[Row], path: str) -> None:
         ax.set_title(name, loc="left", fontweight="bold")
     facts = machine.describe()
     figure.suptitle(
-        f"fastlin {facts['fastlin']}: time of one call, shorter is faster\n"
-        f"{facts['cpu']}, {facts['cores']} cores, {facts['instruction set']}; numpy {facts['numpy']}, numba {facts['numba']}",
+        f"fastlin {facts['fastlin']}: time of one call, shorter is faster; 2x numpy means half of numpy's time\n"
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['instruction set']}; "
+        f"numpy {facts['numpy']}, numba {facts['numba']}",
         fontsize=11,
     )
     figure.savefig(path, dpi=120)

@@ -28,7 +28,7 @@ def set_num_threads(n: int | None) -> None:
 
 
 def thread_limit(threads: int | None) -> int:
-    """The most threads a call may use: its own word, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
+    """The most threads of a call: its own word, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
     if threads is not None:
         return _check.count("threads", threads)
     if _limit is not None:
@@ -37,7 +37,9 @@ def thread_limit(threads: int | None) -> int:
     if not named:
         return physical_cores()
     if not named.isdecimal() or int(named) < 1:
-        raise ValueError(f"the environment variable FASTLIN_NUM_THREADS must be an integer of at least 1; found {named!r}")
+        raise ValueError(
+            f"the environment variable FASTLIN_NUM_THREADS must be an integer of at least 1; found {named!r}"
+        )
     return int(named)
 
 

@@ -53,10 +53,14 @@ def _add_compare(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--shape", nargs=3, type=_positive, metavar=("N", "D", "C"), help="random rows, features, classes")
+    source.add_argument(
+        "--shape", nargs=3, type=_positive, metavar=("N", "D", "C"), help="random rows, features, classes"
+    )
     source.add_argument("--data", metavar="FILE.npz", help="arrays X (n, d) and y (n,) of your own")
     command.add_argument("--dtype", choices=ops.DTYPES, default="float32", help="default: %(default)s")
-    command.add_argument("--ops", nargs="+", choices=comparison.op_names(), metavar="OP", help=_or(comparison.op_names()))
+    command.add_argument(
+        "--ops", nargs="+", choices=comparison.op_names(), metavar="OP", help=_or(comparison.op_names())
+    )
     command.add_argument("--backends", nargs="+", choices=ops.BACKENDS, metavar="B", help=_or(ops.BACKENDS))
     command.add_argument("--threads", type=_positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
     command.add_argument("--json", metavar="FILE", help="write every figure and the machine it was measured on")
@@ -139,7 +143,9 @@ def _train(arguments: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
     )
     history = result.history
-    print(f"{arguments.data}: {len(X)} rows to train on, {len(X_test)} held out; backend {ops.resolve(arguments.backend)}")
+    print(
+        f"{arguments.data}: {len(X)} rows to train on, {len(X_test)} held out; backend {ops.resolve(arguments.backend)}"
+    )
     print(f"loss {history['loss'][0]:.4f} after the first epoch, {history['loss'][-1]:.4f} after {arguments.epochs}")
     print(f"{history['seconds'][-1]:.2f} s; accuracy {result.accuracy(X, y):.4f} on the training rows")
     print(f"test accuracy {result.accuracy(X_test, y_test):.4f}")

@@ -199,7 +199,11 @@ def table(rows: Sequence[Row]) -> str:
     """The rows as text, a block for each input."""
     lines = []
     for name in dict.fromkeys(row.input for row in rows):
-        lines += ["", name, _line("op", "backend", "median", "x naive", "x numpy", "loss error", "gradient error")]
+        lines += [
+            "",
+            name,
+            _line("op", "backend", "median", "x naive", "x numpy", "loss error", "gradient error"),
+        ]
         lines += [_describe(row) for row in rows if row.input == name]
     return "\n".join(lines[1:])
 

@@ -7,8 +7,6 @@ summed in float64 and returned as a Python float. The penalty is added as it is,
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -222,7 +220,7 @@ def predict(
 
 @np.errstate(all="ignore")
 def softmax(S: ArrayLike) -> Array:
-    """Probabilities from scores, row by row: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
+    """Probabilities from scores: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
 
     S : (..., c) float32 or float64; integers become float64. Returns a new array.
 

@@ -61,7 +61,7 @@ class Optimizer:
         scalars = tuple(values[name] for name in self._op.args if name in values)
         _run.update(self._rule, (w, g, *self._state), scalars, backend)
         if not np.may_share_memory(w, W):
-            W[...] = w.reshape(shape, order=order)  # type: ignore[call-overload]
+            W[...] = w.reshape(shape, order=order)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value:g}' for name, value in self.hyper.items())})"
@@ -92,9 +92,7 @@ def _check_step(W: Any, dW: Any) -> None:
         if A.dtype not in (np.float32, np.float64):
             raise TypeError(f"{name} has dtype {A.dtype}; expected float32 or float64")
     if (W.shape, W.dtype) != (dW.shape, dW.dtype):
-        raise ValueError(
-            f"W and dW must be alike; found W {W.shape} {W.dtype} and dW {dW.shape} {dW.dtype}"
-        )
+        raise ValueError(f"W and dW must be alike; found W {W.shape} {W.dtype} and dW {dW.shape} {dW.dtype}")
     _check.writeable("W", W)
     _check.apart("W", W, dW=dW)
 
@@ -112,18 +110,18 @@ def _make(name: str, rule: str, op: Op) -> type[Optimizer]:
     ]
     signature = inspect.Signature(parameters)
 
-    def __init__(self: Optimizer, *args: Any, **values: Any) -> None:
+    def init(self: Optimizer, *args: Any, **values: Any) -> None:
         bound = signature.bind(*args, **values)
         bound.apply_defaults()
         self._start(rule, bound.arguments)
 
-    members = {"__doc__": op.doc, "__init__": __init__, "__signature__": signature, "__module__": __name__}
+    members = {"__doc__": op.doc, "__init__": init, "__signature__": signature, "__module__": __name__}
     return type(name, (Optimizer,), members)
 
 
 _MADE = {op.public: _make(op.public, rule, op) for rule, op in OPS.items() if op.public}
 
-__all__ = ["SGD", "Optimizer", *_MADE]  # noqa: PLE0604
+__all__ = ["SGD", "Optimizer", *_MADE]
 
 
 def __getattr__(name: str) -> type[Optimizer]:

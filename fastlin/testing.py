@@ -34,8 +34,8 @@ class Case:
 
     def evaluate(self, loss: str, reg: float = 0.0, **how: Any) -> tuple[float, Array]:
         """The public loss at this case, with every hyper-parameter off its neutral value."""
-        extra = {"sample_weight": self.sample_weight, "bias": self.bias}
-        return losses.evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.y, reg, **extra, **how)
+        how |= {"sample_weight": self.sample_weight, "bias": self.bias}
+        return losses.evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.y, reg, **how)
 
 
 def trial(op: str) -> dict[str, float]:
@@ -59,7 +59,16 @@ def random_case(n: int, d: int, c: int, *, seed: int = 0, bias: bool = False, sc
 
 def cases() -> Iterator[Case]:
     """The adversarial list: odd sizes, ties, extremes. Exact where a rounding could flip a margin."""
-    for n, d, c in [(1, 1, 1), (1, 3, 2), (7, 5, 3), (33, 17, 10), (130, 65, 10), (70, 3, 67), (5, 0, 4), (300, 70, 2)]:
+    for n, d, c in [
+        (1, 1, 1),
+        (1, 3, 2),
+        (7, 5, 3),
+        (33, 17, 10),
+        (130, 65, 10),
+        (70, 3, 67),
+        (5, 0, 4),
+        (300, 70, 2),
+    ]:
         yield random_case(n, d, c, bias=n % 2 == 1)
     rng = np.random.default_rng(1)
     y = rng.integers(0, 4, 9)
@@ -104,7 +113,7 @@ def layouts(A: Array) -> dict[str, Array]:
 
 
 def tolerance(dtype: str, terms: int) -> float:
-    """How far a result may lie from the float64 reference, relative to `magnitude`: k eps, for sums of `terms` numbers."""
+    """How far a result may lie from the float64 reference, relatively: k eps, for sums of `terms` numbers."""
     return float(CLOSE * np.finfo(dtype).eps * np.sqrt(max(terms, 1)))
 
 
@@ -156,16 +165,17 @@ class UpdateCase:
 
     def step(self, backend: str) -> tuple[Array, ...]:
         """Copies of the arrays after one step of the kernel; g is passed read-only."""
-        arrays = self._fresh()
+        arrays = self.fresh()
         self.kernel(backend)(*arrays, *self.scalars)
         return arrays
 
     def repeat(self, backend: str) -> Callable[[], None]:
         """A call that makes one step further each time, on copies of the arrays."""
-        arrays, kernel = self._fresh(), self.kernel(backend)
+        arrays, kernel = self.fresh(), self.kernel(backend)
         return lambda: kernel(*arrays, *self.scalars)
 
-    def _fresh(self) -> tuple[Array, ...]:
+    def fresh(self) -> tuple[Array, ...]:
+        """Copies of the arrays, g read-only."""
         arrays = tuple(A.copy() for A in self.arrays)
         arrays[1].flags.writeable = False
         return arrays

@@ -50,14 +50,22 @@ def shared(which):
 VALUE, TYPE = ValueError, TypeError
 BAD = {
     # labels
-    "label -1": ({"y": y_with(3, -1)}, VALUE, r"y\[3\] = -1 is out of range; labels must be integers in \[0, 3\)"),
+    "label -1": (
+        {"y": y_with(3, -1)},
+        VALUE,
+        r"y\[3\] = -1 is out of range; labels must be integers in \[0, 3\)",
+    ),
     "label -1 hint": ({"y": y_with(3, -1)}, VALUE, "sample_weight 0"),
     "label C": ({"y": y_with(2, 3)}, VALUE, r"y\[2\] = 3 is out of range"),
     "labels from 1": ({"y": good()["y"] + 1}, VALUE, "pass y - 1"),
     "label 2**40": ({"y": y_with(1, 2**40)}, VALUE, r"y\[1\] = 1099511627776 is out of range"),
     "label 2**32": ({"y": y_with(1, 2**32)}, VALUE, r"y\[1\] = 4294967296 is out of range"),
     "label uint64": ({"y": y_with(1, 2**63 + 1, np.uint64)}, VALUE, r"y\[1\] = 9223372036854775809 is out"),
-    "float label": ({"y": y_with(4, 1.5, float)}, TYPE, r"y must hold integers; found dtype float64, with y\[4\] = 1.5"),
+    "float label": (
+        {"y": y_with(4, 1.5, float)},
+        TYPE,
+        r"y must hold integers; found dtype float64, with y\[4\] = 1.5",
+    ),
     "nan label": ({"y": y_with(4, np.nan, float)}, TYPE, r"y\[4\] = nan"),
     "integral floats": ({"y": good()["y"].astype(float)}, TYPE, r"y\.astype\(np\.int64\)"),
     "bool labels": ({"y": good()["y"] > 0}, TYPE, "y holds booleans but W has 3 classes"),
@@ -76,12 +84,20 @@ BAD = {
     "X images": ({"X": np.ones((N, 2, 2, 1))}, VALUE, r"X\.reshape\(len\(X\), -1\)"),
     "W 1-D": ({"W": np.ones(D)}, VALUE, r"W must have 2 dimensions; found shape \(4,\)"),
     "no class": ({"W": np.ones((D, 0))}, VALUE, r"W has shape \(4, 0\), no class"),
-    "no rows": ({"X": np.ones((0, D)), "y": np.zeros(0, int)}, VALUE, "X has 0 rows; the mean over zero rows"),
+    "no rows": (
+        {"X": np.ones((0, D)), "y": np.zeros(0, int)},
+        VALUE,
+        "X has 0 rows; the mean over zero rows",
+    ),
     "ragged": ({"X": [[1.0, 2.0], [3.0]]}, VALUE, "X cannot be made an array"),
     # kinds
     "matrix": ({"X": matrix(good()["X"])}, TYPE, r"X is a numpy\.matrix; pass np\.asarray\(X\)"),
     "masked X": ({"X": np.ma.masked_less(good()["X"], 0)}, TYPE, "X is a masked array"),
-    "float16": ({"X": good()["X"].astype(np.float16)}, TYPE, "X has dtype float16; expected float32 or float64"),
+    "float16": (
+        {"X": good()["X"].astype(np.float16)},
+        TYPE,
+        "X has dtype float16; expected float32 or float64",
+    ),
     "longdouble": ({"X": good()["X"].astype(np.longdouble)}, TYPE, "expected float32 or float64"),
     "complex": ({"W": good()["W"] + 0j}, TYPE, "W has dtype complex128; expected float32 or float64"),
     "integer W": ({"W": np.ones((D, C), int)}, TYPE, r"W has dtype int64.*W\.astype\(np\.float64\)"),
@@ -119,7 +135,12 @@ ONLY_ONE_LOSS = {
     "margin nan": (fl.svm_loss, {"margin": np.nan}, VALUE, r"margin must be in \[0, inf\); found nan"),
     "margin negative": (fl.svm_loss, {"margin": -1}, VALUE, "margin must be in"),
     "margin kind": (fl.svm_loss, {"margin": "1"}, TYPE, "margin must be a number in"),
-    "variant": (fl.svm_loss, {"variant": "ovr"}, VALUE, "variant must be one of 'weston_watkins'; found 'ovr'"),
+    "variant": (
+        fl.svm_loss,
+        {"variant": "ovr"},
+        VALUE,
+        "variant must be one of 'weston_watkins'; found 'ovr'",
+    ),
     "smoothing": (fl.softmax_loss, {"label_smoothing": 1.1}, VALUE, r"label_smoothing must be in \[0, 1\]"),
 }
 
@@ -145,7 +166,9 @@ def test_bad_hyper_parameter(name):
     refused(*ONLY_ONE_LOSS[name])
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, ">i4"])
+@pytest.mark.parametrize(
+    "kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, ">i4"]
+)
 def test_good_labels(kind):
     arguments = good()
     expected = fl.svm_loss(**arguments)

@@ -112,7 +112,12 @@ def test_bad_hyper_parameter(make, kind, message):
         (np.ones(3), np.ones(4), ValueError, "W and dW must be alike"),
         (np.ones(3), np.ones(3, np.float32), ValueError, "W and dW must be alike"),
         (np.broadcast_to(1.0, 3), np.ones(3), ValueError, "W is read-only"),
-        (np.lib.stride_tricks.as_strided(np.ones(1), (3,), (0,)), np.ones(3), ValueError, "entries of W share"),
+        (
+            np.lib.stride_tricks.as_strided(np.ones(1), (3,), (0,)),
+            np.ones(3),
+            ValueError,
+            "entries of W share",
+        ),
     ],
 )
 def test_bad_step(W, dW, kind, message):

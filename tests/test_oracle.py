@@ -20,9 +20,7 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False, margin=1.0, 
         if kind == "softmax":
             top = max(s)
             log_z = top + math.log(math.fsum(math.exp(v - top) for v in s))
-            loss = math.fsum(
-                ((1 - smoothing) * (j == y[i]) + smoothing / c) * (log_z - s[j]) for j in range(c)
-            )
+            loss = math.fsum(((1 - smoothing) * (j == y[i]) + smoothing / c) * (log_z - s[j]) for j in range(c))
         else:
             violations = [max(0.0, s[j] - s[y[i]] + margin) for j in range(c) if j != y[i]]
             loss = math.fsum(v * v if kind == "squared_svm" else v for v in violations)
@@ -107,7 +105,7 @@ def test_update_equals_oracle(rule, backend):
 
 # ---- The lectures' numbers -------------------------------------------------------------------------------
 
-# Columns are the cat, car and frog pictures; rows the cat, car and frog scores (lecture 3, "Suppose: 3 training examples").
+# Lecture 3, "Suppose: 3 training examples": a column for each picture, a row for each class (cat, car, frog).
 SCORES = np.array([[3.2, 1.3, 2.2], [5.1, 4.9, 2.5], [-1.7, 2.0, -3.1]])
 
 
@@ -224,6 +222,7 @@ def test_no_rows(backend, dtype):
 def test_gradient_check(kind, backend):
     case = testing.random_case(8, 5, 4, bias=True)
     report = fl.check_gradient(
-        lambda W: public_loss(kind, W, case.X, case.y, fl.ElasticNet(0.01, 0.5), bias=True, backend=backend), case.W
+        lambda W: public_loss(kind, W, case.X, case.y, fl.ElasticNet(0.01, 0.5), bias=True, backend=backend),
+        case.W,
     )
     assert report, report

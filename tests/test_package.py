@@ -23,7 +23,12 @@ def run(code, **env):
     import os
 
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | env, check=False, cwd="/"
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | env,
+        check=False,
+        cwd="/",
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -31,8 +36,7 @@ def run(code, **env):
 
 def test_import_loads_no_heavy_package():
     heavy = run(
-        "import sys, fastlin;"
-        "print(*{'numba', 'scipy', 'sklearn', 'matplotlib', 'tqdm', 'llvmlite'} & set(sys.modules))"
+        "import sys, fastlin;print(*{'numba', 'scipy', 'sklearn', 'matplotlib', 'tqdm', 'llvmlite'} & set(sys.modules))"
     )
     assert heavy == ""
 
@@ -100,7 +104,8 @@ def test_each_instruction_set(isa):
 def test_unknown_instruction_set_is_refused():
     if "cython" not in ops.installed():
         pytest.skip("cython is not installed")
-    code = "import fastlin as fl\ntry: fl.svm_loss([[0.0]], [[1.0]], [0], backend='cython')\nexcept ImportError as e: print(e)"
+    call = "fl.svm_loss([[0.0]], [[1.0]], [0], backend='cython')"
+    code = f"import fastlin as fl\ntry: {call}\nexcept ImportError as e: print(e)"
     assert "FASTLIN_ISA='mmx'" in run(code, FASTLIN_ISA="mmx")
 
 
