@@ -3,12 +3,13 @@
 Generated from the table: a new row or backend is tested without an edit here.
 """
 
+import dataclasses
 import inspect
 
 import numpy as np
 import pytest
 
-from fastlin import losses, ops, testing
+from fastlin import _run, losses, ops, testing
 from fastlin.ops import OPS
 
 CASES = {case.name: case for case in testing.cases()}
@@ -80,6 +81,20 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
     assert dW.shape == W.shape
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(W, before[1])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_many_parts_agree(loss, order, compiled, dtype, expected):
+    """Rows enough for several parts of unequal size, each with blocks and a tail, read in place and converted."""
+    source = testing.random_case(1501, 131, 10, bias=True)
+    cut = _run.plan(1501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
+    assert cut.parts > 2
+    assert 1501 % cut.parts
+    reference = expected(loss, source, 0.3)
+    case = source.astype(dtype)
+    case = dataclasses.replace(case, X=np.array(case.X, order=order))
+    errors = reference.errors(*case.evaluate(loss, 0.3, backend=compiled, threads=2))
+    assert max(errors) <= testing.tolerance(dtype, reference.terms)
 
 
 @pytest.mark.parametrize("c", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 33])
