@@ -5,6 +5,7 @@ import doctest
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -201,3 +202,12 @@ def test_missing_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert cli.main(["train"]) == 2
     assert "the digits data set needs sklearn: pip install 'fastlin[sklearn]'" in capsys.readouterr().err
+
+
+def test_readme_examples():
+    readme = Path(__file__).parent.parent / "README.md"
+    if not readme.exists():
+        pytest.skip("the README is not beside the tests")
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    exec("\n".join(blocks), {})
