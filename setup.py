@@ -5,6 +5,7 @@ import). They are optional: without a C compiler the install succeeds and the ot
 """
 
 import platform
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -35,7 +36,7 @@ extensions = [
         f"fastlin.kernels.cython_{isa}",
         [f"kernels/cython_{isa}.pyx"],
         include_dirs=["kernels"],
-        depends=["kernels/cython_ops.pxi", "kernels/cpu.h"],
+        depends=[*map(str, Path("kernels").glob("*.h")), "kernels/cython_ops.pxi"],
         extra_compile_args=COMMON + flags,
         optional=True,
     )

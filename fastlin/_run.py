@@ -20,8 +20,8 @@ PART_FLOPS = 2_000_000  # a part is worth handing to a thread (about 10 us): 20 
 PART_ROWS = 64  # below this, zeroing and summing a part's own dW shows
 MOST_PARTS = 16
 PARTS_BYTES = 16 << 20  # of all parts' gradients together
-BLOCK_ROWS = 64
-BLOCK_BYTES = 256 << 10  # of the X rows of a block, half of a small L2: they are read twice
+BLOCK_ROWS = 32  # whole vectors of rows in the epilogue; more gain nothing (docs/kernels.md)
+BLOCK_BYTES = 512 << 10  # of the X rows of a block: they are read twice, the second time from L2
 SCORES_BYTES = 1 << 20  # of the scores of a block
 CALL_FLOPS = 64_000_000  # one kernel call: Python answers Ctrl-C between calls, some 10 ms apart
 COPY_BYTES = 1 << 20  # of rows that must be converted first
@@ -48,7 +48,7 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
     parts = max(1, min(MOST_PARTS, n // PART_ROWS, n * row_flops // PART_FLOPS, fitting))
     block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
-    block = max(1, block)
+    block = block // 16 * 16 or max(1, block)
     span = max(1, CALL_FLOPS // row_flops // block) * block
     return Plan(n, parts, span, block)
 

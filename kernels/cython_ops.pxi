@@ -1,9 +1,10 @@
 # The loops for Cython, compiled once per instruction set by cython_base, cython_avx2 and cython_avx512.
 # See fastlin/ops.py for the contract. Everything is class-major; inner loops run along rows or features,
-# where memory is contiguous, so that the compiler can use vector registers.
+# where memory is contiguous, so that the compiler can use vector registers. What Cython cannot say, vectors
+# held in registers, is in tile.h.
 
 from cython cimport floating
-from libc.math cimport exp, expf, log, sqrt, sqrtf
+from libc.math cimport INFINITY, sqrt, sqrtf
 from libc.stdint cimport int32_t
 
 from inspect import Parameter, Signature
@@ -19,47 +20,42 @@ ctypedef double (*epilogue_t)(
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
 ctypedef void (*gradient_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db) noexcept nogil
+    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t ahead) noexcept nogil
 
 
-# ---- Storages ------------------------------------------------------------------------------------------
+# ---- Storages: the register tiles of tile.h -------------------------------------------------------------
 
-cdef void dense_scores_rows(
-        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-        const floating *b, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil:
-    cdef Py_ssize_t r, j, k
-    cdef floating s
-    cdef const floating *x
-    cdef const floating *w
-    for r in range(rows):
-        x = X + r * ldx
-        for j in range(c):
-            w = W + j * ldw
-            s = b[j]
-            for k in range(d):
-                s += w[k] * x[k]
-            scores[j * ld + r] = s
+cdef extern from "tile.h" nogil:
+    void dense_scores_rows_float(
+        const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *W, Py_ssize_t ldw,
+        const float *b, Py_ssize_t c, float *scores, Py_ssize_t ld) noexcept
+    void dense_scores_rows_double(
+        const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
+        const double *b, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
+    void dense_gradient_rows_float(
+        const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
+        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t ahead) noexcept
+    void dense_gradient_rows_double(
+        const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
+        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t ahead) noexcept
 
 
-cdef void dense_gradient_rows(
-        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-        Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db) noexcept nogil:
-    cdef Py_ssize_t r, j, k
-    cdef floating ds
-    cdef const floating *x
-    cdef floating *g
-    for j in range(c):
-        g = dW + j * lddw
-        for r in range(rows):
-            ds = dscores[j * ld + r]
-            db[j] += ds
-            if ds != 0:
-                x = X + r * ldx
-                for k in range(d):
-                    g[k] += ds * x[k]
+# ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------
+
+cdef extern from "elementary.h" nogil:
+    float exp_float(float x) noexcept
+    double exp_double(double x) noexcept
+    float log_float(float x) noexcept
+    double log_double(double x) noexcept
 
 
-# ---- Losses --------------------------------------------------------------------------------------------
+cdef inline floating exp_of(floating x) noexcept nogil:
+    return exp_float(x) if floating is float else exp_double(x)
+
+
+cdef inline floating log_of(floating x) noexcept nogil:
+    return log_float(x) if floating is float else log_double(x)
+
 
 cdef double softmax_rows(
         floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
@@ -76,24 +72,29 @@ cdef double softmax_rows(
     for r in range(rows):
         top[r] = scores[r]
         z[r] = 0
-        fit[r] = 0
     for j in range(1, c):
         s = scores + j * ld
         for r in range(rows):
             top[r] = s[r] if s[r] > top[r] else top[r]
+    for r in range(rows):
+        fit[r] = hard * (scores[y[r] * ld + r] - top[r])
     for j in range(c):
         s = scores + j * ld
         for r in range(rows):
             shifted = s[r] - top[r]
-            fit[r] += (smooth + hard if y[r] == j else smooth) * shifted
-            s[r] = expf(shifted) if floating is float else exp(shifted)
+            fit[r] += smooth * shifted
+            s[r] = exp_of(shifted)
             z[r] += s[r]
     for r in range(rows):
-        loss += sample_weight[r] * (log(z[r]) - fit[r])
+        fit[r] = log_of(z[r]) - fit[r]
+        z[r] = sample_weight[r] / z[r]
     for j in range(c):
         s = scores + j * ld
         for r in range(rows):
-            s[r] = sample_weight[r] * (s[r] / z[r] - (smooth + hard if y[r] == j else smooth))
+            s[r] = s[r] * z[r] - smooth * sample_weight[r]
+    for r in range(rows):
+        scores[y[r] * ld + r] -= hard * sample_weight[r]
+        loss += <double> sample_weight[r] * <double> fit[r]
     return loss
 
 
@@ -103,27 +104,22 @@ cdef double svm_rows(
     cdef floating margin = <floating> hyper[0]
     cdef floating *required = scratch
     cdef floating *total = scratch + ld
-    cdef floating *violations = scratch + 2 * ld
+    cdef floating *slope = scratch + 2 * ld
     cdef floating *s
     cdef floating v
-    cdef bint satisfied
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    for r in range(rows):
-        required[r] = scores[y[r] * ld + r] - margin
-        total[r] = 0
-        violations[r] = 0
+    start_hinge(scores, ld, rows, y, margin, required, total, slope)
     for j in range(c):
         s = scores + j * ld
         for r in range(rows):
             v = s[r] - required[r]
-            satisfied = v <= 0 or y[r] == j  # false for a NaN: it must reach the loss
-            total[r] += 0 if satisfied else v
-            violations[r] += 0 if satisfied else 1
-            s[r] = 0 if satisfied else sample_weight[r]
+            s[r] = 0 if v <= 0 else sample_weight[r]  # a NaN is no "<= 0": it must reach the loss
+            total[r] += 0 if v <= 0 else v
+            slope[r] += s[r]
     for r in range(rows):
-        loss += sample_weight[r] * <double> total[r]
-        scores[y[r] * ld + r] = -violations[r] * sample_weight[r]
+        scores[y[r] * ld + r] = -slope[r]
+        loss += <double> sample_weight[r] * <double> total[r]
     return loss
 
 
@@ -132,28 +128,37 @@ cdef double squared_svm_rows(
         const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
     cdef floating margin = <floating> hyper[0]
     cdef floating *required = scratch
-    cdef floating *squares = scratch + ld
-    cdef floating *total = scratch + 2 * ld
+    cdef floating *total = scratch + ld
+    cdef floating *slope = scratch + 2 * ld
     cdef floating *s
     cdef floating v
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    for r in range(rows):
-        required[r] = scores[y[r] * ld + r] - margin
-        squares[r] = 0
-        total[r] = 0
+    start_hinge(scores, ld, rows, y, margin, required, total, slope)
     for j in range(c):
         s = scores + j * ld
         for r in range(rows):
             v = s[r] - required[r]
-            v = 0 if v <= 0 or y[r] == j else v
-            squares[r] += v * v
-            total[r] += v
+            v = 0 if v <= 0 else v
             s[r] = 2 * v * sample_weight[r]
+            total[r] += v * v
+            slope[r] += s[r]
     for r in range(rows):
-        loss += sample_weight[r] * <double> squares[r]
-        scores[y[r] * ld + r] = -2 * total[r] * sample_weight[r]
+        scores[y[r] * ld + r] = -slope[r]
+        loss += <double> sample_weight[r] * <double> total[r]
     return loss
+
+
+cdef inline void start_hinge(
+        floating *scores, Py_ssize_t ld, Py_ssize_t rows, const int32_t *y, floating margin,
+        floating *required, floating *total, floating *slope) noexcept nogil:
+    # What a score may not exceed; the label's own is put out of reach, so that no loop need ask for it.
+    cdef Py_ssize_t r
+    for r in range(rows):
+        required[r] = scores[y[r] * ld + r] - margin
+        scores[y[r] * ld + r] = -<floating> INFINITY
+        total[r] = 0
+        slope[r] = 0
 
 
 # ---- Updates: scalars become the arrays' type first, or one double factor would make every product double
@@ -297,7 +302,7 @@ cdef int call_gradient(
     with nogil:
         rows(&X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(floating), X.shape[0], X.shape[1],
              &dscores[0, 0], dscores.strides[0] // <Py_ssize_t> sizeof(floating), dW.shape[0],
-             &dW[0, 0], dW.strides[0] // <Py_ssize_t> sizeof(floating), &db[0])
+             &dW[0, 0], dW.strides[0] // <Py_ssize_t> sizeof(floating), &db[0], 0)
     return 0
 
 
@@ -336,7 +341,7 @@ cdef double call_loss_grad(
     cdef Py_ssize_t c = W.shape[0]
     cdef Py_ssize_t ld = scores.shape[1]
     cdef Py_ssize_t start = 0
-    cdef Py_ssize_t rows
+    cdef Py_ssize_t rows, ahead
     cdef double loss = 0.0
     if floating is float:
         scores_of = <scores_t> kernel.scores_of.float_rows
@@ -352,15 +357,16 @@ cdef double call_loss_grad(
             rows = min(ld, X.shape[0] - start)
             scores_of(&X[start, 0], ldx, rows, d, &W[0, 0], ldw, &b[0], c, &scores[0, 0], ld)
             loss += epilogue(&scores[0, 0], ld, c, rows, &y[start], &sample_weight[start], &scratch[0, 0], values)
-            gradient(&X[start, 0], ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0])
+            ahead = rows * ldx if start + rows < X.shape[0] else 0
+            gradient(&X[start, 0], ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0], ahead)
             start += rows
     return loss
 
 
 dense_scores = bind(
-    Scores(), <void *> dense_scores_rows[float], <void *> dense_scores_rows[double], "X W b scores")
+    Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
 dense_gradient = bind(
-    Gradient(), <void *> dense_gradient_rows[float], <void *> dense_gradient_rows[double], "X dscores dW db")
+    Gradient(), <void *> dense_gradient_rows_float, <void *> dense_gradient_rows_double, "X dscores dW db")
 softmax_epilogue = bind(
     Epilogue(), <void *> softmax_rows[float], <void *> softmax_rows[double],
     "scores y sample_weight scratch label_smoothing")

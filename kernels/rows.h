@@ -1,0 +1,243 @@
+/* The tiles for one type: included by tile.h with REAL and NAME defined. */
+
+#define VEC NAME(vec)
+#define BITS NAME(bits)
+#define V ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+
+typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+
+INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned) *)p; }
+INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned) *)p = v; }
+INLINE VEC NAME(keep)(BITS mask, VEC v) { return (VEC)(mask & (BITS)v); }
+
+/* The last d % V columns of a row come as the last lanes of its last V columns; this mask clears the lanes
+ * before them, which were used already. So nothing is read outside the row, without masked instructions.
+ * (Rows shorter than a vector have functions of their own.) */
+INLINE BITS NAME(end_mask)(ptrdiff_t d) {
+    BITS mask;
+    for (ptrdiff_t i = 0; i < V; i++) mask[i] = i >= V - d % V ? -1 : 0;
+    return mask;
+}
+
+/* ---- Scores --------------------------------------------------------------------------------------------- */
+
+/* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
+ * vectors. W is held and X streams: the other way round a vector is spilled where there are 16 registers. */
+INLINE void NAME(scores_tile)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld, const int classes
+) {
+    VEC sum[MOST_CLASSES][SCORES_ROWS], w[MOST_CLASSES];
+    UNROLL for (int j = 0; j < classes; j++)
+        UNROLL for (int i = 0; i < SCORES_ROWS; i++) sum[j][i] = (VEC){0};
+    for (; k + V <= end; k += V) {
+        UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
+        UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
+            const VEC xi = NAME(load)(x[i] + k);
+            UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
+        }
+    }
+    if (k < end) {
+        const BITS mask = NAME(end_mask)(d);
+        UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(keep)(mask, NAME(load)(W + j * ldw + d - V));
+        UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
+            const VEC xi = NAME(keep)(mask, NAME(load)(x[i] + d - V)); /* both: 0 * Inf would be NaN */
+            UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
+        }
+    }
+    UNROLL for (int j = 0; j < classes; j++) NAME(add_sums)(sum[j], scores + j * ld);
+}
+
+/* A function of its own, so that a tile has every register to itself. */
+NOINLINE void NAME(scores_group)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld, int classes
+) {
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld)
+}
+
+/* All classes of four rows. */
+static void NAME(scores_of_four)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld
+) {
+    const ptrdiff_t step = share(c, SCORES_CLASSES);
+    for (ptrdiff_t j = 0; j < c; j += step)
+        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, scores + j * ld, ld, (int)smaller(step, c - j));
+}
+
+/* The same where fewer than four rows are left: the last one is repeated, and its repetitions are dropped. */
+static void NAME(scores_of_few)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld, ptrdiff_t rows
+) {
+    for (ptrdiff_t j = 0; j < c; j++) {
+        REAL four[SCORES_ROWS] = {0};
+        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, four, 0, 1);
+        for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] += four[r];
+    }
+}
+
+NOINLINE void NAME(scores_short)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, ptrdiff_t c,
+    REAL *scores, ptrdiff_t ld
+) {
+    for (ptrdiff_t j = 0; j < c; j++)
+        for (ptrdiff_t k = 0; k < d; k++)
+            for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] += W[j * ldw + k] * X[r * ldx + k];
+}
+
+/* scores = W X^T + b. Columns are taken in panels, so that W's part of a panel and four rows of X stay in L1;
+ * X comes from L2 once. */
+static void NAME(dense_scores_rows)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, const REAL *b,
+    ptrdiff_t c, REAL *scores, ptrdiff_t ld
+) {
+    for (ptrdiff_t j = 0; j < c; j++)
+        for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j];
+    if (d < V) {
+        NAME(scores_short)(X, ldx, rows, d, W, ldw, c, scores, ld);
+        return;
+    }
+    const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL);
+    for (ptrdiff_t k = 0; k < d; k += panel)
+        for (ptrdiff_t r = 0; r < rows; r += SCORES_ROWS) {
+            const ptrdiff_t end = smaller(k + panel, d);
+            const REAL *x[SCORES_ROWS];
+            for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) x[i] = X + smaller(r + i, rows - 1) * ldx;
+            if (r + SCORES_ROWS <= rows)
+                NAME(scores_of_four)(x, W, ldw, c, k, end, d, scores + r, ld);
+            else
+                NAME(scores_of_few)(x, W, ldw, c, k, end, d, scores + r, ld, rows - r);
+        }
+}
+
+/* ---- Gradient ------------------------------------------------------------------------------------------- */
+
+/* dW[j][k] += the sum of G[j][r] X[r][k] over the n active rows r, for `classes` classes and `vectors` vectors
+ * of columns from where X and dW start. mask clears lanes if there is one vector; `ahead` is how far on X is
+ * prefetched. */
+INLINE void NAME(gradient_tile)(
+    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
+    REAL *dW, ptrdiff_t lddw, BITS mask, ptrdiff_t ahead, const int vectors, const int classes
+) {
+    VEC sum[MOST_CLASSES][GRADIENT_VECTORS], xk[GRADIENT_VECTORS];
+    UNROLL for (int j = 0; j < classes; j++)
+        UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (VEC){0};
+    for (int i = 0; i < n; i++) {
+        const REAL *x = X + active[i] * ldx, *g = G + active[i];
+        UNROLL for (int v = 0; v < vectors; v++) {
+            __builtin_prefetch(x + ahead + v * V);
+            xk[v] = NAME(load)(x + v * V);
+        }
+        if (vectors == 1) xk[0] = NAME(keep)(mask, xk[0]);
+        UNROLL for (int j = 0; j < classes; j++)
+            UNROLL for (int v = 0; v < vectors; v++) sum[j][v] += g[j * ldg] * xk[v];
+    }
+    UNROLL for (int j = 0; j < classes; j++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            REAL *p = dW + j * lddw + v * V;
+            NAME(store)(p, NAME(load)(p) + sum[j][v]);
+        }
+}
+
+NOINLINE void NAME(gradient_wide)(
+    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
+    REAL *dW, ptrdiff_t lddw, ptrdiff_t ahead, int classes
+) {
+    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0},
+                 ahead, GRADIENT_VECTORS)
+}
+
+NOINLINE void NAME(gradient_narrow)(
+    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
+    REAL *dW, ptrdiff_t lddw, BITS mask, int classes
+) {
+    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask, 0, 1)
+}
+
+NOINLINE void NAME(gradient_short)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t d, const int *active, int n, const REAL *G, ptrdiff_t ldg,
+    ptrdiff_t c, REAL *dW, ptrdiff_t lddw
+) {
+    for (int i = 0; i < n; i++)
+        for (ptrdiff_t j = 0; j < c; j++)
+            for (ptrdiff_t k = 0; k < d; k++)
+                dW[j * lddw + k] += G[j * ldg + active[i]] * X[active[i] * ldx + k];
+}
+
+/* n < V numbers as the first lanes of a vector, zeros behind. */
+INLINE VEC NAME(load_few)(const REAL *p, ptrdiff_t n) {
+    VEC v = {0};
+    for (ptrdiff_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+
+/* Lists the rows (at most MOST_ROWS) whose gradient is not zero in every class, and adds each class's sum to
+ * db: a row that meets its margin costs a hinge loss nothing more. */
+static int NAME(active_rows)(const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, int *active) {
+    BITS any[MOST_ROWS / V] = {0};
+    for (ptrdiff_t j = 0; j < c; j += 4) {
+        VEC total[4];
+        REAL sums[4] = {0};
+        for (ptrdiff_t i = 0; i < 4; i++) {
+            total[i] = (VEC){0};
+            for (ptrdiff_t r = 0; r < rows && j + i < c; r += V) {
+                const REAL *p = G + (j + i) * ldg + r;
+                const VEC g = r + V <= rows ? NAME(load)(p) : NAME(load_few)(p, rows - r);
+                any[r / V] |= (BITS)(g != (VEC){0});
+                total[i] += g;
+            }
+        }
+        NAME(add_sums)(total, sums);
+        for (ptrdiff_t i = 0; i < 4 && j + i < c; i++) db[j + i] += sums[i];
+    }
+    int n = 0;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        active[n] = (int)r;
+        n += any[r / V][r % V] != 0;
+    }
+    return n;
+}
+
+/* At most MOST_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
+ * from L1 again; the first classes prefetch the rows `ahead`. */
+static void NAME(gradient_block)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t ahead
+) {
+    const ptrdiff_t wide = GRADIENT_VECTORS * V, step = share(c, GRADIENT_CLASSES);
+    const BITS whole = (BITS)((VEC){0} == (VEC){0});
+    int active[MOST_ROWS];
+    const int n = NAME(active_rows)(G, ldg, rows, c, db, active);
+    if (d < V) {
+        NAME(gradient_short)(X, ldx, d, active, n, G, ldg, c, dW, lddw);
+        return;
+    }
+    const BITS end = NAME(end_mask)(d);
+    for (ptrdiff_t k = 0; n && k < d; k += k + wide <= d ? wide : V)
+        for (ptrdiff_t j = 0; j < c; j += step) {
+            const ptrdiff_t from = smaller(k, d - V);
+            const int classes = (int)smaller(step, c - j);
+            if (k + wide <= d)
+                NAME(gradient_wide)(X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw,
+                                    j ? 0 : ahead, classes);
+            else
+                NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
+                                      from == k ? whole : end, classes);
+        }
+}
+
+/* dW += G X and db += the row sums of G. `ahead` is the distance from a row of X to one that is needed soon,
+ * 0 for none. */
+static void NAME(dense_gradient_rows)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t ahead
+) {
+    for (ptrdiff_t r = 0; r < rows; r += MOST_ROWS)
+        NAME(gradient_block)(X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, ahead);
+}
+
+#undef VEC
+#undef BITS
+#undef V

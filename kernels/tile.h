@@ -1,0 +1,139 @@
+/* Register tiles: the scores of a block of rows, and the gradient that the block adds.
+ *
+ * Everything is class-major, as in fastlin/ops.py: W and dW are (c, d), scores are (c, rows). X, W and dW may
+ * have any d, any row stride and any alignment; nothing is read or written outside their rows.
+ *
+ * rows.h holds the code, for REAL = float and double. It is compiled once per instruction set (setup.py), and
+ * the width of a vector is the only thing that differs. docs/kernels.md says why it looks as it does.
+ */
+#ifndef FASTLIN_TILE_H
+#define FASTLIN_TILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+/* A tile is a rectangle of sums that stays in registers: 4 rows x some classes of the scores, or some vectors
+ * x some classes of dW. Twenty sums (of 32 registers; 12 and 10 of 16) hide the latency of the multiply-add
+ * and need less than one load for two of them. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 4 };
+#else
+enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2 };
+#endif
+enum { SCORES_ROWS = 4, MOST_CLASSES = 5 };
+enum { MOST_ROWS = 64 };        /* rows whose gradient is added at once */
+enum { PANEL_BYTES = 24576 };   /* what W may have of the L1 cache, beside four rows of X */
+
+/* A loop over registers must vanish before the compiler gives arrays a place in memory. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* Keeps the compiler from holding `a` in registers: reading parts of a vector back from memory costs loads,
+ * taking them out of a register costs the one shuffle unit. */
+#define IN_MEMORY(a) __asm__("" : "+m"(a))
+
+#define NOINLINE static __attribute__((noinline))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Calls f(..., n) with n a constant from 1 to most <= 5, so that loops over classes unroll and sums become
+ * registers. */
+#define WITH_CLASSES(n, most, f, ...)                                                                          \
+    if ((n) > (most)) __builtin_unreachable();                                                                 \
+    switch (n) {                                                                                               \
+    case 1: f(__VA_ARGS__, 1); break;                                                                          \
+    case 2: f(__VA_ARGS__, 2); break;                                                                          \
+    case 3: f(__VA_ARGS__, 3); break;                                                                          \
+    case 4: f(__VA_ARGS__, 4); break;                                                                          \
+    default: f(__VA_ARGS__, 5); break;                                                                         \
+    }
+
+INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+INLINE ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+/* Classes of a tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2. */
+INLINE ptrdiff_t share(ptrdiff_t c, ptrdiff_t most) { return divide_up(c, divide_up(c, most)); }
+
+/* Columns of a panel in bytes: what fits, but at least 2 KB, or adding up lanes would cost too much. */
+INLINE ptrdiff_t panel_bytes(ptrdiff_t c) {
+    const ptrdiff_t bytes = PANEL_BYTES / c / VECTOR_BYTES * VECTOR_BYTES;
+    return bytes > 4096 ? 4096 : bytes < 2048 ? 2048 : bytes;
+}
+
+typedef float vec_float __attribute__((vector_size(VECTOR_BYTES)));
+typedef double vec_double __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t bits_float __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t bits_double __attribute__((vector_size(VECTOR_BYTES)));
+typedef float part_float __attribute__((vector_size(16)));
+typedef double part_double __attribute__((vector_size(16)));
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, bits, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, bits, ...) __builtin_shuffle(a, b, (bits){__VA_ARGS__})
+#endif
+
+/* Lanes of two vectors, alike in each 16-byte part: such shuffles are one instruction everywhere. `lanes`
+ * lists those of one part, given the number of its first lane in the first and in the second vector. */
+#if VECTOR_BYTES == 64
+#define ALL_PARTS(lanes, k) lanes(0, 4 * k), lanes(k, 5 * k), lanes(2 * k, 6 * k), lanes(3 * k, 7 * k)
+#elif VECTOR_BYTES == 32
+#define ALL_PARTS(lanes, k) lanes(0, 2 * k), lanes(k, 3 * k)
+#else
+#define ALL_PARTS(lanes, k) lanes(0, k)
+#endif
+#define LOW_HALVES_ZIPPED(i, j) i, j, i + 1, j + 1
+#define HIGH_HALVES_ZIPPED(i, j) i + 2, j + 2, i + 3, j + 3
+#define LOW_HALVES(i, j) i, i + 1, j, j + 1
+#define HIGH_HALVES(i, j) i + 2, i + 3, j + 2, j + 3
+#define EVEN_LANES(i, j) i, j
+#define ODD_LANES(i, j) i + 1, j + 1
+#define ADD_LANES(a, b, bits, some, others, k)                                                                 \
+    (SHUFFLE(a, b, bits, ALL_PARTS(some, k)) + SHUFFLE(a, b, bits, ALL_PARTS(others, k)))
+
+/* s[i] += the sum of the lanes of a[i], for four vectors: transposed and added together inside their parts
+ * (nine instructions), then part by part through memory. */
+INLINE void add_sums_float(const vec_float a[4], float *s) {
+    const vec_float u = ADD_LANES(a[0], a[1], bits_float, LOW_HALVES_ZIPPED, HIGH_HALVES_ZIPPED, 4);
+    const vec_float v = ADD_LANES(a[2], a[3], bits_float, LOW_HALVES_ZIPPED, HIGH_HALVES_ZIPPED, 4);
+    const vec_float sums = ADD_LANES(u, v, bits_float, LOW_HALVES, HIGH_HALVES, 4);
+    part_float part[VECTOR_BYTES / 16], total;
+    memcpy(part, &sums, VECTOR_BYTES);
+    IN_MEMORY(part);
+    memcpy(&total, s, 16);
+    for (int i = 0; i < VECTOR_BYTES / 16; i++) total += part[i];
+    memcpy(s, &total, 16);
+}
+
+INLINE void add_sums_double(const vec_double a[4], double *s) {
+    for (int pair = 0; pair < 4; pair += 2) {
+        const vec_double sums = ADD_LANES(a[pair], a[pair + 1], bits_double, EVEN_LANES, ODD_LANES, 2);
+        part_double part[VECTOR_BYTES / 16], total;
+        memcpy(part, &sums, VECTOR_BYTES);
+        IN_MEMORY(part);
+        memcpy(&total, s + pair, 16);
+        for (int i = 0; i < VECTOR_BYTES / 16; i++) total += part[i];
+        memcpy(s + pair, &total, 16);
+    }
+}
+
+#define REAL float
+#define NAME(x) x##_float
+#include "rows.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(x) x##_double
+#include "rows.h"
+#undef REAL
+#undef NAME
+
+#endif
