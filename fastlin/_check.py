@@ -6,36 +6,34 @@ TypeError is for the wrong kind of thing, ValueError for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.ops import Hyper
+from fastlin.ops import Hyper, inside
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Checked inputs of a loss, as kernels want them: class-major, native, labels copied."""
+class Problem(NamedTuple):
+    """The checked inputs of a loss."""
 
+    W: Array  # (d, c), or (d + 1, c) with bias, as given: any stride
     X: Array  # (n, d) as given: any stride, the dtype of W or an integer dtype
-    W: Array  # (c, d) of native floats, unit column stride; a view of the caller's W where it can be
-    b: Array  # (c,)
-    dtype: str  # "float32" or "float64"
     y: Array  # (n,) int32, our own copy: no other thread can move a label out of range after the check
     sample_weight: Array  # (n,)
 
 
 def number(name: str, value: Any, interval: str) -> float:
     """`value` as a float inside `interval`, which is written as in mathematics: "[0, 1)"."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") or np.ndim(value) != 0:
-        raise TypeError(f"{name} must be a number in {interval}; found {_kind(value)}")
-    found = float(value)
-    if not Hyper(0.0, interval, 0.0).admits(found):
+    if type(value) is not float:
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") or np.ndim(value) != 0:
+            raise TypeError(f"{name} must be a number in {interval}; found {_kind(value)}")
+        value = float(value)
+    found: float = value
+    if not inside(found, interval):
         raise ValueError(f"{name} must be in {interval}; found {found!r}")
     return found
 
@@ -55,9 +53,9 @@ def count(name: str, value: Any, low: int = 1) -> int:
     return found
 
 
-def choice(name: str, value: Any, options: Iterable[str]) -> None:
+def choice(name: str, value: Any, options: Collection[str]) -> None:
     """`value` is one of `options`."""
-    if value not in tuple(options):
+    if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; found {value!r}")
 
 
@@ -92,7 +90,7 @@ def weights(W: Any, name: str = "W") -> Array:
 def features(X: Any, W: Array, bias: bool) -> Array:
     """X (n, d) with as many columns as W has rows, of W's dtype or integers."""
     found = array("X", X, 2)
-    if found.dtype.kind not in "iub":  # integers are converted a row block at a time
+    if found.dtype != W.dtype and found.dtype.kind not in "iub":  # integers are converted a row block at a time
         _check_float("X", found.dtype)
         if found.dtype.itemsize != W.dtype.itemsize:
             raise TypeError(
@@ -106,20 +104,21 @@ def features(X: Any, W: Array, bias: bool) -> Array:
 
 def labels(y: Any, n: int, c: int) -> Array:
     """y (n,) as a new int32 array, every label in [0, c)."""
-    y = array("y", y, 1) if np.ndim(y) == 1 else _refuse_labels_shape(y, n)
+    if type(y) is not np.ndarray or y.ndim != 1:
+        y = array("y", y, 1) if np.ndim(y) == 1 else _refuse_labels_shape(y, n)
     if y.dtype.kind not in "iu" and y.size:
         _check_label_kind(y, c)
     if y.shape[0] != n:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
     own: Array = y.astype(np.int64)  # copied before the check: what is checked is what is used
-    if n and own.view(np.uint64).max() >= c:  # negative labels are huge as unsigned numbers
+    if n and np.maximum.reduce(own.view(np.uint64)) >= c:  # negative labels are huge as unsigned numbers
         i = int(np.flatnonzero((own < 0) | (own >= c))[0])
         raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(own, c)}")
     labels: Array = own.astype(np.int32)
     return labels
 
 
-def row_weights(sample_weight: Any, n: int, dtype: str) -> Array:
+def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
         return np.ones(n, dtype)
@@ -131,26 +130,17 @@ def row_weights(sample_weight: Any, n: int, dtype: str) -> Array:
     return np.array(found, dtype)
 
 
-def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any) -> tuple[Array, Problem]:
-    """The caller's W as an array, and the checked problem."""
+def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any) -> Problem:
+    """Everything that a loss is computed from."""
     W = weights(W)
     X = features(X, W, bias)
-    n, d = X.shape
-    dtype = W.dtype.name
-    own = labels(y, n, W.shape[1])
-    by_class, b = class_major(W, d, bias)
-    return W, Problem(X, by_class, b, dtype, own, row_weights(sample_weight, n, dtype))
+    n = X.shape[0]
+    return Problem(W, X, labels(y, n, W.shape[1]), row_weights(sample_weight, n, native(W)))
 
 
-def class_major(W: Array, d: int, bias: bool) -> tuple[Array, Array]:
-    """W as (c, d) with unit column stride, copied only if it is not Fortran-ordered, and b (c,), zero without bias."""
-    native = W.dtype.newbyteorder("=")
-    by_class = W[:d].T
-    if not walkable(by_class, native):
-        by_class = np.ascontiguousarray(by_class, native)
-    by_class.flags.writeable = False  # one type for Numba, whether the caller's W is read-only or not
-    b = np.array(W[d], native) if bias else np.zeros(W.shape[1], native)
-    return by_class, b
+def native(A: Array) -> np.dtype[Any]:
+    """The dtype of A in the machine's own byte order."""
+    return A.dtype if A.dtype.isnative else A.dtype.newbyteorder("=")
 
 
 def walkable(A: Array, dtype: Any) -> bool:
@@ -174,8 +164,11 @@ def out_like(out: Any, W: Array, **inputs: Any) -> None:
 
 def writeable(name: str, A: Array) -> None:
     """A can be written, and no two of its entries share memory."""
-    if not A.flags.writeable:
+    flags = A.flags
+    if not flags.writeable:
         raise ValueError(f"{name} is read-only; pass an array that can be written, such as {name}.copy()")
+    if flags.c_contiguous or flags.f_contiguous:
+        return
     steps = sorted((abs(step), size) for step, size in zip(A.strides, A.shape, strict=True) if size > 1)
     reach = A.itemsize
     for step, size in steps:

@@ -120,12 +120,13 @@ class Pool:
         A task yields every few milliseconds: there it stops if the caller was interrupted. If another
         thread is using the pool, the caller does its tasks alone: it neither waits nor adds threads.
         """
-        job = _Job(task, count)
-        if min(threads, count) < 2 or not self._busy.acquire(blocking=False):
-            job.work()
+        if threads < 2 or count < 2 or not self._busy.acquire(blocking=False):
+            for number in range(count):
+                for _ in task(number):
+                    pass
             return
         try:
-            self._share(job, min(threads, count) - 1)
+            self._share(_Job(task, count), min(threads, count) - 1)
         finally:
             self._busy.release()
 

@@ -6,14 +6,16 @@ into a gradient of its own, and these are summed in order: the same bits for any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fastlin import _pool, ops
-from fastlin._check import Array, Problem, walkable
+from fastlin._check import Array, Problem, native, walkable
 
 # Every constant is a size that a cache, a pool or a person waiting at the keyboard sets.
 PART_FLOPS = 2_000_000  # a part is worth handing to a thread (about 10 us): 20 us at 100 GF/s
@@ -25,6 +27,9 @@ BLOCK_BYTES = 512 << 10  # of the X rows of a block: they are read twice, the se
 SCORES_BYTES = 1 << 20  # of the scores of a block
 CALL_FLOPS = 64_000_000  # one kernel call: Python answers Ctrl-C between calls, some 10 ms apart
 COPY_BYTES = 1 << 20  # of rows that must be converted first
+CACHE_LINE = 64
+
+FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Plan:
         return self.n * number // self.parts, self.n * (number + 1) // self.parts
 
 
+@lru_cache(maxsize=1024)
 def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     """The cut for compiled kernels; the others get all rows at once, as a NumPy user would write it."""
     if not compiled:
@@ -54,49 +60,66 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
 
 
 def loss_grad(
-    loss: str, hyper: tuple[float, ...], problem: Problem, backend: str, threads: int | None
-) -> tuple[float, Array, Array]:
-    """The sum over rows of weighted losses, and its gradient as dW (c, d) and db (c,)."""
+    loss: str,
+    hyper: tuple[float, ...],
+    problem: Problem,
+    bias: bool,
+    scale: float,
+    dW: Array,
+    backend: str,
+    threads: int | None,
+) -> float:
+    """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end."""
     kernel = ops.loss_kernel(loss, "dense", backend)
-    X, W, b, y, sample_weight = problem.X, problem.W, problem.b, problem.y, problem.sample_weight
-    c, d = W.shape
-    cut = plan(len(X), d, c, W.itemsize, ops.BACKENDS[backend].compiled)
+    X, y, sample_weight = problem.X, problem.y, problem.sample_weight
+    n, d = X.shape
+    W, b = class_major(problem.W, d, bias, backend)
+    c = W.shape[0]
+    cut = plan(n, d, c, W.itemsize, ops.BACKENDS[backend].compiled)
+    in_place = walkable(X, W.dtype)
     losses = [0.0] * cut.parts
-    dW = np.zeros((cut.parts, c, d), W.dtype)
+    parts = _padded((cut.parts, c, d), W.dtype)
     db = np.zeros((cut.parts, c), W.dtype)
 
     def run_part(number: int) -> Iterator[None]:
         work = np.empty((c + 3, cut.block), W.dtype)
         start, end = cut.part(number)
         while start < end:
-            rows = _rows(X, W, start, min(start + cut.span, end))
+            rows = _rows(X, W, start, min(start + cut.span, end), in_place)
             stop = start + len(rows)
             losses[number] += kernel(
                 *(rows, W, b, y[start:stop], sample_weight[start:stop], hyper),
-                *(work[:c], work[c:], dW[number], db[number]),
+                *(work[:c], work[c:], parts[number], db[number]),
             )
             start = stop
             yield
 
     _pool.pool.run(run_part, cut.parts, _threads(cut, threads))
-    for number in range(1, cut.parts):
-        dW[0] += dW[number]
-        db[0] += db[number]
-    return sum(losses), dW[0], db[0]
+    plain = dW.dtype == W.dtype and dW.flags.aligned
+    target = dW[:d] if plain else np.empty((d, c), W.dtype)
+    ops.kernel("combine", backend, FLOATS[W.itemsize])(parts, scale, target)
+    if not plain:
+        dW[:d] = target
+    if bias:
+        np.multiply(np.add.reduce(db), scale, out=dW[d])
+    return sum(losses)
 
 
-def scores(X: Array, W: Array, b: Array, backend: str, threads: int | None) -> Array:
+def scores(W: Array, X: Array, bias: bool, backend: str, threads: int | None) -> Array:
     """The scores (c, n) of every row."""
-    kernel = ops.kernel("dense_scores", backend, W.dtype.name)
-    c, d = W.shape
-    cut = plan(len(X), d, c, W.itemsize, ops.BACKENDS[backend].compiled)
-    S = np.empty((c, len(X)), W.dtype)
+    n, d = X.shape
+    by_class, b = class_major(W, d, bias, backend)
+    c = by_class.shape[0]
+    kernel = ops.kernel("dense_scores", backend, FLOATS[by_class.itemsize])
+    cut = plan(n, d, c, by_class.itemsize, ops.BACKENDS[backend].compiled)
+    in_place = walkable(X, by_class.dtype)
+    S = np.empty((c, n), by_class.dtype)
 
     def run_part(number: int) -> Iterator[None]:
         start, end = cut.part(number)
         while start < end:
-            rows = _rows(X, W, start, min(start + cut.span, end))
-            kernel(rows, W, b, S[:, start : start + len(rows)])
+            rows = _rows(X, by_class, start, min(start + cut.span, end), in_place)
+            kernel(rows, by_class, b, S[:, start : start + len(rows)])
             start += len(rows)
             yield
 
@@ -104,14 +127,38 @@ def scores(X: Array, W: Array, b: Array, backend: str, threads: int | None) -> A
     return S
 
 
+def class_major(W: Array, d: int, bias: bool, backend: str) -> tuple[Array, Array]:
+    """W as (c, d) with unit column stride, copied only if it is not Fortran-ordered, and b (c,), zero without bias."""
+    dtype = native(W)
+    by_class = W[:d].T
+    if not walkable(by_class, dtype):
+        by_class = _padded(by_class.shape, dtype)
+        source = W[:d] if W.dtype == dtype and W.flags.aligned else W[:d].astype(dtype)
+        ops.kernel("to_class_major", backend, FLOATS[W.itemsize])(source, by_class)
+    by_class.flags.writeable = False  # one type for Numba, whether the caller's W is read-only or not
+    return by_class, np.array(W[d], dtype) if bias else np.zeros(W.shape[1], dtype)
+
+
+def _padded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Zeros whose rows begin at cache lines, an odd number of lines apart: rows of 2^k bytes would share L1 sets."""
+    line = CACHE_LINE // dtype.itemsize
+    row = (-(-shape[-1] // line) | 1) * line
+    count = row * math.prod(shape[:-1])
+    room = np.zeros(count + line, dtype)
+    start = -room.__array_interface__["data"][0] % CACHE_LINE // dtype.itemsize
+    padded: Array = room[start : start + count].reshape(*shape[:-1], row)[..., : shape[-1]]
+    return padded
+
+
 def _threads(cut: Plan, threads: int | None) -> int:
-    limit = _pool.thread_limit(threads)
-    return min(limit, cut.parts)
+    if threads is None and cut.parts == 1:
+        return 1
+    return _pool.thread_limit(threads)
 
 
-def _rows(X: Array, W: Array, start: int, stop: int) -> Array:
+def _rows(X: Array, W: Array, start: int, stop: int, in_place: bool) -> Array:
     """Rows of X from `start`, at most to `stop`: a view where kernels can read it, else a copy of bounded size."""
-    if walkable(X, W.dtype):
+    if in_place:
         rows: Array = X[start:stop]
     else:
         few = max(1, COPY_BYTES // (max(X.shape[1], 1) * W.itemsize))
@@ -122,5 +169,5 @@ def _rows(X: Array, W: Array, start: int, stop: int) -> Array:
 
 def update(rule: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], backend: str) -> None:
     """One fused step over flat arrays of one size."""
-    kernel = ops.kernel(rule, backend, arrays[0].dtype.name)
+    kernel = ops.kernel(rule, backend, FLOATS[arrays[0].itemsize])
     kernel(*arrays, *scalars)

@@ -143,7 +143,6 @@ def svm_loss(
     )
 
 
-@np.errstate(all="ignore")  # NaN and Inf take IEEE's course, whatever the caller told NumPy to do about them
 def evaluate(
     loss: str,
     hyper: dict[str, float],
@@ -164,29 +163,26 @@ def evaluate(
     loss : a name of `ops.losses()`; hyper : its hyper-parameters. The rest as in `softmax_loss`.
     """
     backend = ops.resolve(backend)
-    hyper = _check.hyper(ops.OPS[f"{loss}_epilogue"].hyper, hyper)
+    values = tuple(_check.hyper(ops.OPS[f"{loss}_epilogue"].hyper, hyper).values())
     R = penalty(reg)
     _check.choice("reduction", reduction, ("mean", "sum"))
-    weights, problem = _check.problem(W, X, y, bias, sample_weight)
+    problem = _check.problem(W, X, y, bias, sample_weight)
+    weights = problem.W
     if out is not None:
         _check.out_like(out, weights, X=X, y=y, sample_weight=sample_weight)
     n, d = problem.X.shape
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
-    total, by_class, db = _run.loss_grad(loss, tuple(hyper.values()), problem, backend, threads)
-    value = total
-    if reduction == "mean":
-        value /= n
-        by_class /= n
-        db /= n
-    if R is not None:
-        value += R.value(weights[:d])
-        by_class += np.asarray(R.gradient(weights[:d]), by_class.dtype).T
-    dW = np.empty_like(weights) if out is None else out
-    dW[:d] = by_class.T
-    if bias:
-        dW[d] = db
-    return float(value), dW
+    rows = n if reduction == "mean" else 1
+    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course, whatever the caller told NumPy to do
+        # The penalty comes first: one that raises leaves `out` as it was.
+        R_value = 0.0 if R is None else R.value(weights[:d])
+        R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)
+        dW = np.empty_like(weights) if out is None else out
+        total = _run.loss_grad(loss, values, problem, bias, 1.0 / rows, dW, backend, threads)
+        if R_gradient is not None:
+            dW[:d] += R_gradient
+    return total / rows + R_value, dW
 
 
 @np.errstate(all="ignore")
@@ -203,8 +199,7 @@ def scores(
     backend = ops.resolve(backend)
     W = _check.weights(W)
     X = _check.features(X, W, bias)
-    by_class, b = _check.class_major(W, X.shape[1], bias)
-    return _run.scores(X, by_class, b, backend, threads).T
+    return _run.scores(W, X, bias, backend, threads).T
 
 
 def predict(

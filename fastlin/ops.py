@@ -30,24 +30,24 @@ class Hyper:
     interval: str
     trial: float
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        low, high = self.interval[1:-1].split(",")
-        return float(low), float(high)
 
-    def admits(self, value: float) -> bool:
-        """Whether `value` lies in the interval; NaN never does."""
-        low, high = self.bounds
-        above = low <= value if self.interval[0] == "[" else low < value
-        below = value <= high if self.interval[-1] == "]" else value < high
-        return above and below
+@cache
+def _bounds(interval: str) -> tuple[float, float, bool, bool]:
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high), interval[0] == "[", interval[-1] == "]"
+
+
+def inside(value: float, interval: str) -> bool:
+    """Whether `value` lies in an interval written as in mathematics, "[0, 1)"; NaN never does."""
+    low, high, with_low, with_high = _bounds(interval)
+    return low < value < high or (with_low and value == low) or (with_high and value == high)
 
 
 @dataclass(frozen=True)
 class Op:
     """What a kernel of this name promises in every backend."""
 
-    kind: str  # "scores", "gradient", "epilogue" or "update"
+    kind: str  # "layout", "scores", "gradient", "epilogue" or "update"
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
@@ -62,6 +62,9 @@ WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 OPS: dict[str, Op] = {
+    # Between the caller's W (d, c), of any strides, and the kernels' (c, d): parts is (parts, c, d), summed in order.
+    "to_class_major": Op("layout", ("W", "by_class"), writes=("by_class",)),
+    "combine": Op("layout", ("parts", "scale", "dW"), writes=("dW",)),
     # A storage is a pair: the scores of some rows, and the gradient those rows add to W and b.
     "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
     "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),

@@ -96,6 +96,8 @@ class ElasticNet:
 
 def penalty(reg: float | Penalty) -> Penalty | None:
     """The penalty that `reg` means: a float is the lam of `L2`, and 0 is none."""
+    if type(reg) is float and reg == 0.0:
+        return None
     if hasattr(reg, "value") and hasattr(reg, "gradient"):
         return reg
     if not hasattr(reg, "__float__"):

@@ -23,6 +23,42 @@ ctypedef void (*gradient_t)(
     Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t ahead) noexcept nogil
 
 
+# ---- Layout: columns are taken in stretches that stay in L1 ---------------------------------------------
+
+cdef enum:
+    STRETCH = 256
+
+
+def to_class_major(const floating[:, :] W, floating[:, :] by_class):
+    cdef Py_ssize_t j, k
+    with nogil:
+        for k in range(W.shape[0]):
+            for j in range(W.shape[1]):
+                by_class[j, k] = W[k, j]
+
+
+def combine(const floating[:, :, :] parts, double scale, floating[:, :] dW):
+    cdef floating factor = <floating> scale
+    cdef floating total[STRETCH]
+    cdef const floating *part
+    cdef Py_ssize_t d = dW.shape[0]
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t j, k, p, width
+    with nogil:
+        while start < d:
+            width = min(<Py_ssize_t> STRETCH, d - start)
+            for j in range(dW.shape[1]):
+                for k in range(width):
+                    total[k] = 0
+                for p in range(parts.shape[0]):
+                    part = &parts[p, j, start]
+                    for k in range(width):
+                        total[k] += part[k]
+                for k in range(width):
+                    dW[start + k, j] = factor * total[k]
+            start += width
+
+
 # ---- Storages: the register tiles of tile.h -------------------------------------------------------------
 
 cdef extern from "tile.h" nogil:

@@ -8,6 +8,22 @@ import math
 from fastlin.kernels.compose import compose as compose
 
 
+def to_class_major(W, by_class):
+    for k, row in enumerate(W.tolist()):
+        for j, w in enumerate(row):
+            by_class[j, k] = w
+
+
+def combine(parts, scale, dW):
+    by_part = parts.tolist()
+    for k in range(dW.shape[0]):
+        for j in range(dW.shape[1]):
+            total = 0.0
+            for part in by_part:
+                total += part[j][k]
+            dW[k, j] = scale * total
+
+
 def dense_scores(X, W, b, scores):
     weights = W.tolist()
     bias = b.tolist()

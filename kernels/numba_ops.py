@@ -19,6 +19,24 @@ def compose(scores_of, epilogue, gradient):
 
 
 @jit
+def to_class_major(W, by_class):
+    for k in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            by_class[j, k] = W[k, j]
+
+
+@jit
+def combine(parts, scale, dW):
+    factor = dW.dtype.type(scale)
+    for k in range(dW.shape[0]):
+        for j in range(dW.shape[1]):
+            total = parts[0, j, k]
+            for p in range(1, parts.shape[0]):
+                total += parts[p, j, k]
+            dW[k, j] = factor * total
+
+
+@jit
 def dense_scores(X, W, b, scores):
     for r in range(X.shape[0]):
         for j in range(W.shape[0]):

@@ -5,6 +5,14 @@ import numpy as np
 from fastlin.kernels.compose import compose as compose
 
 
+def to_class_major(W, by_class):
+    by_class[...] = W.T
+
+
+def combine(parts, scale, dW):
+    np.multiply(parts.sum(axis=0).T, scale, out=dW)
+
+
 def dense_scores(X, W, b, scores):
     np.matmul(W, X.T, out=scores)
     scores += b[:, None]
