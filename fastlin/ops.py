@@ -47,7 +47,7 @@ def inside(value: float, interval: str) -> bool:
 class Op:
     """What a kernel of this name promises in every backend."""
 
-    kind: str  # "layout", "scores", "gradient", "epilogue" or "update"
+    kind: str  # "layout", "load", "scores", "gradient", "epilogue" or "update"
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
@@ -65,7 +65,10 @@ OPS: dict[str, Op] = {
     # Between the caller's W (d, c), of any strides, and the kernels' (c, d): parts is (parts, c, d), summed in order.
     "to_class_major": Op("layout", ("W", "by_class"), writes=("by_class",)),
     "combine": Op("layout", ("parts", "scale", "dW"), writes=("dW",)),
-    # A storage is a pair: the scores of some rows, and the gradient those rows add to W and b.
+    # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
+    "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
+    "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
+    # The scores of some rows, and the gradient those rows add to W and b.
     "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
     "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),
     # A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned.
@@ -203,11 +206,12 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
 def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., float]:
     """Scores of a row block -> epilogue of the loss -> gradient of the row block, over all rows, as one kernel.
 
-    kernel(X, W, b, y, sample_weight, hyper, scores, scratch, dW, db) adds to dW and db and returns the
-    weighted sum of the losses. The columns of `scores` set the size of a row block.
+    kernel(X, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db) adds to dW and db and returns the
+    weighted sum of the losses. The columns of `scores` set the size of a row block; `rows` has room for one if
+    the storage converts.
     """
     ops = module(backend)
-    parts = (f"{storage}_scores", f"{loss}_epilogue", f"{storage}_gradient")
+    parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")
     return ops.compose(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
 
 

@@ -5,13 +5,16 @@
 
 from cython cimport floating
 from libc.math cimport INFINITY, sqrt, sqrtf
-from libc.stdint cimport int32_t
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int32_t, uint8_t
 
 from inspect import Parameter, Signature
 
-# What the driver calls. A storage: scores of some rows of X (stride ldx), and the gradient that those rows
-# add. A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned.
-# scratch is three rows as long as those of scores.
+# What the driver calls. A storage: where rows of X are as floats, in place or converted into a buffer; ldx is
+# their stride, before and after. The scores of rows, and the gradient that they add. A loss: scores in, their
+# weighted gradient out in place, the weighted sum of the losses returned; scratch has room for three numbers a row.
+ctypedef const floating *(*load_t)(
+    const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer, Py_ssize_t ldb) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
     const floating *b, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
@@ -59,7 +62,30 @@ def combine(const floating[:, :, :] parts, double scale, floating[:, :] dW):
             start += width
 
 
-# ---- Storages: the register tiles of tile.h -------------------------------------------------------------
+# ---- Storages ------------------------------------------------------------------------------------------
+
+cdef const floating *dense_load_rows(
+        const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
+        Py_ssize_t ldb) noexcept nogil:
+    return <const floating *> X
+
+
+cdef const floating *uint8_load_rows(
+        const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
+        Py_ssize_t ldb) noexcept nogil:
+    cdef const uint8_t *x
+    cdef floating *row
+    cdef Py_ssize_t r, k
+    for r in range(rows):
+        x = <const uint8_t *> X + r * ldx[0]
+        row = buffer + r * ldb
+        for k in range(d):
+            row[k] = x[k]
+    ldx[0] = ldb
+    return buffer
+
+
+# ---- Scores and gradient: the register tiles of tile.h -------------------------------------------------------------
 
 cdef extern from "tile.h" nogil:
     void dense_scores_rows_float(
@@ -99,8 +125,8 @@ cdef double softmax_rows(
     cdef floating smooth = <floating> (hyper[0] / c)
     cdef floating hard = <floating> (1.0 - hyper[0])
     cdef floating *top = scratch
-    cdef floating *z = scratch + ld
-    cdef floating *fit = scratch + 2 * ld
+    cdef floating *z = scratch + rows
+    cdef floating *fit = scratch + 2 * rows
     cdef floating *s
     cdef floating shifted
     cdef Py_ssize_t j, r
@@ -139,8 +165,8 @@ cdef double svm_rows(
         const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
     cdef floating margin = <floating> hyper[0]
     cdef floating *required = scratch
-    cdef floating *total = scratch + ld
-    cdef floating *slope = scratch + 2 * ld
+    cdef floating *total = scratch + rows
+    cdef floating *slope = scratch + 2 * rows
     cdef floating *s
     cdef floating v
     cdef Py_ssize_t j, r
@@ -164,8 +190,8 @@ cdef double squared_svm_rows(
         const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
     cdef floating margin = <floating> hyper[0]
     cdef floating *required = scratch
-    cdef floating *total = scratch + ld
-    cdef floating *slope = scratch + 2 * ld
+    cdef floating *total = scratch + rows
+    cdef floating *slope = scratch + 2 * rows
     cdef floating *s
     cdef floating v
     cdef Py_ssize_t j, r
@@ -276,6 +302,13 @@ cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
     return piece
 
 
+cdef class Load(Piece):
+    def __call__(self, X, rows):
+        if rows.itemsize == sizeof(float):
+            return call_load[float](self, X, rows)
+        return call_load[double](self, X, rows)
+
+
 cdef class Scores(Piece):
     def __call__(self, X, W, b, scores):
         if W.itemsize == sizeof(float):
@@ -302,22 +335,43 @@ cdef class Epilogue(Piece):
 cdef class LossGrad:
     """Scores, epilogue and gradient of one row block after the other, in one pass over X."""
 
+    cdef Load load
     cdef Scores scores_of
     cdef Epilogue epilogue
     cdef Gradient gradient
 
-    def __call__(self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db):
-        if W.itemsize == sizeof(float):
-            return call_loss_grad[float](self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db)
-        return call_loss_grad[double](self, X, W, b, y, sample_weight, hyper, scores, scratch, dW, db)
+    def __call__(self, X, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db):
+        cdef Py_buffer view
+        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+        try:
+            if W.itemsize == sizeof(float):
+                return call_loss_grad[float](
+                    self, &view, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db)
+            return call_loss_grad[double](
+                self, &view, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db)
+        finally:
+            PyBuffer_Release(&view)
 
 
-def compose(Scores scores_of, Epilogue epilogue, Gradient gradient):
+def compose(Load load, Scores scores_of, Epilogue epilogue, Gradient gradient):
     cdef LossGrad kernel = LossGrad()
+    kernel.load = load
     kernel.scores_of = scores_of
     kernel.epilogue = epilogue
     kernel.gradient = gradient
     return kernel
+
+
+cdef object call_load(Load piece, X, floating[:, :] rows):
+    cdef load_t load = <load_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef Py_buffer view
+    cdef Py_ssize_t ldx
+    PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+    ldx = view.strides[0] // view.itemsize
+    converted = load(view.buf, &ldx, view.shape[0], view.shape[1], &rows[0, 0],
+                     rows.strides[0] // <Py_ssize_t> sizeof(floating)) != view.buf
+    PyBuffer_Release(&view)
+    return rows.base[:X.shape[0]] if converted else X
 
 
 cdef int call_scores(
@@ -353,7 +407,7 @@ cdef int read_hyper(tuple hyper, double *values) except -1:
 
 cdef double call_epilogue(
         Epilogue piece, floating[:, :] scores, const int32_t[::1] y, const floating[::1] sample_weight,
-        floating[:, ::1] scratch, tuple hyper) except? -1:
+        floating[:, :] scratch, tuple hyper) except? -1:
     cdef epilogue_t rows = <epilogue_t> (piece.float_rows if floating is float else piece.double_rows)
     cdef double values[MAX_HYPER]
     read_hyper(hyper, values)
@@ -363,42 +417,45 @@ cdef double call_epilogue(
 
 
 cdef double call_loss_grad(
-        LossGrad kernel, const floating[:, :] X, const floating[:, :] W, const floating[::1] b,
-        const int32_t[::1] y, const floating[::1] sample_weight, tuple hyper, floating[:, ::1] scores,
-        floating[:, ::1] scratch, floating[:, :] dW, floating[::1] db) except? -1:
-    cdef scores_t scores_of
-    cdef epilogue_t epilogue
-    cdef gradient_t gradient
+        LossGrad kernel, Py_buffer *X, const floating[:, :] W, const floating[::1] b,
+        const int32_t[::1] y, const floating[::1] sample_weight, tuple hyper, floating[:, :] buffer,
+        floating[:, :] scores, floating[:, :] scratch, floating[:, :] dW, floating[::1] db) except? -1:
+    cdef bint single = floating is float
+    cdef load_t load = <load_t> (kernel.load.float_rows if single else kernel.load.double_rows)
+    cdef scores_t scores_of = <scores_t> (kernel.scores_of.float_rows if single else kernel.scores_of.double_rows)
+    cdef epilogue_t epilogue = <epilogue_t> (kernel.epilogue.float_rows if single else kernel.epilogue.double_rows)
+    cdef gradient_t gradient = <gradient_t> (kernel.gradient.float_rows if single else kernel.gradient.double_rows)
     cdef double values[MAX_HYPER]
-    cdef Py_ssize_t ldx = X.strides[0] // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t ldw = W.strides[0] // <Py_ssize_t> sizeof(floating)
-    cdef Py_ssize_t lddw = dW.strides[0] // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t real = sizeof(floating)
+    cdef Py_ssize_t ldw = W.strides[0] // real
+    cdef Py_ssize_t lddw = dW.strides[0] // real
+    cdef Py_ssize_t ldb = buffer.strides[0] // real
+    cdef Py_ssize_t ld = scores.strides[0] // real
+    cdef Py_ssize_t n = X.shape[0]
     cdef Py_ssize_t d = X.shape[1]
     cdef Py_ssize_t c = W.shape[0]
-    cdef Py_ssize_t ld = scores.shape[1]
     cdef Py_ssize_t start = 0
-    cdef Py_ssize_t rows, ahead
+    cdef Py_ssize_t rows, ldx, ahead
+    cdef const void *at
+    cdef const floating *floats
     cdef double loss = 0.0
-    if floating is float:
-        scores_of = <scores_t> kernel.scores_of.float_rows
-        epilogue = <epilogue_t> kernel.epilogue.float_rows
-        gradient = <gradient_t> kernel.gradient.float_rows
-    else:
-        scores_of = <scores_t> kernel.scores_of.double_rows
-        epilogue = <epilogue_t> kernel.epilogue.double_rows
-        gradient = <gradient_t> kernel.gradient.double_rows
     read_hyper(hyper, values)
     with nogil:
-        while start < X.shape[0]:
-            rows = min(ld, X.shape[0] - start)
-            scores_of(&X[start, 0], ldx, rows, d, &W[0, 0], ldw, &b[0], c, &scores[0, 0], ld)
+        while start < n:
+            rows = min(scores.shape[1], n - start)
+            at = <const char *> X.buf + start * X.strides[0]
+            ldx = X.strides[0] // X.itemsize
+            floats = load(at, &ldx, rows, d, &buffer[0, 0], ldb)
+            scores_of(floats, ldx, rows, d, &W[0, 0], ldw, &b[0], c, &scores[0, 0], ld)
             loss += epilogue(&scores[0, 0], ld, c, rows, &y[start], &sample_weight[start], &scratch[0, 0], values)
-            ahead = rows * ldx if start + rows < X.shape[0] else 0
-            gradient(&X[start, 0], ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0], ahead)
+            ahead = rows * ldx if start + rows < n and floats == at else 0  # the next block, if it is X itself
+            gradient(floats, ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0], ahead)
             start += rows
     return loss
 
 
+dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
+uint8_load = bind(Load(), <void *> uint8_load_rows[float], <void *> uint8_load_rows[double], "X rows")
 dense_scores = bind(
     Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
 dense_gradient = bind(

@@ -14,8 +14,8 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 jit = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")
 
 
-def compose(scores_of, epilogue, gradient):
-    return jit(compose_python(scores_of, epilogue, gradient))
+def compose(load, scores_of, epilogue, gradient):
+    return jit(compose_python(load, scores_of, epilogue, gradient))
 
 
 @jit
@@ -34,6 +34,19 @@ def combine(parts, scale, dW):
             for p in range(1, parts.shape[0]):
                 total += parts[p, j, k]
             dW[k, j] = factor * total
+
+
+@jit
+def dense_load(X, rows):
+    return X
+
+
+@jit
+def uint8_load(X, rows):
+    for r in range(X.shape[0]):
+        for k in range(X.shape[1]):
+            rows[r, k] = X[r, k]
+    return rows[: X.shape[0]]
 
 
 @jit

@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 import pytest
 
-from fastlin import _run, losses, ops, testing
+from fastlin import _plan, losses, ops, testing
 from fastlin.ops import OPS
 
 CASES = {case.name: case for case in testing.cases()}
@@ -87,7 +87,7 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
 def test_many_parts_agree(loss, order, compiled, dtype, expected):
     """Rows enough for several parts of unequal size, each with blocks and a tail, read in place and converted."""
     source = testing.random_case(1501, 131, 10, bias=True)
-    cut = _run.plan(1501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
+    cut = _plan.plan(1501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
     assert 1501 % cut.parts
     reference = expected(loss, source, 0.3)
@@ -112,16 +112,33 @@ def test_epilogue_agrees(loss, backend, dtype):
     hyper = testing.trial(op).values()
 
     def run(backend, dtype):
-        scores = (case.X @ case.W).T.astype(dtype, order="C")
+        wide = np.full((6, 50), 7, dtype)  # the kernel gets some columns of it
+        scores = wide[:, 5:42]
+        scores[...] = (case.X @ case.W).T
         scratch = np.empty((3, 37), dtype)
         args = case.y.astype(np.int32), case.sample_weight.astype(dtype), scratch
-        return ops.kernel(op, backend, dtype)(scores, *args, *hyper), scores
+        value = ops.kernel(op, backend, dtype)(scores, *args, *hyper)
+        assert (wide[:, :5] == 7).all()
+        assert (wide[:, 42:] == 7).all()
+        return value, scores
 
     value, scores = run(backend, dtype)
     exact_value, exact = run("naive", "float64")
     assert isinstance(value, float)
     assert testing.error(value, exact_value) <= testing.tolerance(dtype, 37)
     assert testing.error(scores, exact) <= testing.tolerance(dtype, 6)
+
+
+@pytest.mark.parametrize("storage", ["dense", "uint8"])
+def test_load_agrees(storage, backend, dtype):
+    """Rows as floats: where they are, or converted; strided rows too."""
+    stored = np.uint8 if storage == "uint8" else dtype
+    X = np.random.default_rng(0).integers(0, 256, (9, 40)).astype(stored)[::2, :37]
+    rows = np.full((8, 37), -1, dtype)
+    found = ops.kernel(f"{storage}_load", backend, dtype)(X, rows)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, X)
+    assert (rows[5:] == -1).all()
 
 
 def test_pieces_add(backend, dtype):

@@ -1,0 +1,115 @@
+"""How a problem is cut into parts and blocks, and the memory that these need. Every size is here, with its reason.
+
+The cut depends on the sizes of the problem alone, never on the number of threads: the same bits for any number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from fastlin._check import Array
+
+# A part is what one thread does at once; it adds into a gradient of its own.
+PART_FLOPS = 2_000_000  # a part is worth handing to a thread (about 10 us): 20 us at 100 GF/s
+PART_ROWS = 64  # with fewer, zeroing and summing the part's own dW shows
+MOST_PARTS = 16
+PARTS_BYTES = 16 << 20  # of all parts' gradients together
+
+# A block of rows is read for the scores and, from L2, again for the gradient.
+BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more gain nothing (docs/kernels.md)
+BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB or more of L2
+SCORES_BYTES = 1 << 20  # of the scores of a block
+
+# With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
+WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
+WIDE_BYTES = 4 << 20  # of the scores of a block: enough rows for BLAS, and still in cache for the epilogue
+WIDE_ROWS = 64  # of one epilogue call
+
+CALL_FLOPS = 64_000_000  # one kernel call: Python answers Ctrl-C between calls, milliseconds apart
+COPY_BYTES = 1 << 20  # of rows that must be converted before a kernel can read them
+
+CACHE_LINE = 64
+KEPT_BYTES = 8 << 20  # workspaces up to this size are kept for the next call
+KEPT = 8  # of different sizes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How n rows are cut: into parts, these into kernel calls of `span` rows, and these into blocks."""
+
+    n: int
+    parts: int
+    span: int
+    block: int
+
+    def part(self, number: int) -> tuple[int, int]:
+        """The rows of a part: from the first to behind the last."""
+        return self.n * number // self.parts, self.n * (number + 1) // self.parts
+
+
+@lru_cache(maxsize=1024)
+def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
+    """The cut for compiled kernels; the others get all rows at once, as a NumPy user would write it."""
+    if not compiled:
+        return Plan(n, parts=1, span=max(n, 1), block=max(n, 1))
+    row_flops = 4 * max(d, 1) * c
+    fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
+    parts = max(1, min(MOST_PARTS, n // PART_ROWS, n * row_flops // PART_FLOPS, fitting))
+    block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
+    block = block // 16 * 16 or max(1, block)
+    span = max(1, CALL_FLOPS // row_flops // block) * block
+    return Plan(n, parts, span, block)
+
+
+class Workspace(NamedTuple):
+    """The memory of one call; [p] of each is part p's own."""
+
+    W: Array  # (c, d), for a W that must be transposed
+    dW: Array  # (parts, c, d)
+    db: Array  # (parts, c)
+    rows: Array  # (parts, block, d) for converted rows, or (parts, 0, d)
+    scores: Array  # (parts, c + 3, block): the scores, and three rows of scratch for the epilogue
+
+
+_kept: dict[tuple[object, ...], Workspace] = {}
+
+
+def take(cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> Workspace:
+    """A workspace for the problem, perhaps one that was given back; nobody else has it meanwhile.
+
+    Fresh memory costs a page fault for every 4 KB: as much as the arithmetic of a small batch.
+    """
+    found = _kept.pop((cut.parts, cut.block, c, d, dtype, convert), None)
+    if found is not None:
+        return found
+    return Workspace(
+        padded((c, d), dtype),
+        padded((cut.parts, c, d), dtype),
+        np.empty((cut.parts, c), dtype),
+        padded((cut.parts, cut.block if convert else 0, d), dtype),
+        padded((cut.parts, c + 3, cut.block), dtype),
+    )
+
+
+def give_back(workspace: Workspace, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
+    """Keep a workspace that no thread uses any more for the next call of these sizes."""
+    if sum(A.nbytes for A in workspace) <= KEPT_BYTES:
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        _kept[cut.parts, cut.block, c, d, dtype, convert] = workspace
+
+
+def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+    """An array whose rows begin at cache lines, an odd number of lines apart: rows of 2^k bytes share L1 sets."""
+    line = CACHE_LINE // dtype.itemsize
+    row = (-(-shape[-1] // line) | 1) * line
+    count = row * math.prod(shape[:-1])
+    room = np.empty(count + line, dtype)
+    start = -room.ctypes.data % CACHE_LINE // dtype.itemsize
+    aligned: Array = room[start : start + count].reshape(*shape[:-1], row)[..., : shape[-1]]
+    return aligned
