@@ -10,7 +10,7 @@
 from fastlin import optim
 from fastlin._pool import set_num_threads
 from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
-from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss
+from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
 from fastlin.ops import show_backends, use_backend
 from fastlin.optim import *  # noqa: F403  (the classes made from the table)
 from fastlin.penalties import L1, L2, ElasticNet
@@ -35,5 +35,6 @@ __all__ = [
     "svm_loss",
     "train",
     "use_backend",
+    "warmup",
     *optim.__all__,
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin import _check, _run, ops
+from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin.penalties import Penalty, penalty
 
@@ -23,6 +24,8 @@ def softmax_loss(
     *,
     bias: bool = False,
     sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     out: Array | None = None,
@@ -37,11 +40,14 @@ def softmax_loss(
     Parameters
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order; Fortran-ordered W is not copied.
-    X : (n, d) of W's dtype, or integers. Any strides, read-only, memory-mapped or byte-swapped.
+    X : (n, d) of W's dtype, or integers. Any strides, read-only, memory-mapped or byte-swapped. uint8 is read in
+        place; other integers are converted some rows at a time.
     y : (n,) integers in [0, c).
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.
     sample_weight : (n,), multiplies each row's loss; the mean still divides by n.
+    x_scale, x_shift : a number or (d,); the features are X * x_scale + x_shift, without a copy of X. With uint8
+        images: x_scale = 1 / (255 * std), x_shift = -mean / std.
     label_smoothing : in [0, 1], the share of the target spread over all classes.
     reduction : "mean" over the rows or their "sum". The penalty is added once either way.
     out : array like W, overwritten with the gradient.
@@ -74,6 +80,8 @@ def softmax_loss(
         reg,
         bias=bias,
         sample_weight=sample_weight,
+        x_scale=x_scale,
+        x_shift=x_shift,
         reduction=reduction,
         out=out,
         backend=backend,
@@ -92,6 +100,8 @@ def svm_loss(
     variant: str = "weston_watkins",
     bias: bool = False,
     sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
     backend: str | None = None,
@@ -107,7 +117,7 @@ def svm_loss(
     margin : in [0, inf), by how much the correct class must lead.
     squared : the squared hinge.
     variant : "weston_watkins".
-    W, X, y, reg, bias, sample_weight, reduction, out, backend, threads : as in `softmax_loss`.
+    W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads : as in `softmax_loss`.
 
     Returns
     -------
@@ -136,6 +146,8 @@ def svm_loss(
         reg,
         bias=bias,
         sample_weight=sample_weight,
+        x_scale=x_scale,
+        x_shift=x_shift,
         reduction=reduction,
         out=out,
         backend=backend,
@@ -153,6 +165,8 @@ def evaluate(
     *,
     bias: bool = False,
     sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
     backend: str | None = None,
@@ -171,6 +185,7 @@ def evaluate(
     if out is not None:
         _check.out_like(out, weights, X=X, y=y, sample_weight=sample_weight)
     n, d = problem.X.shape
+    features = affine(x_scale, x_shift, d, _check.native(weights))
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
@@ -179,7 +194,13 @@ def evaluate(
         R_value = 0.0 if R is None else R.value(weights[:d])
         R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)
         dW = np.empty_like(weights) if out is None else out
-        total = _run.loss_grad(loss, values, problem, bias, 1.0 / rows, dW, backend, threads)
+        if features is None:
+            total = _run.loss_grad(loss, values, problem, bias, 1.0 / rows, dW, backend, threads)
+        else:
+            folded = problem._replace(W=features.fold(weights, bias))
+            gradient = np.empty_like(folded.W)
+            total = _run.loss_grad(loss, values, folded, True, 1.0 / rows, gradient, backend, threads)
+            features.unfold(gradient, dW, bias)
         if R_gradient is not None:
             dW[:d] += R_gradient
     return total / rows + R_value, dW
@@ -187,11 +208,18 @@ def evaluate(
 
 @np.errstate(all="ignore")
 def scores(
-    W: ArrayLike, X: ArrayLike, *, bias: bool = False, backend: str | None = None, threads: int | None = None
+    W: ArrayLike,
+    X: ArrayLike,
+    *,
+    bias: bool = False,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
 ) -> Array:
     """The scores X @ W (n, c), or X @ W[:-1] + W[-1] with `bias`: the lectures' f(x, W) = Wx + b for every row.
 
-    W, X, bias, backend, threads : as in `softmax_loss`.
+    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
 
     >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
     array([[3.5, 5.5]])
@@ -199,25 +227,57 @@ def scores(
     backend = ops.resolve(backend)
     W = _check.weights(W)
     X = _check.features(X, W, bias)
+    features = affine(x_scale, x_shift, X.shape[1], _check.native(W))
+    if features is not None:
+        W, bias = features.fold(W, bias), True
     return _run.scores(W, X, bias, backend, threads).T
 
 
 def predict(
-    W: ArrayLike, X: ArrayLike, *, bias: bool = False, backend: str | None = None, threads: int | None = None
+    W: ArrayLike,
+    X: ArrayLike,
+    *,
+    bias: bool = False,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
 ) -> Array:
     """The class with the largest score for each row of X, as integers (n,); the first of equals.
 
-    W, X, bias, backend, threads : as in `softmax_loss`.
+    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
     """
-    best: Array = scores(W, X, bias=bias, backend=backend, threads=threads).argmax(axis=1)
+    S = scores(W, X, bias=bias, x_scale=x_scale, x_shift=x_shift, backend=backend, threads=threads)
+    best: Array = S.argmax(axis=1)
     return best
 
 
+def warmup(backend: str | None = None) -> None:
+    """Compile and load everything of a backend now, both dtypes, instead of at the first calls.
+
+    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request.
+    """
+    backend = ops.resolve(backend)
+    for dtype in ops.DTYPES:
+        W, X, y = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype), np.zeros(2, np.int64)
+        softmax(scores(W, X, backend=backend), backend=backend)
+        for loss in ops.losses():
+            defaults = {name: spec.default for name, spec in ops.OPS[f"{loss}_epilogue"].hyper.items()}
+            for rows in (X, X.astype(np.uint8)):
+                evaluate(loss, defaults, W, rows, y, backend=backend)
+        for rule, op in ops.OPS.items():
+            if op.kind == "update":
+                scalars = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
+                arrays = tuple(np.zeros(2, dtype) for _ in range(2 + len(op.state)))
+                _run.update(rule, arrays, tuple(scalars[arg] for arg in op.args if arg in scalars), backend)
+
+
 @np.errstate(all="ignore")
-def softmax(S: ArrayLike) -> Array:
+def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     """Probabilities from scores: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
 
     S : (..., c) float32 or float64; integers become float64. Returns a new array.
+    backend : as in `softmax_loss`.
 
     >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example, to the last digit
     array([0.015, 0.631, 0.353])
@@ -227,8 +287,10 @@ def softmax(S: ArrayLike) -> Array:
         S = S.astype(np.float64)
     if S.ndim == 0 or S.shape[-1] == 0:
         raise ValueError(f"S has shape {S.shape}; expected (..., classes) with at least one class")
-    if S.dtype.kind != "f":
-        raise TypeError(f"S must hold real numbers; found dtype {S.dtype}")
-    P: Array = np.exp(S - S.max(axis=-1, keepdims=True))
+    if S.dtype not in (np.float32, np.float64):
+        raise TypeError(f"S has dtype {S.dtype}; expected float32 or float64")
+    shifted = np.ascontiguousarray(S - S.max(axis=-1, keepdims=True))
+    P: Array = np.empty_like(shifted)
+    ops.kernel("exp", ops.resolve(backend), P.dtype.name)(shifted.reshape(-1), P.reshape(-1))
     P /= P.sum(axis=-1, keepdims=True)
     return P

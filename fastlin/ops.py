@@ -47,7 +47,7 @@ def inside(value: float, interval: str) -> bool:
 class Op:
     """What a kernel of this name promises in every backend."""
 
-    kind: str  # "layout", "load", "scores", "gradient", "epilogue" or "update"
+    kind: str  # "function", "layout", "load", "scores", "gradient", "epilogue" or "update"
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
@@ -62,6 +62,7 @@ WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 OPS: dict[str, Op] = {
+    "exp": Op("function", ("x", "out"), writes=("out",)),
     # Between the caller's W (d, c), of any strides, and the kernels' (c, d): parts is (parts, c, d), summed in order.
     "to_class_major": Op("layout", ("W", "by_class"), writes=("by_class",)),
     "combine": Op("layout", ("parts", "scale", "dW"), writes=("dW",)),

@@ -26,6 +26,30 @@ ctypedef void (*gradient_t)(
     Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t ahead) noexcept nogil
 
 
+# ---- exp and log, in a form that loops over them become vector loops ------------------------------------
+
+cdef extern from "elementary.h" nogil:
+    float exp_float(float x) noexcept
+    double exp_double(double x) noexcept
+    float log_float(float x) noexcept
+    double log_double(double x) noexcept
+
+
+cdef inline floating exp_of(floating x) noexcept nogil:
+    return exp_float(x) if floating is float else exp_double(x)
+
+
+cdef inline floating log_of(floating x) noexcept nogil:
+    return log_float(x) if floating is float else log_double(x)
+
+
+def exp(const floating[::1] x, floating[::1] out):
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(x.shape[0]):
+            out[i] = exp_of(x[i])
+
+
 # ---- Layout: columns are taken in stretches that stay in L1 ---------------------------------------------
 
 cdef enum:
@@ -103,21 +127,6 @@ cdef extern from "tile.h" nogil:
 
 
 # ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------
-
-cdef extern from "elementary.h" nogil:
-    float exp_float(float x) noexcept
-    double exp_double(double x) noexcept
-    float log_float(float x) noexcept
-    double log_double(double x) noexcept
-
-
-cdef inline floating exp_of(floating x) noexcept nogil:
-    return exp_float(x) if floating is float else exp_double(x)
-
-
-cdef inline floating log_of(floating x) noexcept nogil:
-    return log_float(x) if floating is float else log_double(x)
-
 
 cdef double softmax_rows(
         floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,

@@ -8,6 +8,11 @@ import math
 from fastlin.kernels.compose import compose as compose
 
 
+def exp(x, out):
+    for i in range(len(x)):
+        out[i] = math.inf if x[i] > 709.79 else math.exp(x[i])  # math.exp raises where IEEE says inf
+
+
 def to_class_major(W, by_class):
     for k, row in enumerate(W.tolist()):
         for j, w in enumerate(row):

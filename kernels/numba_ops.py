@@ -19,6 +19,12 @@ def compose(load, scores_of, epilogue, gradient):
 
 
 @jit
+def exp(x, out):
+    for i in range(x.size):
+        out[i] = np.exp(x[i])
+
+
+@jit
 def to_class_major(W, by_class):
     for k in range(W.shape[0]):
         for j in range(W.shape[1]):

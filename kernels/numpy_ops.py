@@ -5,6 +5,10 @@ import numpy as np
 from fastlin.kernels.compose import compose as compose
 
 
+def exp(x, out):
+    np.exp(x, out=out)
+
+
 def to_class_major(W, by_class):
     by_class[...] = W.T
 

@@ -1,0 +1,59 @@
+"""Features X * x_scale + x_shift without touching X: scale and shift go into W and b.
+
+(X * scale + shift) @ W + b = X @ (scale * W) + (b + shift @ W), so the kernels see X as it lies in memory,
+uint8 images for example, and their gradient is taken back the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin import _check
+from fastlin._check import Array
+
+
+class Affine(NamedTuple):
+    """scale and shift, (d, 1) each, in the dtype of W."""
+
+    scale: Array
+    shift: Array
+
+    def fold(self, W: Array, bias: bool) -> Array:
+        """W' (d + 1, c) with which X alone gives the scores: its last row is b' = b + shift @ W."""
+        d = len(self.scale)
+        folded = np.empty((d + 1, W.shape[1]), _check.native(W), order="F")
+        np.multiply(self.scale, W[:d], out=folded[:d])
+        np.matmul(self.shift.T, W[:d], out=folded[d:])
+        if bias:
+            folded[d] += W[d]
+        return folded
+
+    def unfold(self, folded: Array, dW: Array, bias: bool) -> None:
+        """Write the gradient for W to dW, given that for W': dL/dW = scale dL/dW' + shift dL/db'."""
+        d = len(self.scale)
+        np.multiply(self.scale, folded[:d], out=dW[:d])
+        dW[:d] += self.shift * folded[d]
+        if bias:
+            dW[d] = folded[d]
+
+
+def affine(x_scale: Any, x_shift: Any, d: int, dtype: np.dtype[Any]) -> Affine | None:
+    """The checked map, or None if neither is given."""
+    if x_scale is None and x_shift is None:
+        return None
+    scale = _column("x_scale", 1.0 if x_scale is None else x_scale, d, dtype)
+    return Affine(scale, _column("x_shift", 0.0 if x_shift is None else x_shift, d, dtype))
+
+
+def _column(name: str, value: Any, d: int, dtype: np.dtype[Any]) -> Array:
+    found = _check.array(name, value, np.ndim(value))
+    if found.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers; found dtype {found.dtype}")
+    if found.shape not in ((), (d,)):
+        raise ValueError(f"{name} has shape {found.shape}; expected one number or ({d},), one for each feature")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} must be finite; found {found.reshape(-1)[~np.isfinite(found.reshape(-1))][0]}")
+    column: Array = np.broadcast_to(found.astype(dtype).reshape(-1, 1), (d, 1))
+    return column

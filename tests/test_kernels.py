@@ -1,0 +1,164 @@
+"""What the fast paths promise beyond the table: exp to the last bits, many classes, images, small memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import _plan, ops, testing
+
+# ---- exp -------------------------------------------------------------------------------------------------
+
+
+def exp_inputs(dtype):
+    """The whole range, dense near 0 and both ends, subnormal results, and what lies outside."""
+    info = np.finfo(dtype)
+    top, bottom, least = np.log(info.max), np.log(info.tiny), np.log(info.smallest_subnormal)
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            np.linspace(least - 1, top + 1, 3001),
+            np.linspace(bottom - 3, bottom + 1, 501),
+            np.linspace(top - 1, top + 0.001, 501),
+            rng.uniform(-1, 1, 2000),
+            rng.normal(0, 1e-5, 500),
+            [0.0, -0.0, info.tiny, -info.smallest_subnormal, np.log(2) / 2, 1.5 * np.log(2)],
+        ]
+    )
+    return x.astype(dtype)
+
+
+def test_exp_within_two_ulp(compiled, dtype):
+    mpmath = pytest.importorskip("mpmath")
+    mpmath.mp.prec = 120
+    x = exp_inputs(dtype)
+    found = np.empty_like(x)
+    ops.kernel("exp", compiled, dtype)(x, found)
+    exact = [mpmath.exp(float(v)) for v in x]
+    largest = mpmath.mpf(float(np.finfo(dtype).max))
+    for v, e, f in zip(x, exact, found, strict=True):
+        if e > largest:
+            assert f == np.inf or f == np.finfo(dtype).max, v
+        else:
+            spacing = np.spacing(np.dtype(dtype).type(float(e)))
+            assert abs(mpmath.mpf(float(f)) - e) <= 2 * float(spacing), v
+
+
+def test_exp_at_the_ends(compiled, dtype):
+    x = np.array([np.inf, -np.inf, np.nan, 1e4, -1e4, 0.0, np.finfo(dtype).max, -np.finfo(dtype).max], dtype)
+    found = np.empty_like(x)
+    ops.kernel("exp", compiled, dtype)(x, found)
+    np.testing.assert_array_equal(found, np.array([np.inf, 0, np.nan, np.inf, 0, 1, np.inf, 0], dtype))
+
+
+# ---- Many classes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ops.losses())
+@pytest.mark.parametrize("c", [_plan.WIDE_CLASSES, 301])
+def test_many_classes_agree(loss, c, backend, dtype, monkeypatch):
+    """Through BLAS, several blocks with a tail, the last smaller than an epilogue call."""
+    monkeypatch.setattr(_plan, "WIDE_BYTES", 70 * c * np.dtype(dtype).itemsize)
+    source = testing.random_case(161, 9, c, bias=True)
+    expected = testing.reference(loss, source, 0.3)
+    case = source.astype(dtype)
+    found = case.evaluate(loss, 0.3, backend=backend, threads=2)
+    assert max(expected.errors(*found)) <= testing.tolerance(dtype, expected.terms)
+    one = case.evaluate(loss, 0.3, backend=backend, threads=1)
+    assert one[0] == found[0]
+    assert one[1].tobytes() == found[1].tobytes()
+
+
+def test_many_classes_need_little_memory(compiled):
+    """Blocks of scores, not n x c of them (here 64 MB): the peak does not grow with n."""
+    rng = np.random.default_rng(0)
+    X, W = rng.standard_normal((16000, 16)).astype(np.float32), np.zeros((16, 1000), np.float32)
+    y = rng.integers(0, 1000, 16000)
+    fl.softmax_loss(W, X[:100], y[:100], backend=compiled)
+    tracemalloc.start()
+    fl.softmax_loss(W, X, y, backend=compiled)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12 << 20
+
+
+# ---- Images ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (300, 70), dtype=np.uint8), rng.integers(0, 5, 300)
+
+
+@pytest.mark.parametrize("loss", ops.losses())
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_scaled_images_equal_floats(images, loss, bias, per_feature, backend, dtype):
+    X, y = images
+    rng = np.random.default_rng(1)
+    size = X.shape[1] if per_feature else ()
+    scale, shift = rng.uniform(0.5, 1.5, size) / 128, rng.uniform(-1.5, -0.5, size)
+    floats = X * scale + shift
+    W = rng.standard_normal((70 + bias, 5)) / 8
+    hyper = testing.trial(f"{loss}_epilogue")
+    exact = testing.losses.evaluate(loss, hyper, W, floats, y, 0.1, bias=bias, backend="numpy")
+    found = testing.losses.evaluate(
+        *(loss, hyper, W.astype(dtype), X, y, 0.1),
+        **dict(bias=bias, x_scale=scale, x_shift=shift, backend=backend),
+    )
+    limit = 4 * testing.tolerance(dtype, 370)  # 255 * scale and shift cancel to about 1
+    assert testing.error(found[0], exact[0]) <= limit
+    assert testing.error(found[1], exact[1]) <= limit
+    S = fl.scores(W.astype(dtype), X, bias=bias, x_scale=scale, x_shift=shift, backend=backend)
+    assert testing.error(S, fl.scores(W, floats, bias=bias)) <= limit
+
+
+def test_images_are_not_copied(compiled):
+    X = np.zeros((20000, 1000), np.uint8)  # 20 MB, 80 MB as float32
+    W, y = np.zeros((1000, 10), np.float32), np.zeros(20000, int)
+    fl.svm_loss(W, X[:9], y[:9], backend=compiled)
+    tracemalloc.start()
+    fl.svm_loss(W, X, y, backend=compiled, x_scale=1 / 255, x_shift=-0.5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 << 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"x_scale": np.ones(3)}, ValueError, r"x_scale has shape \(3,\); expected one number or \(70,\)"),
+        ({"x_shift": np.nan}, ValueError, "x_shift must be finite; found nan"),
+        ({"x_scale": "big"}, TypeError, "x_scale must hold real numbers"),
+    ],
+)
+def test_bad_scale(images, changes, kind, message):
+    X, y = images
+    with pytest.raises(kind, match=message):
+        fl.svm_loss(np.zeros((70, 5)), X, y, **changes)
+
+
+def test_warmup(backend):
+    fl.warmup(backend)
+
+
+def test_fortran_W_is_not_copied(compiled):
+    """coef_.T of a (c, d) array, and its gradient: nothing of W's size is allocated when out is given."""
+    W = np.zeros((10, 20000), np.float32).T  # 800 KB
+    X, y, out = np.zeros((40, 20000), np.float32), np.zeros(40, int), np.zeros_like(W)
+    assert out.flags.f_contiguous
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "kernel", _without_to_class_major(ops.kernel))
+        fl.svm_loss(W, X, y, out=out, backend=compiled)
+        with pytest.raises(AssertionError, match="W was copied"):
+            fl.svm_loss(np.ascontiguousarray(W), X, y, backend=compiled)
+
+
+def _without_to_class_major(real):
+    def kernel(op, *args):
+        assert op != "to_class_major", "W was copied"
+        return real(op, *args)
+
+    return kernel
