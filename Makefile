@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/*.pyx kernels/*.pxi kernels/*.h)
 
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench bench-peers lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
 	@echo "make test    install into .venv, run the tests"
 	@echo "make bench   run the benchmarks (pytest-benchmark)"
+	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's table (10 minutes)"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -23,6 +24,13 @@ test: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench/bench_ops.py
+
+# On Linux plain torch brings gigabytes of CUDA; the CPU build comes with
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench-peers
+bench-peers: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group peers
+	$(BIN)/python bench/peers.py
+	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -128,7 +128,7 @@ def error(found: Any, expected: Any, magnitude: float | None = None) -> float:
 
 @dataclass(frozen=True)
 class Reference:
-    """A case evaluated by the naive backend in float64, and how large the numbers are that it adds up.
+    """A case evaluated in float64, and how large the numbers are that it adds up.
 
     Rounding is relative to what is added, not to the result: a gradient of terms that cancel is small.
     """
@@ -139,6 +139,15 @@ class Reference:
     dW_size: float
     terms: int
 
+    @classmethod
+    def of(cls, exact: Case, loss: float, dW: Array) -> Reference:
+        """The sizes that belong to a float64 case and its exact loss and gradient."""
+        X = np.abs(exact.X.astype(np.float64))
+        n, d = X.shape
+        scores = max(1.0, float((X @ np.abs(exact.W[:d])).max(initial=0.0)))
+        dW_size = scores * max(1.0, float(X.mean(axis=0).max(initial=0.0)))
+        return cls(loss, dW, max(abs(loss), scores), dW_size, n + d + dW.shape[1])
+
     def errors(self, loss: float, dW: Array) -> tuple[float, float]:
         """Relative errors of a loss and a gradient."""
         return error(loss, self.loss, self.loss_size), error(dW, self.dW, self.dW_size)
@@ -147,12 +156,7 @@ class Reference:
 def reference(loss: str, case: Case, reg: float = 0.0) -> Reference:
     """What every backend must return for this case, within `tolerance`."""
     exact = case.astype("float64")
-    value, dW = exact.evaluate(loss, reg, backend="naive")
-    X = np.abs(exact.X.astype(np.float64))
-    n, d = X.shape
-    scores = max(1.0, float((X @ np.abs(exact.W[:d])).max(initial=0.0)))
-    dW_size = scores * max(1.0, float(X.mean(axis=0).max(initial=0.0)))
-    return Reference(value, dW, max(abs(value), scores), dW_size, n + d + dW.shape[1])
+    return Reference.of(exact, *exact.evaluate(loss, reg, backend="naive"))
 
 
 @dataclass(frozen=True)
