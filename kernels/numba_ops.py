@@ -1,27 +1,47 @@
 """The same loops for Numba, compiled at the first call for each dtype. See fastlin/ops.py for the contract.
 
-Inner loops run along rows or features, the direction in which memory is contiguous, so that LLVM can use
-vector registers. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
+The dense kernels are loops over tiles, whose sums stay in vector registers: see numba_tile.py. The others run down
+the classes and along the rows (or along the weights), where memory is contiguous: LLVM puts such loops into vector
+registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
 """
 
 import numba
 import numpy as np
 
 from fastlin.kernels.compose import compose as compose_python
+from fastlin.kernels.numba_cache import keep
+from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
+from fastlin.kernels.numba_tile import (
+    ACTIVE_ROWS,
+    GRADIENT_CLASSES,
+    GRADIENT_VECTORS,
+    SCORE_CLASSES,
+    SCORE_ROWS,
+    VECTOR_BYTES,
+    active_rows,
+    gradient_tile,
+    scores_tile,
+)
 
 # Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must take IEEE's course.
 FASTMATH = {"reassoc", "contract", "nsz"}
-jit = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")
 
 
-def compose(load, scores_of, epilogue, gradient):
-    return jit(compose_python(load, scores_of, epilogue, gradient))
+def jit(function):
+    return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))
+
+
+def compose(*parts):
+    loss_grad = compose_python(*parts)
+    loss_grad.__qualname__ = "-".join(part.__name__ for part in parts)  # the name it is kept under
+    return jit(loss_grad)
 
 
 @jit
 def exp(x, out):
+    highest = x.dtype.type(89 if x.itemsize == 4 else 710)
     for i in range(x.size):
-        out[i] = np.exp(x[i])
+        out[i] = exp_below_highest(highest if x[i] > highest else x[i])  # a NaN is not above, and stays
 
 
 @jit
@@ -56,55 +76,80 @@ def uint8_load(X, rows):
 
 
 @jit
+def share(c, most):
+    """Classes per tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2."""
+    tiles = -(-c // most)
+    return -(-c // tiles)
+
+
+@jit
 def dense_scores(X, W, b, scores):
-    for r in range(X.shape[0]):
-        for j in range(W.shape[0]):
-            s = b[j]
-            for k in range(X.shape[1]):
-                s += W[j, k] * X[r, k]
-            scores[j, r] = s
+    c, rows = scores.shape
+    for j in range(c):
+        s, bias = row(scores, j), b[j]
+        for r in range(rows):
+            s[r] = bias
+    classes = share(c, SCORE_CLASSES)
+    # A panel of columns: what W has in it stays in L1 from one group of rows to the next.
+    panel = max(2048, min(4096, 24576 // c // 64 * 64)) // W.itemsize
+    for k in range(0, X.shape[1], panel):
+        stop = min(k + panel, X.shape[1])
+        for r in range(0, rows, SCORE_ROWS):
+            for j in range(0, c, classes):
+                scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
 
 
 @jit
 def dense_gradient(X, dscores, dW, db):
-    for j in range(dW.shape[0]):
-        for r in range(X.shape[0]):
-            ds = dscores[j, r]
-            db[j] += ds
-            if ds != 0:
-                for k in range(X.shape[1]):
-                    dW[j, k] += ds * X[r, k]
+    c, rows = dscores.shape
+    classes = share(c, GRADIENT_CLASSES)
+    width = GRADIENT_VECTORS * VECTOR_BYTES // dW.itemsize
+    for j in range(c):
+        ds, total = row(dscores, j), dscores.dtype.type(0)
+        for r in range(rows):
+            total += ds[r]
+        db[j] += total
+    for r in range(0, rows, ACTIVE_ROWS):
+        active = active_rows(dscores, r)
+        for k in range(0, X.shape[1], width):
+            for j in range(0, c, classes):
+                gradient_tile(X, dscores, dW, r, active, j, min(classes, c - j), k)
 
 
 @jit
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     c, rows = scores.shape
     real = sample_weight.dtype.type
-    top, z, fit = scratch[0], scratch[1], scratch[2]
+    top, z, fit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     smooth = real(label_smoothing / c)
     hard = real(1.0 - label_smoothing)
+    s = row(scores, 0)
     for r in range(rows):
-        top[r] = scores[0, r]
-        z[r] = 0
-        fit[r] = 0
+        top[r] = s[r]
     for j in range(1, c):
+        s = row(scores, j)
         for r in range(rows):
-            top[r] = max(top[r], scores[j, r])
+            top[r] = s[r] if s[r] > top[r] else top[r]
+    for r in range(rows):
+        z[r] = 0
+        fit[r] = hard * (scores[y[r], r] - top[r])
     for j in range(c):
+        s = row(scores, j)
         for r in range(rows):
-            shifted = scores[j, r] - top[r]
+            shifted = s[r] - top[r]
+            s[r] = exp_below_highest(shifted)
+            z[r] += s[r]
             fit[r] += smooth * shifted
-            if y[r] == j:
-                fit[r] += hard * shifted
-            scores[j, r] = np.exp(shifted)
-            z[r] += scores[j, r]
     loss = 0.0
     for r in range(rows):
-        loss += np.float64(sample_weight[r]) * np.float64(np.log(z[r]) - fit[r])
+        loss += np.float64(sample_weight[r]) * np.float64(log_from_1(z[r]) - fit[r])
+        z[r] = sample_weight[r] / z[r]
     for j in range(c):
+        s = row(scores, j)
         for r in range(rows):
-            target = smooth + hard if y[r] == j else smooth
-            scores[j, r] = sample_weight[r] * (scores[j, r] / z[r] - target)
+            s[r] = s[r] * z[r] - smooth * sample_weight[r]
+    for r in range(rows):
+        scores[y[r], r] -= hard * sample_weight[r]
     return loss
 
 
@@ -112,23 +157,23 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
 def svm_epilogue(scores, y, sample_weight, scratch, margin):
     c, rows = scores.shape
     real = sample_weight.dtype.type
-    required, total, violations = scratch[0], scratch[1], scratch[2]
+    required, total, weight = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     for r in range(rows):
         required[r] = scores[y[r], r] - real(margin)
         total[r] = 0
-        violations[r] = 0
+        weight[r] = 0
     for j in range(c):
+        s = row(scores, j)
         for r in range(rows):
-            v = scores[j, r] - required[r]
-            # A NaN counts as a violation: it must reach the loss.
-            violated = real(0) if v <= 0 or y[r] == j else real(1)
-            total[r] += v if violated else real(0)
-            violations[r] += violated
-            scores[j, r] = violated * sample_weight[r]
+            v = s[r] - required[r]
+            satisfied = (v <= 0) | (y[r] == j)  # false for a NaN: it must reach the loss
+            total[r] += real(0) if satisfied else v
+            s[r] = real(0) if satisfied else sample_weight[r]
+            weight[r] += s[r]
     loss = 0.0
     for r in range(rows):
         loss += np.float64(sample_weight[r]) * np.float64(total[r])
-        scores[y[r], r] = -violations[r] * sample_weight[r]
+        scores[y[r], r] = -weight[r]
     return loss
 
 
@@ -136,19 +181,19 @@ def svm_epilogue(scores, y, sample_weight, scratch, margin):
 def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
     c, rows = scores.shape
     real = sample_weight.dtype.type
-    required, squares, total = scratch[0], scratch[1], scratch[2]
+    required, squares, total = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     for r in range(rows):
         required[r] = scores[y[r], r] - real(margin)
         squares[r] = 0
         total[r] = 0
     for j in range(c):
+        s = row(scores, j)
         for r in range(rows):
-            v = scores[j, r] - required[r]
-            if v <= 0 or y[r] == j:
-                v = real(0)
+            v = s[r] - required[r]
+            v = real(0) if (v <= 0) | (y[r] == j) else v
             squares[r] += v * v
             total[r] += v
-            scores[j, r] = real(2) * v * sample_weight[r]
+            s[r] = real(2) * v * sample_weight[r]
     loss = 0.0
     for r in range(rows):
         loss += np.float64(sample_weight[r]) * np.float64(squares[r])

@@ -1,0 +1,270 @@
+"""Vector code for Numba: the register tiles of the dense kernels, and exp and log, as LLVM instructions.
+
+A tile is a rectangle of sums that stay in vector registers while a loop runs: 4 rows x 5 classes of scores, or
+5 classes x 4 vectors of dW. Twenty sums hide the latency of the multiply-add, and need less than one load for
+two of them. Numba's own loops reach neither: LLVM keeps one sum per loop, and prefers half of AVX-512's width.
+
+The functions marked @intrinsic are called from compiled code; at compile time each appends instructions to the
+function that calls it, through a builder `b`. Python's loops and lists in them run at compile time: they unroll.
+Vectors are loaded at any alignment, and at the end of a row under a mask: nothing outside a row is touched.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils, config, types
+from numba.core.cgutils import intp_t
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
+
+_features = (config.CPU_FEATURES or get_host_cpu_features()).split(",")
+VECTOR_BYTES = 64 if "+avx512f" in _features else 32 if "+avx2" in _features else 16
+_REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in _features else 16
+SCORE_ROWS = 4
+SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
+GRADIENT_CLASSES = 5
+GRADIENT_VECTORS = 4 if _REGISTERS == 32 else 2
+ACTIVE_ROWS = 64  # one bit each
+
+_BITS = {"float": ir.IntType(32), "double": ir.IntType(64)}  # the integer as wide as a float of that name
+_lane_t = ir.IntType(32)
+
+
+# ---- Instructions ----------------------------------------------------------------------------------------
+
+
+class Matrix:
+    """A matrix that an intrinsic is given: rows anywhere, columns side by side."""
+
+    def __init__(self, context, b, kind, value):
+        array = context.make_array(kind)(context, b, value)
+        self.b, self.data, self.real = b, array.data, context.get_data_type(kind.dtype)
+        self.row_bytes = cgutils.unpack_tuple(b, array.strides)[0]
+        self.rows, self.columns = cgutils.unpack_tuple(b, array.shape)
+        self.bytes = context.get_abi_sizeof(self.real)
+        self.lanes = VECTOR_BYTES // self.bytes
+
+    def at(self, row, column):
+        """Where an entry is."""
+        return self.b.gep(cgutils.pointer_add(self.b, self.data, self.b.mul(row, self.row_bytes)), [column])
+
+    def load(self, row, column, lanes, mask=None):
+        """A vector of a row; lanes that the mask excludes are zero and not read."""
+        vector = ir.VectorType(self.real, lanes)
+        pointer = self.b.bitcast(self.at(row, column), vector.as_pointer())
+        if mask is None:
+            return self.b.load(pointer, align=self.bytes)
+        return self._masked("load", vector, vector, [pointer, _lane_t(self.bytes), mask, vector(None)])
+
+    def store(self, vector, row, column, mask=None):
+        pointer = self.b.bitcast(self.at(row, column), vector.type.as_pointer())
+        if mask is None:
+            self.b.store(vector, pointer, align=self.bytes)
+        else:
+            self._masked("store", ir.VoidType(), vector.type, [vector, pointer, _lane_t(self.bytes), mask])
+
+    def prefetch(self, row, column):
+        """A hint that an entry is read soon; it may lie anywhere."""
+        pointer = self.b.bitcast(self.at(row, column), ir.IntType(8).as_pointer())
+        hints = [ir.IntType(32)(hint) for hint in (0, 3, 1)]  # to read, into the nearest cache, as data
+        signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
+        self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
+
+    def _masked(self, what, result, vector, args):
+        name = f"llvm.masked.{what}.v{vector.count}f{8 * self.bytes}.p0"
+        signature = ir.FunctionType(result, [arg.type for arg in args])
+        return self.b.call(cgutils.get_or_insert_function(self.b.module, signature, name), args)
+
+
+def first_lanes(b, count, lanes):
+    """The mask of lanes 0, 1, ... count - 1."""
+    count = b.trunc(least(b, count, intp_t(lanes)), _lane_t)
+    numbers = ir.Constant(ir.VectorType(_lane_t, lanes), list(range(lanes)))
+    return b.icmp_signed("<", numbers, in_all_lanes(b, count, lanes))
+
+
+def in_all_lanes(b, x, lanes):
+    vector = b.insert_element(ir.Constant(ir.VectorType(x.type, lanes), ir.Undefined), x, _lane_t(0))
+    return shuffle(b, vector, vector, [0] * lanes)
+
+
+def shuffle(b, p, q, lanes):
+    """The named lanes of p and q, where q's follow p's."""
+    return b.shuffle_vector(p, q, ir.Constant(ir.VectorType(_lane_t, len(lanes)), lanes))
+
+
+def least(b, p, q):
+    return b.select(b.icmp_signed("<", p, q), p, q)
+
+
+def add(b, p, q):
+    return b.fadd(p, q, flags=("contract",))
+
+
+def add_product(b, p, q, total):
+    """p q + total: one instruction where the processor has it, two elsewhere."""
+    return add(b, b.fmul(p, q, flags=("contract",)), total)
+
+
+def loop(b, state, goes_on, step):
+    """while goes_on(*state): state = step(*state). Values that a loop hands on like this stay in registers."""
+    before = b.block
+    head, body, end = (b.append_basic_block(name) for name in ("head", "body", "end"))
+    b.branch(head)
+    b.position_at_end(head)
+    phis = [b.phi(value.type) for value in state]
+    b.cbranch(goes_on(*phis), body, end)
+    b.position_at_end(body)
+    for phi, first, following in zip(phis, state, step(*phis), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(following, b.block)
+    b.branch(head)
+    b.position_at_end(end)
+    return phis
+
+
+def specialise(b, count, most, emit):
+    """emit(1), emit(2), ... emit(most), of which the one for `count` runs: sums whose number is known are registers."""
+    copies = [b.append_basic_block(f"count_{n}") for n in range(1, most + 1)]
+    end = b.append_basic_block("end")
+    switch = b.switch(count, copies[-1])
+    for n, block in enumerate(copies, 1):
+        if n < most:
+            switch.add_case(n, block)
+        b.position_at_end(block)
+        emit(n)
+        b.branch(end)
+    b.position_at_end(end)
+
+
+def lane_sums(b, vectors, part):
+    """The sums of the lanes of four vectors, as one vector of four.
+
+    Neighbours are added until a 128-bit part (of `part` lanes) holds sums of as many vectors, then the parts are:
+    shuffles inside parts are the cheap ones.
+    """
+    while len(vectors) > SCORE_ROWS // part:
+        vectors = [_add_neighbours(b, p, q, part) for p, q in zip(vectors[::2], vectors[1::2], strict=True)]
+    while vectors[0].type.count > part:
+        half = vectors[0].type.count // 2
+        halves = range(half), range(half, 2 * half)
+        vectors = [add(b, *(shuffle(b, v, v, list(lanes)) for lanes in halves)) for v in vectors]
+    return shuffle(b, vectors[0], vectors[-1], list(range(SCORE_ROWS)))
+
+
+def _add_neighbours(b, p, q, part):
+    lanes = p.type.count
+    even = [i + k for i in range(0, lanes, part) for k in (*range(0, part, 2), *range(lanes, lanes + part, 2))]
+    return add(b, shuffle(b, p, q, even), shuffle(b, p, q, [i + 1 for i in even]))
+
+
+# ---- Tiles -----------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
+    """scores[j:j+classes, r:r+4] += W[j:j+classes, k:stop] X[r:r+4, k:stop]^T, for classes <= SCORE_CLASSES."""
+
+    def emit(context, b, signature, args):
+        X, W, scores = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
+        r, j, classes, start, stop = args[3:]
+        lanes = X.lanes
+        # Rows beyond the last repeat it; their sums are not stored.
+        last = b.sub(X.rows, intp_t(1))
+        x_rows = [least(b, b.add(r, intp_t(i)), last) for i in range(SCORE_ROWS)]
+        inside = first_lanes(b, b.sub(X.rows, r), SCORE_ROWS)
+        whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
+        end_mask = first_lanes(b, b.sub(stop, whole), lanes)
+
+        def emit_tile(classes):
+            class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
+
+            def step(k, *sums, mask=None):
+                w = [W.load(row, k, lanes, mask) for row in class_rows]
+                x = [X.load(row, k, lanes, mask) for row in x_rows]
+                pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
+                return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
+
+            zero = ir.Constant(ir.VectorType(X.real, lanes), None)
+            state = loop(b, [start, *[zero] * (classes * SCORE_ROWS)], lambda k, *_: b.icmp_signed("<", k, whole), step)
+            _, *sums = loop(
+                b, state, lambda k, *_: b.icmp_signed("<", k, stop), lambda *state: step(*state, mask=end_mask)
+            )
+            for i, row in enumerate(class_rows):
+                total = lane_sums(b, sums[i * SCORE_ROWS : (i + 1) * SCORE_ROWS], 16 // X.bytes)
+                scores.store(add(b, scores.load(row, r, SCORE_ROWS, inside), total), row, r, inside)
+
+        specialise(b, classes, SCORE_CLASSES, emit_tile)
+        return context.get_dummy_value()
+
+    return types.void(X, W, scores, r, j, classes, k, stop), emit
+
+
+@intrinsic
+def active_rows(typingctx, dscores, r):
+    """Bit i says whether column r + i of dscores is not zero in every class, for i < ACTIVE_ROWS."""
+
+    def emit(context, b, signature, args):
+        G, r = Matrix(context, b, signature.args[0], args[0]), args[1]
+        inside = first_lanes(b, b.sub(G.columns, r), ACTIVE_ROWS)
+        bits = ir.VectorType(_BITS[str(G.real)], ACTIVE_ROWS)
+
+        def step(j, found):
+            return b.add(j, intp_t(1)), b.or_(found, b.bitcast(G.load(j, r, ACTIVE_ROWS, inside), bits))
+
+        _, found = loop(b, [intp_t(0), bits(None)], lambda j, _: b.icmp_signed("<", j, G.rows), step)
+        unsigned = b.shl(found, ir.Constant(bits, [1] * ACTIVE_ROWS))  # -0 is 0
+        return b.bitcast(b.icmp_unsigned("!=", unsigned, bits(None)), ir.IntType(ACTIVE_ROWS))
+
+    return types.uint64(dscores, r), emit
+
+
+@intrinsic
+def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
+    """dW[j:j+classes, k:k+width] += dscores[j:j+classes, r:] X[r:, k:k+width] over the active rows from r on.
+
+    width is GRADIENT_VECTORS vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
+    """
+
+    def emit(context, b, signature, args):
+        X, G, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
+        r, active, j, classes, start = args[3:]
+        lanes = X.lanes
+        # The block of rows that follows is read next, by the scores; the first group of classes prefetches it.
+        ahead = b.select(b.icmp_signed("==", j, intp_t(0)), X.rows, intp_t(0))
+
+        def emit_tile(classes, k, vectors, mask=None):
+            class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
+            columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
+
+            def step(active, *sums):
+                row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
+                x = [X.load(row, column, lanes, mask) for column in columns]
+                if mask is None and classes > 2:  # with fewer, loads are the limit
+                    for column in columns:
+                        X.prefetch(b.add(row, ahead), column)
+                g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
+                pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
+                rest = b.and_(active, b.sub(active, active.type(1)))  # without its lowest bit
+                return rest, *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
+
+            targets = [(i, column) for i in class_rows for column in columns]
+            sums = [dW.load(*target, lanes, mask) for target in targets]
+            _, *sums = loop(b, [active, *sums], lambda rows, *_: b.icmp_unsigned("!=", rows, rows.type(0)), step)
+            for target, total in zip(targets, sums, strict=True):
+                dW.store(total, *target, mask)
+
+        def emit_columns(classes):
+            def step(k):
+                emit_tile(classes, k, 1, first_lanes(b, b.sub(X.columns, k), lanes))
+                return [b.add(k, intp_t(lanes))]
+
+            stop = b.add(start, intp_t(GRADIENT_VECTORS * lanes))
+            with b.if_else(b.icmp_signed("<=", stop, X.columns)) as (whole, rest):
+                with whole:
+                    emit_tile(classes, start, GRADIENT_VECTORS)
+                with rest:
+                    loop(b, [start], lambda k: b.icmp_signed("<", k, X.columns), step)
+
+        specialise(b, classes, GRADIENT_CLASSES, emit_columns)
+        return context.get_dummy_value()
+
+    return types.void(X, dscores, dW, r, active, j, classes, k), emit
