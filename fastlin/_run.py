@@ -116,16 +116,14 @@ def _fused(
     W, b = class_major(problem.W, d, bias, backend, own.W)
     losses = [0.0] * cut.parts
 
+    def begin(number: int) -> None:
+        own.dW[number].fill(0)
+        own.db[number].fill(0)
+
     def add(number: int, start: int, rows: Array) -> None:
         stop = start + len(rows)
-        losses[number] += kernel(
-            *(rows, W, b, y[start:stop], sample_weight[start:stop], hyper),
-            *(own.rows[number], own.scores[number, :c], own.scores[number, c:], own.dW[number], own.db[number]),
-        )
-
-    def begin(number: int) -> None:
-        own.dW[number] = 0
-        own.db[number] = 0
+        inputs = rows, W, b, y[start:stop], sample_weight[start:stop], hyper
+        losses[number] += kernel(*inputs, *own.part[number])
 
     _over_rows(X, dtype if storage == "dense" else X.dtype, cut, threads, begin, add)
     _combine(own.dW, own.db, scale, dW, bias, backend)
@@ -170,7 +168,8 @@ def _combine(parts: Array, db: Array, scale: float, dW: Array, bias: bool, backe
     if not plain:
         dW[:d] = target
     if bias:
-        np.multiply(np.add.reduce(db), scale, out=dW[d])
+        with np.errstate(all="ignore"):
+            np.multiply(np.add.reduce(db), scale, out=dW[d])
 
 
 def _over_rows(
@@ -183,6 +182,11 @@ def _over_rows(
 ) -> None:
     """For every part: begin(part), then work(part, start, rows) on its rows from `start`, as kernels can read them."""
     in_place = walkable(X, dtype)
+    limit = 1 if cut.parts == 1 and threads is None else _pool.thread_limit(threads)
+    if cut.parts == 1 and in_place and 0 < cut.n <= cut.span:  # the whole problem in one kernel call
+        begin(0)
+        work(0, 0, _rows(X, dtype, 0, cut.n, in_place))
+        return
 
     def run_part(number: int) -> Iterator[None]:
         begin(number)
@@ -193,7 +197,6 @@ def _over_rows(
             start += len(rows)
             yield
 
-    limit = _pool.thread_limit(threads) if cut.parts > 1 or threads is not None else 1
     _pool.pool.run(run_part, cut.parts, limit)
 
 

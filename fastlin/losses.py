@@ -7,6 +7,8 @@ summed in float64 and returned as a Python float. The penalty is added as it is,
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -189,7 +191,8 @@ def evaluate(
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
-    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course, whatever the caller told NumPy to do
+    # NaN and Inf take IEEE's course in penalties and scaling too; kernels see to that themselves.
+    with nullcontext() if R is None and features is None else np.errstate(all="ignore"):
         # The penalty comes first: one that raises leaves `out` as it was.
         R_value = 0.0 if R is None else R.value(weights[:d])
         R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)

@@ -63,9 +63,10 @@ MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 OPS: dict[str, Op] = {
     "exp": Op("function", ("x", "out"), writes=("out",)),
-    # Between the caller's W (d, c), of any strides, and the kernels' (c, d): parts is (parts, c, d), summed in order.
+    # Between the caller's W (d, c), of any strides, and the kernels' (c, d). parts (parts, c, d) are summed in order,
+    # into the first.
     "to_class_major": Op("layout", ("W", "by_class"), writes=("by_class",)),
-    "combine": Op("layout", ("parts", "scale", "dW"), writes=("dW",)),
+    "combine": Op("layout", ("parts", "scale", "dW"), writes=("parts", "dW")),
     # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
     "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
     "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
@@ -233,7 +234,12 @@ def resolve(backend: str | None) -> str:
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
-    named = os.environ.get("FASTLIN_BACKEND")
+    return _default()
+
+
+@cache
+def _default() -> str:
+    named = os.environ.get("FASTLIN_BACKEND")  # asked once: looking it up costs a microsecond
     if named:
         return check_backend(named, "the environment variable FASTLIN_BACKEND")
     return next(name for name in _PREFERRED if name in installed())

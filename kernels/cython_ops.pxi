@@ -57,32 +57,44 @@ cdef enum:
 
 
 def to_class_major(const floating[:, :] W, floating[:, :] by_class):
-    cdef Py_ssize_t j, k
+    cdef Py_ssize_t d = W.shape[0]
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t j, k, width
+    cdef Py_ssize_t step = W.strides[0]
+    cdef const char *w
+    cdef floating *row
     with nogil:
-        for k in range(W.shape[0]):
+        while start < d:
+            width = min(<Py_ssize_t> STRETCH, d - start)
             for j in range(W.shape[1]):
-                by_class[j, k] = W[k, j]
+                w = <const char *> &W[start, j]
+                row = &by_class[j, start]
+                for k in range(width):
+                    row[k] = (<const floating *> (w + k * step))[0]
+            start += width
 
 
-def combine(const floating[:, :, :] parts, double scale, floating[:, :] dW):
+def combine(floating[:, :, :] parts, double scale, floating[:, :] dW):
     cdef floating factor = <floating> scale
-    cdef floating total[STRETCH]
-    cdef const floating *part
     cdef Py_ssize_t d = dW.shape[0]
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t j, k, p, width
+    cdef Py_ssize_t step = dW.strides[0]
+    cdef floating *total
+    cdef floating *part
+    cdef char *to
     with nogil:
         while start < d:
             width = min(<Py_ssize_t> STRETCH, d - start)
             for j in range(dW.shape[1]):
-                for k in range(width):
-                    total[k] = 0
-                for p in range(parts.shape[0]):
+                total = &parts[0, j, start]
+                for p in range(1, parts.shape[0]):
                     part = &parts[p, j, start]
                     for k in range(width):
                         total[k] += part[k]
+                to = <char *> &dW[start, j]
                 for k in range(width):
-                    dW[start + k, j] = factor * total[k]
+                    (<floating *> (to + k * step))[0] = factor * total[k]
             start += width
 
 

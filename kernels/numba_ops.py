@@ -26,6 +26,8 @@ from fastlin.kernels.numba_tile import (
 # Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must take IEEE's course.
 FASTMATH = {"reassoc", "contract", "nsz"}
 
+STRETCH = 256  # columns that stay in L1 while all classes are copied
+
 
 def jit(function):
     return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))
@@ -46,20 +48,31 @@ def exp(x, out):
 
 @jit
 def to_class_major(W, by_class):
-    for k in range(W.shape[0]):
+    d = W.shape[0]
+    for start in range(0, d, STRETCH):
+        stop = min(start + STRETCH, d)
+        some = W[start:stop]
         for j in range(W.shape[1]):
-            by_class[j, k] = W[k, j]
+            out = row(by_class, j)[start:stop]
+            for k in range(out.size):  # from 0: Numba need not ask whether an index is negative
+                out[k] = some[k, j]
 
 
 @jit
 def combine(parts, scale, dW):
     factor = dW.dtype.type(scale)
-    for k in range(dW.shape[0]):
+    d = dW.shape[0]
+    for start in range(0, d, STRETCH):
+        stop = min(start + STRETCH, d)
+        some = dW[start:stop]
         for j in range(dW.shape[1]):
-            total = parts[0, j, k]
+            total = row(parts[0], j)[start:stop]
             for p in range(1, parts.shape[0]):
-                total += parts[p, j, k]
-            dW[k, j] = factor * total
+                part = row(parts[p], j)[start:stop]
+                for k in range(total.size):
+                    total[k] += part[k]
+            for k in range(total.size):
+                some[k, j] = factor * total[k]
 
 
 @jit
@@ -70,8 +83,9 @@ def dense_load(X, rows):
 @jit
 def uint8_load(X, rows):
     for r in range(X.shape[0]):
-        for k in range(X.shape[1]):
-            rows[r, k] = X[r, k]
+        x, out = row(X, r), row(rows, r)
+        for k in range(x.size):
+            out[k] = x[k]
     return rows[: X.shape[0]]
 
 

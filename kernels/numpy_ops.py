@@ -4,7 +4,11 @@ import numpy as np
 
 from fastlin.kernels.compose import compose as compose
 
+# NaN and Inf take IEEE's course here as in the compiled kernels, whatever the caller told NumPy to do about them.
+quiet = np.errstate(all="ignore")
 
+
+@quiet
 def exp(x, out):
     np.exp(x, out=out)
 
@@ -13,8 +17,11 @@ def to_class_major(W, by_class):
     by_class[...] = W.T
 
 
+@quiet
 def combine(parts, scale, dW):
-    np.multiply(parts.sum(axis=0).T, scale, out=dW)
+    for part in parts[1:]:
+        parts[0] += part
+    np.multiply(parts[0].T, scale, out=dW)
 
 
 def dense_load(X, rows):
@@ -26,16 +33,19 @@ def uint8_load(X, rows):
     return rows[: len(X)]
 
 
+@quiet
 def dense_scores(X, W, b, scores):
     np.matmul(W, X.T, out=scores)
     scores += b[:, None]
 
 
+@quiet
 def dense_gradient(X, dscores, dW, db):
     dW += dscores @ X
     db += dscores.sum(axis=1)
 
 
+@quiet
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     rows = np.arange(y.size)
     scores -= scores.max(axis=0)
@@ -52,6 +62,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     return float(loss)
 
 
+@quiet
 def svm_epilogue(scores, y, sample_weight, scratch, margin):
     rows = np.arange(y.size)
     scores -= scores[y, rows] - margin
@@ -64,6 +75,7 @@ def svm_epilogue(scores, y, sample_weight, scratch, margin):
     return float(loss)
 
 
+@quiet
 def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
     rows = np.arange(y.size)
     scores -= scores[y, rows] - margin
@@ -75,16 +87,19 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
     return float(loss)
 
 
+@quiet
 def sgd_update(w, g, lr, weight_decay):
     w -= lr * (g + weight_decay * w)
 
 
+@quiet
 def momentum_update(w, g, v, lr, momentum, weight_decay):
     v *= momentum
     v += g + weight_decay * w
     w -= lr * v
 
 
+@quiet
 def nesterov_update(w, g, v, lr, momentum, weight_decay):
     gradient = g + weight_decay * w
     v *= momentum
@@ -92,6 +107,7 @@ def nesterov_update(w, g, v, lr, momentum, weight_decay):
     w -= lr * (gradient + momentum * v)
 
 
+@quiet
 def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     gradient = g + weight_decay * w
     m *= beta1

@@ -86,10 +86,10 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_many_parts_agree(loss, order, compiled, dtype, expected):
     """Rows enough for several parts of unequal size, each with blocks and a tail, read in place and converted."""
-    source = testing.random_case(1501, 131, 10, bias=True)
-    cut = _plan.plan(1501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
+    source = testing.random_case(2501, 131, 10, bias=True)
+    cut = _plan.plan(2501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
-    assert 1501 % cut.parts
+    assert 2501 % cut.parts
     reference = expected(loss, source, 0.3)
     case = source.astype(dtype)
     case = dataclasses.replace(case, X=np.array(case.X, order=order))
