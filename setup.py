@@ -38,9 +38,12 @@ extensions = [
         include_dirs=["kernels"],
         depends=[*map(str, Path("kernels").glob("*.h")), "kernels/cython_ops.pxi"],
         extra_compile_args=COMMON + flags,
-        optional=True,
     )
     for isa, flags in FLAGS.items()
 ]
 
-setup(ext_modules=cythonize(extensions, build_dir="build/cython", compiler_directives=DIRECTIVES))
+modules = cythonize(extensions, build_dir="build/cython", compiler_directives=DIRECTIVES)
+for module in modules:
+    module.optional = True  # said here: cythonize makes new objects, which forget it
+
+setup(ext_modules=modules)
