@@ -7,7 +7,7 @@ order: the same bits for any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,36 +18,32 @@ from fastlin._plan import Plan
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
 
-def loss_grad(
-    loss: str,
-    hyper: tuple[float, ...],
-    problem: Problem,
-    bias: bool,
-    scale: float,
-    dW: Array,
-    backend: str,
-    threads: int | None,
-) -> float:
+class Call(NamedTuple):
+    """A loss with its gradient, checked and with every default filled in."""
+
+    loss: str
+    hyper: tuple[float, ...]
+    problem: Problem
+    bias: bool
+    scale: float  # of the gradient: 1/n for the mean
+    backend: str
+    threads: int | None
+
+
+def loss_grad(call: Call, dW: Array) -> float:
     """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end."""
-    wide = ops.BACKENDS[backend].compiled and problem.W.shape[1] >= _plan.WIDE_CLASSES
-    run = _wide if wide else _fused
-    return run(loss, hyper, problem, bias, scale, dW, backend, threads)
+    many = call.problem.W.shape[1] >= _plan.WIDE_CLASSES
+    run = _wide if many and ops.BACKENDS[call.backend].compiled else _fused
+    return run(call, dW)
 
 
-def _wide(
-    loss: str,
-    hyper: tuple[float, ...],
-    problem: Problem,
-    bias: bool,
-    scale: float,
-    dW: Array,
-    backend: str,
-    threads: int | None,
-) -> float:
+@np.errstate(all="ignore")  # NaN and Inf take IEEE's course in the products too
+def _wide(call: Call, dW: Array) -> float:
     """BLAS for the scores and the gradient of a block, the compiled epilogue between them on what is in cache.
 
     NumPy and PyTorch write all n x c scores to memory and read them several times; here a block is all there is.
     """
+    loss, hyper, problem, bias, scale, backend, threads = call
     X, y, sample_weight = problem.X, problem.y, problem.sample_weight
     n, d = X.shape
     c, dtype = problem.W.shape[1], native(problem.W)
@@ -93,17 +89,9 @@ def _epilogue(
     return sum(losses)
 
 
-def _fused(
-    loss: str,
-    hyper: tuple[float, ...],
-    problem: Problem,
-    bias: bool,
-    scale: float,
-    dW: Array,
-    backend: str,
-    threads: int | None,
-) -> float:
+def _fused(call: Call, dW: Array) -> float:
     """The backend's fused kernel over parts of the rows, each into a gradient of its own."""
+    loss, hyper, problem, bias, scale, backend, threads = call
     X, y, sample_weight = problem.X, problem.y, problem.sample_weight
     n, d = X.shape
     c, dtype = problem.W.shape[1], native(problem.W)

@@ -191,6 +191,7 @@ def evaluate(
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
+    call = _run.Call(loss, values, problem, bias, 1.0 / rows, backend, threads)
     # NaN and Inf take IEEE's course in penalties and scaling too; kernels see to that themselves.
     with nullcontext() if R is None and features is None else np.errstate(all="ignore"):
         # The penalty comes first: one that raises leaves `out` as it was.
@@ -198,11 +199,11 @@ def evaluate(
         R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)
         dW = np.empty_like(weights) if out is None else out
         if features is None:
-            total = _run.loss_grad(loss, values, problem, bias, 1.0 / rows, dW, backend, threads)
+            total = _run.loss_grad(call, dW)
         else:
             folded = problem._replace(W=features.fold(weights, bias))
             gradient = np.empty_like(folded.W)
-            total = _run.loss_grad(loss, values, folded, True, 1.0 / rows, gradient, backend, threads)
+            total = _run.loss_grad(call._replace(problem=folded, bias=True), gradient)
             features.unfold(gradient, dW, bias)
         if R_gradient is not None:
             dW[:d] += R_gradient

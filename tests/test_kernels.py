@@ -70,6 +70,14 @@ def test_many_classes_agree(loss, c, backend, dtype, monkeypatch):
     assert one[1].tobytes() == found[1].tobytes()
 
 
+def test_many_classes_let_nan_through(backend):
+    case = testing.random_case(9, 4, _plan.WIDE_CLASSES)
+    case.X[3, 1] = np.inf
+    with np.errstate(all="raise"):
+        loss, _ = case.evaluate("svm", backend=backend)
+    assert not np.isfinite(loss)
+
+
 def test_many_classes_need_little_memory(compiled):
     """Blocks of scores, not n x c of them (here 64 MB): the peak does not grow with n."""
     rng = np.random.default_rng(0)
