@@ -152,15 +152,14 @@ def _rounds(contests: Sequence[_Contest]) -> Iterator[_Contest]:
 
 
 def _burst(call: Callable[[], Any]) -> list[float]:
-    """Durations of calls for a while, after a pause and one call that warms up."""
+    """Durations of calls for a while, after a pause and one call that warms up.
+
+    One call is enough where it is slow, but never the first: a hiccup of the machine would pass for slowness.
+    """
     time.sleep(PAUSE)
-    began = time.perf_counter()
     call()
-    if time.perf_counter() - began > SLOW:
-        return [time.perf_counter() - began]
     seconds: list[float] = []
-    began = time.perf_counter()
-    while time.perf_counter() - began < BURST or len(seconds) < 3:
+    while sum(seconds) < BURST or (len(seconds) < 3 and sum(seconds) < SLOW):
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
