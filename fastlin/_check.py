@@ -122,21 +122,25 @@ def labels(y: Any, n: int, c: int) -> Array:
 def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
-        return _ones(n, dtype) if n <= 1 << 16 else np.ones(n, dtype)
+        return _ones(n, dtype) if n <= 1 << 16 else _read_only(np.ones(n, dtype))
     found = array("sample_weight", sample_weight, 1)
     if found.dtype.kind not in "iubf":
         raise TypeError(f"sample_weight must hold real numbers; found dtype {found.dtype}")
     if found.shape[0] != n:
         raise ValueError(f"X has {n} rows but sample_weight has {found.shape[0]} entries; they must be as many")
-    return np.array(found, dtype)
+    return _read_only(np.array(found, dtype))
 
 
 @lru_cache(maxsize=64)
 def _ones(n: int, dtype: np.dtype[Any]) -> Array:
-    """The weights of rows that have none, read-only; worth keeping where a call takes microseconds."""
-    found = np.ones(n, dtype)
-    found.flags.writeable = False
-    return found
+    """The weights of rows that have none; worth keeping where a call takes microseconds."""
+    return _read_only(np.ones(n, dtype))
+
+
+def _read_only(A: Array) -> Array:
+    """A, no longer writeable: Numba compiles for either, and one is enough."""
+    A.flags.writeable = False
+    return A
 
 
 def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any) -> Problem:

@@ -152,6 +152,18 @@ def test_warmup(backend):
     fl.warmup(backend)
 
 
+def test_numba_compiles_once_whatever_the_weights():
+    """Given, defaulted, or defaulted for more rows than are kept: one type for Numba."""
+    if "numba" not in ops.installed():
+        pytest.skip("numba is not installed")
+    kernel = ops.loss_kernel("svm", "dense", "numba")
+    counts = []
+    for n, weight in ((5, None), (5, np.ones(5)), (70_000, None)):
+        fl.svm_loss(np.zeros((2, 3)), np.zeros((n, 2)), np.zeros(n, int), sample_weight=weight, backend="numba")
+        counts.append(len(kernel.signatures))
+    assert len(set(counts)) == 1
+
+
 def test_fortran_W_is_not_copied(compiled):
     """coef_.T of a (c, d) array, and its gradient: nothing of W's size is allocated when out is given."""
     W = np.zeros((10, 20000), np.float32).T  # 800 KB
