@@ -14,7 +14,8 @@ import numpy as np
 from fastlin._check import Array
 
 # A part is what one thread does at once; it adds into a gradient of its own.
-PART_FLOPS = 4_000_000  # 40 us at 100 GF/s: handing a part to a thread and hearing of it takes 15 us
+PART_FLOPS = 500_000  # 5 us at 100 GF/s
+THREAD_FLOPS = 1_500_000  # 15 us: waking a thread takes 5 to 10
 PART_ROWS = 64  # with fewer, zeroing and summing the part's own dW shows
 MOST_PARTS = 16
 PARTS_BYTES = 16 << 20  # of all parts' gradients together
@@ -29,8 +30,8 @@ WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (do
 WIDE_BYTES = 4 << 20  # of the scores of a block: enough rows for BLAS, and still in cache for the epilogue
 WIDE_ROWS = 64  # of one epilogue call
 
-CALL_FLOPS = 64_000_000  # one kernel call: Python answers Ctrl-C between calls, milliseconds apart
-COPY_BYTES = 1 << 20  # of rows that must be converted before a kernel can read them
+LAP_FLOPS = 2_000_000_000  # one kernel call: Python answers Ctrl-C between calls, some 20 ms apart
+COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
 KEPT_BYTES = 8 << 20  # workspaces up to this size are kept for the next call
@@ -39,44 +40,38 @@ KEPT = 8  # of different sizes
 
 @dataclass(frozen=True)
 class Plan:
-    """How n rows are cut: into parts, these into kernel calls of `span` rows, and these into blocks."""
+    """How n rows are cut into parts, these into laps that a kernel call does, and these into blocks."""
 
-    n: int
     parts: int
-    span: int
+    laps: int
     block: int
-
-    def part(self, number: int) -> tuple[int, int]:
-        """The rows of a part: from the first to behind the last."""
-        return self.n * number // self.parts, self.n * (number + 1) // self.parts
+    threads: int  # more do not pay
 
 
 @lru_cache(maxsize=1024)
 def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     """The cut for compiled kernels; the others get all rows at once, as a NumPy user would write it."""
     if not compiled:
-        return Plan(n, parts=1, span=max(n, 1), block=max(n, 1))
-    row_flops = 4 * max(d, 1) * c
+        return Plan(parts=1, laps=1, block=max(n, 1), threads=1)
+    flops = 4 * n * max(d, 1) * c
     fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
-    parts = max(1, min(MOST_PARTS, n // PART_ROWS, n * row_flops // PART_FLOPS, fitting))
+    parts = max(1, min(MOST_PARTS, n // PART_ROWS, flops // PART_FLOPS, fitting))
     block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
     block = block // 16 * 16 or max(1, block)
-    span = max(1, CALL_FLOPS // row_flops // block) * block
-    return Plan(n, parts, span, block)
+    return Plan(parts, laps=1 + flops // LAP_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
 
 
 class Workspace:
-    """The memory of one call."""
+    """The memory of one call, as the loss kernels name it; everything class-major has b as its last column."""
 
     def __init__(self, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
+        by_class = padded((c, d + 1), dtype)
         rows = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
-        self.W = padded((c, d), dtype)  # for a W that must be transposed
-        self.dW = padded((cut.parts, c, d), dtype)
-        self.db = np.empty((cut.parts, c), dtype)
-        # What a kernel writes to on behalf of each part: rows, scores, scratch, dW, db.
-        self.part = [(rows[p], scores[p, :c], scores[p, c:], self.dW[p], self.db[p]) for p in range(cut.parts)]
-        self.size = sum(A.nbytes for A in (rows, scores, self.W, self.dW))
+        parts = padded((cut.parts, c, d + 1), dtype)
+        self.losses = np.empty(cut.parts)
+        self.rooms = by_class, rows, scores, parts, self.losses
+        self.size = sum(A.nbytes for A in self.rooms)
 
 
 _kept: dict[tuple[object, ...], Workspace] = {}

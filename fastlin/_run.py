@@ -1,19 +1,19 @@
 """The only scheduling: who works on which rows, and in what order sums are taken.
 
 Rows are cut into parts (fastlin/_plan.py). Each part adds into a gradient of its own, and these are summed in
-order: the same bits for any number of threads.
+order: the same bits for any number of threads. Kernels do that by themselves; what they cannot read or what BLAS does
+better is arranged here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Problem, native, walkable
-from fastlin._plan import Plan
 
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
@@ -24,7 +24,6 @@ class Call(NamedTuple):
     loss: str
     hyper: tuple[float, ...]
     problem: Problem
-    bias: bool
     scale: float  # of the gradient: 1/n for the mean
     backend: str
     threads: int | None
@@ -32,9 +31,54 @@ class Call(NamedTuple):
 
 def loss_grad(call: Call, dW: Array) -> float:
     """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end."""
-    many = call.problem.W.shape[1] >= _plan.WIDE_CLASSES
-    run = _wide if many and ops.BACKENDS[call.backend].compiled else _fused
-    return run(call, dW)
+    X, W = call.problem.X, call.problem.W
+    compiled = ops.BACKENDS[call.backend].compiled
+    uint8 = compiled and X.dtype == np.uint8
+    run = _wide if compiled and W.shape[1] >= _plan.WIDE_CLASSES else _fused
+    if run is _fused and not walkable(X, X.dtype if uint8 else native(W)):
+        run = _converted
+    if W.dtype.isnative and W.flags.aligned and dW.flags.aligned:
+        return run(call, dW)
+    result = np.empty(dW.shape, native(W))
+    value = run(call._replace(problem=call.problem._replace(W=W.astype(result.dtype))), result)
+    dW[...] = result
+    return value
+
+
+def _fused(call: Call, dW: Array) -> float:
+    """The backend's fused kernel, all rows at once."""
+    loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
+    n, d = X.shape
+    c, dtype = W.shape[1], W.dtype
+    storage = "dense" if X.dtype == dtype else "uint8"
+    kernel = ops.loss_kernel(loss, storage, backend)
+    cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
+    sizes = cut, c, d, dtype, storage != "dense"
+    team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
+    own = _plan.take(*sizes)
+    for lap in range(cut.laps):
+        inputs = X, W, y, sample_weight, hyper, scale
+        kernel(*inputs, *own.rooms, dW, lap, cut.laps, threads=team, run=_pool.pool.team)
+    value = sum(own.losses.tolist())
+    _plan.give_back(own, *sizes)
+    return value
+
+
+@np.errstate(all="ignore")
+def _converted(call: Call, dW: Array) -> float:
+    """Some rows after the other, copied to where a kernel can read them."""
+    W, X, y, sample_weight = call.problem
+    compiled = ops.BACKENDS[call.backend].compiled
+    value, start, some = 0.0, 0, np.empty_like(dW)
+    dW[...] = 0
+    while start < len(X):
+        rows = _rows(X, W.dtype, start, compiled)
+        stop = start + len(rows)
+        problem = Problem(W, rows, y[start:stop], sample_weight[start:stop])
+        value += _fused(call._replace(problem=problem), some)
+        dW += some
+        start = stop
+    return value
 
 
 @np.errstate(all="ignore")  # NaN and Inf take IEEE's course in the products too
@@ -43,30 +87,27 @@ def _wide(call: Call, dW: Array) -> float:
 
     NumPy and PyTorch write all n x c scores to memory and read them several times; here a block is all there is.
     """
-    loss, hyper, problem, bias, scale, backend, threads = call
-    X, y, sample_weight = problem.X, problem.y, problem.sample_weight
+    loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
     n, d = X.shape
-    c, dtype = problem.W.shape[1], native(problem.W)
-    W, b = class_major(problem.W, d, bias, backend, _plan.padded((c, d), dtype))
+    c, dtype = W.shape[1], W.dtype
+    by_class = class_major(W, d, backend)
     in_place = walkable(X, dtype)
     most = max(1, _plan.WIDE_BYTES // (c * dtype.itemsize))
     room = np.empty(c * min(most, n), dtype)
-    total, step = _plan.padded((1, c, d), dtype), np.empty((c, d), dtype)
-    total[...] = 0
-    db = np.zeros((1, c), dtype)
+    total, step = np.zeros((1, c, d + 1), dtype), np.empty((c, d), dtype)
     value, start = 0.0, 0
     while start < n:
-        rows = _rows(X, dtype, start, min(start + most, n), in_place)
+        rows = X[start : start + most] if in_place else _rows(X[: start + most], dtype, start, True)
         stop = start + len(rows)
         S = room[: c * len(rows)].reshape(c, len(rows))
-        np.matmul(W, rows.T, out=S)
-        S += b[:, None]
+        np.matmul(by_class[:, :d], rows.T, out=S)
+        S += by_class[:, d:]
         value += _epilogue(loss, hyper, S, y[start:stop], sample_weight[start:stop], backend, threads)
         np.matmul(S, rows, out=step)
-        total[0] += step
-        db[0] += np.add.reduce(S, axis=1)
+        total[0, :, :d] += step
+        total[0, :, d] += np.add.reduce(S, axis=1)
         start = stop
-    _combine(total, db, scale, dW, bias, backend)
+    ops.kernel("combine", backend, FLOATS[dtype.itemsize])(total, scale, dW)
     return value
 
 
@@ -89,114 +130,51 @@ def _epilogue(
     return sum(losses)
 
 
-def _fused(call: Call, dW: Array) -> float:
-    """The backend's fused kernel over parts of the rows, each into a gradient of its own."""
-    loss, hyper, problem, bias, scale, backend, threads = call
-    X, y, sample_weight = problem.X, problem.y, problem.sample_weight
-    n, d = X.shape
-    c, dtype = problem.W.shape[1], native(problem.W)
-    compiled = ops.BACKENDS[backend].compiled
-    storage = "uint8" if compiled and X.dtype == np.uint8 and walkable(X, X.dtype) else "dense"
-    kernel = ops.loss_kernel(loss, storage, backend)
-    cut = _plan.plan(n, d, c, dtype.itemsize, compiled)
-    sizes = cut, c, d, dtype, storage != "dense"
-    own = _plan.take(*sizes)
-    W, b = class_major(problem.W, d, bias, backend, own.W)
-    losses = [0.0] * cut.parts
-
-    def begin(number: int) -> None:
-        own.dW[number].fill(0)
-        own.db[number].fill(0)
-
-    def add(number: int, start: int, rows: Array) -> None:
-        stop = start + len(rows)
-        inputs = rows, W, b, y[start:stop], sample_weight[start:stop], hyper
-        losses[number] += kernel(*inputs, *own.part[number])
-
-    _over_rows(X, dtype if storage == "dense" else X.dtype, cut, threads, begin, add)
-    _combine(own.dW, own.db, scale, dW, bias, backend)
-    _plan.give_back(own, *sizes)
-    return sum(losses)
-
-
-def scores(W: Array, X: Array, bias: bool, backend: str, threads: int | None) -> Array:
+def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
     """The scores (c, n) of every row."""
     n, d = X.shape
     c, dtype = W.shape[1], native(W)
-    by_class, b = class_major(W, d, bias, backend, _plan.padded((c, d), dtype))
+    by_class = class_major(W, d, backend)
     kernel = ops.kernel("dense_scores", backend, FLOATS[dtype.itemsize])
     S = np.empty((c, n), dtype)
+    compiled = ops.BACKENDS[backend].compiled
+    cut = _plan.plan(n, d, c, dtype.itemsize, compiled)
+    in_place = walkable(X, dtype)
 
-    def fill(number: int, start: int, rows: Array) -> None:
-        kernel(rows, by_class, b, S[:, start : start + len(rows)])
+    def fill(part: int) -> Iterator[None]:
+        start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
+        while start < stop:
+            rows = _read_only(X[start:stop]) if in_place else _rows(X[:stop], dtype, start, compiled)
+            end = start + len(rows)
+            kernel(rows, by_class[:, :d], by_class[:, d], S[:, start:end])
+            start = end
+            yield
 
-    cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
-    _over_rows(X, dtype, cut, threads, lambda number: None, fill)
+    _pool.pool.run(fill, cut.parts, min(cut.threads, _pool.thread_limit(threads)))
     return S
 
 
-def class_major(W: Array, d: int, bias: bool, backend: str, room: Array) -> tuple[Array, Array]:
-    """W as (c, d) with unit column stride, copied to `room` unless it is Fortran-ordered; b (c,), zero without bias."""
+def class_major(W: Array, d: int, backend: str) -> Array:
+    """W as (c, d + 1) whose last column is b, zero if W has none."""
     dtype = native(W)
-    by_class = W[:d].T
-    if not walkable(by_class, dtype):
-        source = W[:d] if W.dtype == dtype and W.flags.aligned else W[:d].astype(dtype)
-        ops.kernel("to_class_major", backend, FLOATS[dtype.itemsize])(source, room)
-        by_class = room.view()
-    by_class.flags.writeable = False  # one type for Numba, whether the caller's W is read-only or not
-    return by_class, np.array(W[d], dtype) if bias else np.zeros(W.shape[1], dtype)
+    source = W if W.dtype == dtype and W.flags.aligned else W.astype(dtype)
+    by_class = _plan.padded((W.shape[1], d + 1), dtype)
+    by_class[:, d] = 0
+    ops.kernel("to_class_major", backend, FLOATS[dtype.itemsize])(source, by_class[:, : len(W)])
+    return _read_only(by_class)
 
 
-def _combine(parts: Array, db: Array, scale: float, dW: Array, bias: bool, backend: str) -> None:
-    """dW[:d] = scale * the sum of the parts, and the sum of db as its last row."""
-    d = parts.shape[2]
-    plain = dW.dtype == parts.dtype and dW.flags.aligned
-    target = dW[:d] if plain else np.empty((d, parts.shape[1]), parts.dtype)
-    ops.kernel("combine", backend, FLOATS[parts.itemsize])(parts, scale, target)
-    if not plain:
-        dW[:d] = target
-    if bias:
-        with np.errstate(all="ignore"):
-            np.multiply(np.add.reduce(db), scale, out=dW[d])
+def _rows(X: Array, dtype: np.dtype[Any], start: int, few: bool) -> Array:
+    """Rows of X from `start` on as kernels can read them: all, or a few: a copy of bounded size."""
+    most = max(1, _plan.COPY_BYTES // (max(X.shape[1], 1) * dtype.itemsize)) if few else len(X)
+    return _read_only(np.ascontiguousarray(X[start : start + most], dtype))
 
 
-def _over_rows(
-    X: Array,
-    dtype: np.dtype[Any],
-    cut: Plan,
-    threads: int | None,
-    begin: Callable[[int], None],
-    work: Callable[[int, int, Array], None],
-) -> None:
-    """For every part: begin(part), then work(part, start, rows) on its rows from `start`, as kernels can read them."""
-    in_place = walkable(X, dtype)
-    limit = 1 if cut.parts == 1 and threads is None else _pool.thread_limit(threads)
-    if cut.parts == 1 and in_place and 0 < cut.n <= cut.span:  # the whole problem in one kernel call
-        begin(0)
-        work(0, 0, _rows(X, dtype, 0, cut.n, in_place))
-        return
-
-    def run_part(number: int) -> Iterator[None]:
-        begin(number)
-        start, end = cut.part(number)
-        while start < end:
-            rows = _rows(X, dtype, start, min(start + cut.span, end), in_place)
-            work(number, start, rows)
-            start += len(rows)
-            yield
-
-    _pool.pool.run(run_part, cut.parts, limit)
-
-
-def _rows(X: Array, dtype: np.dtype[Any], start: int, stop: int, in_place: bool) -> Array:
-    """Rows of X from `start`, at most to `stop`: a view where kernels can read it, else a copy of bounded size."""
-    if in_place:
-        rows: Array = X[start:stop]
-    else:
-        few = max(1, _plan.COPY_BYTES // (max(X.shape[1], 1) * dtype.itemsize))
-        rows = np.ascontiguousarray(X[start : min(stop, start + few)], dtype)
-    rows.flags.writeable = False  # one type for Numba, whether the caller's X is read-only or not
-    return rows
+def _read_only(A: Array) -> Array:
+    """A view of A that is not writeable: Numba compiles for either, and one is enough."""
+    view = A.view()
+    view.flags.writeable = False
+    return view
 
 
 def update(rule: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], backend: str) -> None:

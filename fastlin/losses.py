@@ -41,7 +41,7 @@ def softmax_loss(
 
     Parameters
     ----------
-    W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order; Fortran-ordered W is not copied.
+    W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, or integers. Any strides, read-only, memory-mapped or byte-swapped. uint8 is read in
         place; other integers are converted some rows at a time.
     y : (n,) integers in [0, c).
@@ -191,7 +191,7 @@ def evaluate(
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
-    call = _run.Call(loss, values, problem, bias, 1.0 / rows, backend, threads)
+    call = _run.Call(loss, values, problem, 1.0 / rows, backend, threads)
     # NaN and Inf take IEEE's course in penalties and scaling too; kernels see to that themselves.
     with nullcontext() if R is None and features is None else np.errstate(all="ignore"):
         # The penalty comes first: one that raises leaves `out` as it was.
@@ -203,7 +203,7 @@ def evaluate(
         else:
             folded = problem._replace(W=features.fold(weights, bias))
             gradient = np.empty_like(folded.W)
-            total = _run.loss_grad(call._replace(problem=folded, bias=True), gradient)
+            total = _run.loss_grad(call._replace(problem=folded), gradient)
             features.unfold(gradient, dW, bias)
         if R_gradient is not None:
             dW[:d] += R_gradient
@@ -234,7 +234,7 @@ def scores(
     features = affine(x_scale, x_shift, X.shape[1], _check.native(W))
     if features is not None:
         W, bias = features.fold(W, bias), True
-    return _run.scores(W, X, bias, backend, threads).T
+    return _run.scores(W, X, backend, threads).T
 
 
 def predict(

@@ -1,20 +1,81 @@
-"""The driver of the backends written in Python: numba compiles it, naive and numpy run it as it stands."""
+"""The driver of the backends written in Python: numba compiles it, naive and numpy run it as it stands.
+
+Cython's is the same in cython_driver.pxi.
+"""
+
+STRIP = 256  # at least so many columns make a strip; whole cache lines, so that no two threads write to one
 
 
-def compose(load, scores_of, epilogue, gradient):
-    """One pass over X: scores of a row block, epilogue of the loss, gradient of the row block, next block."""
+def compose(load, scores_of, epilogue, gradient, to_class_major, combine, claim, finish, wait):
+    """One pass over X: scores of a row block, epilogue of the loss, gradient of the row block, next block.
 
-    def loss_grad(X, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db):
-        n = X.shape[0]
-        block = scores.shape[1]
-        loss = 0.0
-        for start in range(0, n, block):
-            stop = min(start + block, n)
-            floats = load(X[start:stop], rows)
-            S = scores[:, : stop - start]
-            scores_of(floats, W, b, S)
-            loss += epilogue(S, y[start:stop], sample_weight[start:stop], scratch, *hyper)
-            gradient(floats, S, dW, db)
-        return loss
+    What comes back is run by every member of a team of threads, in three phases that all end together: W is copied
+    class-major, strip by strip; the rows are gone through, part by part, each part adding to a gradient of its
+    own; the parts' gradients are summed, strip by strip. `claim` says whether an item of a phase is ours to do,
+    `finish` that it is done, and `wait` ends when so many are. A member begins with its own share of the items.
+    """
+
+    def loss_grad(
+        X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps, board, rank, threads
+    ):
+        d = X.shape[1]
+        columns, count, block = W.shape[0], parts.shape[0], scores.shape[2]
+        strips = max(1, min(16, columns // STRIP))
+        done = 0
+
+        if lap == 0:
+            for i in range(strips):
+                item = (i + rank * strips // threads) % strips
+                if claim(board, item, 1):
+                    start = columns * item // strips // 16 * 16
+                    stop = columns if item + 1 == strips else columns * (item + 1) // strips // 16 * 16
+                    to_class_major(W[start:stop], by_class[:, start:stop])
+                    if item == 0 and columns == d:
+                        by_class[:, d] = 0
+                    finish(board)
+            done += strips
+            wait(board, done)
+
+        for i in range(count):
+            item = (i + rank * count // threads) % count
+            if claim(board, item, 2):
+                first = X.shape[0] * item // count
+                size = X.shape[0] * (item + 1) // count - first
+                if lap == 0:
+                    parts[item] = 0
+                    losses[item] = 0
+                S, scratch, dW_part = scores[item, : parts.shape[1]], scores[item, parts.shape[1] :], parts[item]
+                stop = first + size * (lap + 1) // laps
+                for start in range(first + size * lap // laps, stop, block):
+                    end = min(start + block, stop)
+                    floats = load(X[start:end], rows[item])
+                    some = S[:, : end - start]
+                    scores_of(floats, by_class[:, :d], by_class[:, d], some)
+                    losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scratch, *hyper)
+                    gradient(floats, some, dW_part[:, :d], dW_part[:, d])
+                finish(board)
+        done += count
+        wait(board, done)
+
+        if lap + 1 == laps:
+            for i in range(strips):
+                item = (i + rank * strips // threads) % strips
+                if claim(board, item, 3):
+                    start = columns * item // strips // 16 * 16
+                    stop = columns if item + 1 == strips else columns * (item + 1) // strips // 16 * 16
+                    combine(parts[:, :, start:stop], scale, dW[start:stop])
+                    finish(board)
+            wait(board, done + strips)
 
     return loss_grad
+
+
+def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
+    """The driver for a team of one, in plain Python."""
+    driver = compose(
+        *(load, scores_of, epilogue, gradient, to_class_major, combine),
+        claim=lambda board, item, phase: True,
+        finish=lambda board: None,
+        wait=lambda board, done: None,
+    )
+    return lambda *args, threads, run: driver(*args, None, 0, 1)

@@ -1,2 +1,3 @@
 # The kernels compiled for AVX2 and FMA; the flags are in setup.py.
 include "cython_ops.pxi"
+include "cython_driver.pxi"

@@ -1,5 +1,6 @@
 # The kernels for every machine, and the question which wider instruction sets this one has.
 include "cython_ops.pxi"
+include "cython_driver.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()

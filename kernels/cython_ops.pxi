@@ -5,10 +5,7 @@
 
 from cython cimport floating
 from libc.math cimport INFINITY, sqrt, sqrtf
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t
-
-from inspect import Parameter, Signature
 
 # What the driver calls. A storage: where rows of X are as floats, in place or converted into a buffer; ldx is
 # their stride, before and after. The scores of rows, and the gradient that they add. A loss: scores in, their
@@ -17,13 +14,13 @@ ctypedef const floating *(*load_t)(
     const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer, Py_ssize_t ldb) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-    const floating *b, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
+    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
 ctypedef double (*epilogue_t)(
     floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
 ctypedef void (*gradient_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t ahead) noexcept nogil
+    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept nogil
 
 
 # ---- exp and log, in a form that loops over them become vector loops ------------------------------------
@@ -50,52 +47,47 @@ def exp(const floating[::1] x, floating[::1] out):
             out[i] = exp_of(x[i])
 
 
-# ---- Layout: columns are taken in stretches that stay in L1 ---------------------------------------------
+# ---- Layout: columns start ... stop, in stretches that stay in L1. The caller's matrix has any strides, in bytes ----
 
 cdef enum:
     STRETCH = 256
 
 
-def to_class_major(const floating[:, :] W, floating[:, :] by_class):
-    cdef Py_ssize_t d = W.shape[0]
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t j, k, width
-    cdef Py_ssize_t step = W.strides[0]
+cdef void columns_to_class_major(
+        const char *W, Py_ssize_t row_step, Py_ssize_t class_step, Py_ssize_t c, Py_ssize_t start, Py_ssize_t stop,
+        floating *by_class, Py_ssize_t ld) noexcept nogil:
     cdef const char *w
     cdef floating *row
-    with nogil:
-        while start < d:
-            width = min(<Py_ssize_t> STRETCH, d - start)
-            for j in range(W.shape[1]):
-                w = <const char *> &W[start, j]
-                row = &by_class[j, start]
-                for k in range(width):
-                    row[k] = (<const floating *> (w + k * step))[0]
-            start += width
+    cdef Py_ssize_t j, k, width
+    while start < stop:
+        width = min(<Py_ssize_t> STRETCH, stop - start)
+        for j in range(c):
+            w = W + start * row_step + j * class_step
+            row = by_class + j * ld + start
+            for k in range(width):
+                row[k] = (<const floating *> (w + k * row_step))[0]
+        start += width
 
 
-def combine(floating[:, :, :] parts, double scale, floating[:, :] dW):
-    cdef floating factor = <floating> scale
-    cdef Py_ssize_t d = dW.shape[0]
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t j, k, p, width
-    cdef Py_ssize_t step = dW.strides[0]
+cdef void combine_columns(
+        floating *parts, Py_ssize_t count, Py_ssize_t part_step, Py_ssize_t ld, floating scale, char *dW,
+        Py_ssize_t row_step, Py_ssize_t class_step, Py_ssize_t c, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef floating *total
     cdef floating *part
     cdef char *to
-    with nogil:
-        while start < d:
-            width = min(<Py_ssize_t> STRETCH, d - start)
-            for j in range(dW.shape[1]):
-                total = &parts[0, j, start]
-                for p in range(1, parts.shape[0]):
-                    part = &parts[p, j, start]
-                    for k in range(width):
-                        total[k] += part[k]
-                to = <char *> &dW[start, j]
+    cdef Py_ssize_t j, k, p, width
+    while start < stop:
+        width = min(<Py_ssize_t> STRETCH, stop - start)
+        for j in range(c):
+            total = parts + j * ld + start
+            for p in range(1, count):
+                part = total + p * part_step
                 for k in range(width):
-                    (<floating *> (to + k * step))[0] = factor * total[k]
-            start += width
+                    total[k] += part[k]
+            to = dW + start * row_step + j * class_step
+            for k in range(width):
+                (<floating *> (to + k * row_step))[0] = scale * total[k]
+        start += width
 
 
 # ---- Storages ------------------------------------------------------------------------------------------
@@ -126,16 +118,16 @@ cdef const floating *uint8_load_rows(
 cdef extern from "tile.h" nogil:
     void dense_scores_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *W, Py_ssize_t ldw,
-        const float *b, Py_ssize_t c, float *scores, Py_ssize_t ld) noexcept
+        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld) noexcept
     void dense_scores_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
-        const double *b, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
+        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
     void dense_gradient_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
-        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
     void dense_gradient_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
-        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
 
 
 # ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------
@@ -300,192 +292,3 @@ def adam_update(
             m[i] = b1 * m[i] + rest1 * gradient
             v[i] = b2 * v[i] + rest2 * gradient * gradient
             w[i] -= rate * m[i] / ((sqrtf(v[i] * unbias) if floating is float else sqrt(v[i] * unbias)) + small)
-
-
-# ---- What Python sees: the pieces, and the driver that composes them -----------------------------------
-
-cdef enum:
-    MAX_HYPER = 4  # no loss has more hyper-parameters
-
-
-cdef class Piece:
-    """A loop over rows for both types. The driver calls it through the pointers; tests call it on arrays."""
-
-    cdef void *float_rows
-    cdef void *double_rows
-    cdef readonly object __signature__
-
-
-cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
-    piece.float_rows = float_rows
-    piece.double_rows = double_rows
-    piece.__signature__ = Signature([Parameter(arg, Parameter.POSITIONAL_ONLY) for arg in args.split()])
-    return piece
-
-
-cdef class Load(Piece):
-    def __call__(self, X, rows):
-        if rows.itemsize == sizeof(float):
-            return call_load[float](self, X, rows)
-        return call_load[double](self, X, rows)
-
-
-cdef class Scores(Piece):
-    def __call__(self, X, W, b, scores):
-        if W.itemsize == sizeof(float):
-            call_scores[float](self, X, W, b, scores)
-        else:
-            call_scores[double](self, X, W, b, scores)
-
-
-cdef class Gradient(Piece):
-    def __call__(self, X, dscores, dW, db):
-        if dW.itemsize == sizeof(float):
-            call_gradient[float](self, X, dscores, dW, db)
-        else:
-            call_gradient[double](self, X, dscores, dW, db)
-
-
-cdef class Epilogue(Piece):
-    def __call__(self, scores, y, sample_weight, scratch, *hyper):
-        if scores.itemsize == sizeof(float):
-            return call_epilogue[float](self, scores, y, sample_weight, scratch, hyper)
-        return call_epilogue[double](self, scores, y, sample_weight, scratch, hyper)
-
-
-cdef class LossGrad:
-    """Scores, epilogue and gradient of one row block after the other, in one pass over X."""
-
-    cdef Load load
-    cdef Scores scores_of
-    cdef Epilogue epilogue
-    cdef Gradient gradient
-
-    def __call__(self, X, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db):
-        cdef Py_buffer view
-        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
-        try:
-            if W.itemsize == sizeof(float):
-                return call_loss_grad[float](
-                    self, &view, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db)
-            return call_loss_grad[double](
-                self, &view, W, b, y, sample_weight, hyper, rows, scores, scratch, dW, db)
-        finally:
-            PyBuffer_Release(&view)
-
-
-def compose(Load load, Scores scores_of, Epilogue epilogue, Gradient gradient):
-    cdef LossGrad kernel = LossGrad()
-    kernel.load = load
-    kernel.scores_of = scores_of
-    kernel.epilogue = epilogue
-    kernel.gradient = gradient
-    return kernel
-
-
-cdef object call_load(Load piece, X, floating[:, :] rows):
-    cdef load_t load = <load_t> (piece.float_rows if floating is float else piece.double_rows)
-    cdef Py_buffer view
-    cdef Py_ssize_t ldx
-    PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
-    ldx = view.strides[0] // view.itemsize
-    converted = load(view.buf, &ldx, view.shape[0], view.shape[1], &rows[0, 0],
-                     rows.strides[0] // <Py_ssize_t> sizeof(floating)) != view.buf
-    PyBuffer_Release(&view)
-    return rows.base[:X.shape[0]] if converted else X
-
-
-cdef int call_scores(
-        Scores piece, const floating[:, :] X, const floating[:, :] W, const floating[::1] b,
-        floating[:, :] scores) except -1:
-    cdef scores_t rows = <scores_t> (piece.float_rows if floating is float else piece.double_rows)
-    with nogil:
-        rows(&X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(floating), X.shape[0], X.shape[1],
-             &W[0, 0], W.strides[0] // <Py_ssize_t> sizeof(floating), &b[0], W.shape[0],
-             &scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating))
-    return 0
-
-
-cdef int call_gradient(
-        Gradient piece, const floating[:, :] X, const floating[:, :] dscores, floating[:, :] dW,
-        floating[::1] db) except -1:
-    cdef gradient_t rows = <gradient_t> (piece.float_rows if floating is float else piece.double_rows)
-    with nogil:
-        rows(&X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(floating), X.shape[0], X.shape[1],
-             &dscores[0, 0], dscores.strides[0] // <Py_ssize_t> sizeof(floating), dW.shape[0],
-             &dW[0, 0], dW.strides[0] // <Py_ssize_t> sizeof(floating), &db[0], 0)
-    return 0
-
-
-cdef int read_hyper(tuple hyper, double *values) except -1:
-    cdef Py_ssize_t i
-    if len(hyper) > MAX_HYPER:
-        raise ValueError(f"a loss has at most {MAX_HYPER} hyper-parameters; found {len(hyper)}")
-    for i in range(len(hyper)):
-        values[i] = hyper[i]
-    return 0
-
-
-cdef double call_epilogue(
-        Epilogue piece, floating[:, :] scores, const int32_t[::1] y, const floating[::1] sample_weight,
-        floating[:, :] scratch, tuple hyper) except? -1:
-    cdef epilogue_t rows = <epilogue_t> (piece.float_rows if floating is float else piece.double_rows)
-    cdef double values[MAX_HYPER]
-    read_hyper(hyper, values)
-    with nogil:
-        return rows(&scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating), scores.shape[0], scores.shape[1],
-                    &y[0], &sample_weight[0], &scratch[0, 0], values)
-
-
-cdef double call_loss_grad(
-        LossGrad kernel, Py_buffer *X, const floating[:, :] W, const floating[::1] b,
-        const int32_t[::1] y, const floating[::1] sample_weight, tuple hyper, floating[:, :] buffer,
-        floating[:, :] scores, floating[:, :] scratch, floating[:, :] dW, floating[::1] db) except? -1:
-    cdef bint single = floating is float
-    cdef load_t load = <load_t> (kernel.load.float_rows if single else kernel.load.double_rows)
-    cdef scores_t scores_of = <scores_t> (kernel.scores_of.float_rows if single else kernel.scores_of.double_rows)
-    cdef epilogue_t epilogue = <epilogue_t> (kernel.epilogue.float_rows if single else kernel.epilogue.double_rows)
-    cdef gradient_t gradient = <gradient_t> (kernel.gradient.float_rows if single else kernel.gradient.double_rows)
-    cdef double values[MAX_HYPER]
-    cdef Py_ssize_t real = sizeof(floating)
-    cdef Py_ssize_t ldw = W.strides[0] // real
-    cdef Py_ssize_t lddw = dW.strides[0] // real
-    cdef Py_ssize_t ldb = buffer.strides[0] // real
-    cdef Py_ssize_t ld = scores.strides[0] // real
-    cdef Py_ssize_t n = X.shape[0]
-    cdef Py_ssize_t d = X.shape[1]
-    cdef Py_ssize_t c = W.shape[0]
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t rows, ldx, ahead
-    cdef const void *at
-    cdef const floating *floats
-    cdef double loss = 0.0
-    read_hyper(hyper, values)
-    with nogil:
-        while start < n:
-            rows = min(scores.shape[1], n - start)
-            at = <const char *> X.buf + start * X.strides[0]
-            ldx = X.strides[0] // X.itemsize
-            floats = load(at, &ldx, rows, d, &buffer[0, 0], ldb)
-            scores_of(floats, ldx, rows, d, &W[0, 0], ldw, &b[0], c, &scores[0, 0], ld)
-            loss += epilogue(&scores[0, 0], ld, c, rows, &y[start], &sample_weight[start], &scratch[0, 0], values)
-            ahead = rows * ldx if start + rows < n and floats == at else 0  # the next block, if it is X itself
-            gradient(floats, ldx, rows, d, &scores[0, 0], ld, c, &dW[0, 0], lddw, &db[0], ahead)
-            start += rows
-    return loss
-
-
-dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
-uint8_load = bind(Load(), <void *> uint8_load_rows[float], <void *> uint8_load_rows[double], "X rows")
-dense_scores = bind(
-    Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
-dense_gradient = bind(
-    Gradient(), <void *> dense_gradient_rows_float, <void *> dense_gradient_rows_double, "X dscores dW db")
-softmax_epilogue = bind(
-    Epilogue(), <void *> softmax_rows[float], <void *> softmax_rows[double],
-    "scores y sample_weight scratch label_smoothing")
-svm_epilogue = bind(
-    Epilogue(), <void *> svm_rows[float], <void *> svm_rows[double], "scores y sample_weight scratch margin")
-squared_svm_epilogue = bind(
-    Epilogue(), <void *> squared_svm_rows[float], <void *> squared_svm_rows[double],
-    "scores y sample_weight scratch margin")

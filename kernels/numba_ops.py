@@ -5,12 +5,16 @@ the classes and along the rows (or along the weights), where memory is contiguou
 registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
 """
 
+from functools import partial
+
 import numba
 import numpy as np
+from numba import types
 
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.numba_cache import keep
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
+from fastlin.kernels.numba_team import BOARD, claim, finish, wait
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
@@ -33,10 +37,39 @@ def jit(function):
     return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))
 
 
-def compose(*parts):
-    loss_grad = compose_python(*parts)
-    loss_grad.__qualname__ = "-".join(part.__name__ for part in parts)  # the name it is kept under
-    return jit(loss_grad)
+def compose(*pieces):
+    """The driver, compiled at the first call for each dtype, and for any strides: once is enough."""
+    driver = compose_python(*pieces, to_class_major, combine, claim, finish, wait)
+    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)  # the name it is kept under
+    member = jit(driver)
+    compiled = {}
+
+    def loss_grad(X, W, y, sample_weight, hyper, scale, by_class, *rest, threads, run):
+        key = X.dtype, by_class.dtype
+        if key not in compiled:
+            compiled[key] = compile_driver(member, numba.from_dtype(X.dtype), numba.from_dtype(W.dtype), len(hyper))
+        call = partial(compiled[key], X, W, y, sample_weight, hyper, scale, by_class, *rest, np.zeros(BOARD, np.intp))
+        if threads == 1:
+            call(0, 1)
+        else:
+            run(lambda rank: call(rank, threads), threads)
+
+    return loss_grad
+
+
+def compile_driver(member, stored, real, hyper):
+    """Its machine code. It is called directly: finding out the types of twenty arguments costs microseconds."""
+    inputs = (
+        *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
+        *(types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, real)),
+        types.UniTuple(types.float64, hyper),
+        types.float64,
+    )
+    rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
+    place = types.intp[::1], types.intp, types.intp
+    signature = (*inputs, *rooms, types.Array(real, 2, "A"), types.intp, types.intp, *place)
+    member.compile(signature)
+    return member.overloads[signature].entry_point
 
 
 @jit

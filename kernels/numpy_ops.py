@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastlin.kernels.compose import compose as compose
+from fastlin.kernels.compose import compose_alone
 
 # NaN and Inf take IEEE's course here as in the compiled kernels, whatever the caller told NumPy to do about them.
 quiet = np.errstate(all="ignore")
@@ -22,6 +22,10 @@ def combine(parts, scale, dW):
     for part in parts[1:]:
         parts[0] += part
     np.multiply(parts[0].T, scale, out=dW)
+
+
+def compose(*pieces):
+    return compose_alone(*pieces, to_class_major, combine)
 
 
 def dense_load(X, rows):

@@ -91,10 +91,10 @@ NOINLINE void NAME(scores_short)(
  * X comes from L2 once. */
 static void NAME(dense_scores_rows)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, const REAL *b,
-    ptrdiff_t c, REAL *scores, ptrdiff_t ld
+    ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld
 ) {
     for (ptrdiff_t j = 0; j < c; j++)
-        for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j];
+        for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j * incb];
     if (d < V) {
         NAME(scores_short)(X, ldx, rows, d, W, ldw, c, scores, ld);
         return;
@@ -175,7 +175,9 @@ INLINE VEC NAME(load_few)(const REAL *p, ptrdiff_t n) {
 
 /* Lists the rows (at most MOST_ROWS) whose gradient is not zero in every class, and adds each class's sum to
  * db: a row that meets its margin costs a hinge loss nothing more. */
-static int NAME(active_rows)(const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, int *active) {
+static int NAME(active_rows)(
+    const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, ptrdiff_t incdb, int *active
+) {
     BITS any[MOST_ROWS / V] = {0};
     for (ptrdiff_t j = 0; j < c; j += 4) {
         VEC total[4];
@@ -190,7 +192,7 @@ static int NAME(active_rows)(const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdi
             }
         }
         NAME(add_sums)(total, sums);
-        for (ptrdiff_t i = 0; i < 4 && j + i < c; i++) db[j + i] += sums[i];
+        for (ptrdiff_t i = 0; i < 4 && j + i < c; i++) db[(j + i) * incdb] += sums[i];
     }
     int n = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -204,12 +206,12 @@ static int NAME(active_rows)(const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdi
  * from L1 again; the first classes prefetch the rows `ahead`. */
 static void NAME(gradient_block)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t ahead
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, ptrdiff_t ahead
 ) {
     const ptrdiff_t wide = GRADIENT_VECTORS * V, step = share(c, GRADIENT_CLASSES);
     const BITS whole = (BITS)((VEC){0} == (VEC){0});
     int active[MOST_ROWS];
-    const int n = NAME(active_rows)(G, ldg, rows, c, db, active);
+    const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
     if (d < V) {
         NAME(gradient_short)(X, ldx, d, active, n, G, ldg, c, dW, lddw);
         return;
@@ -232,10 +234,11 @@ static void NAME(gradient_block)(
  * 0 for none. */
 static void NAME(dense_gradient_rows)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t ahead
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, ptrdiff_t ahead
 ) {
     for (ptrdiff_t r = 0; r < rows; r += MOST_ROWS)
-        NAME(gradient_block)(X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, ahead);
+        NAME(gradient_block)(
+            X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, incdb, ahead);
 }
 
 #undef VEC

@@ -1,0 +1,326 @@
+# What Python sees of the loops in cython_ops.pxi: each piece on its own, for tests and for who composes them
+# differently, and the driver that composes load, scores, epilogue and gradient to a loss with its gradient.
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from libc.string cimport memset
+
+from inspect import Parameter, Signature
+
+cdef enum:
+    MAX_HYPER = 4  # no loss has more hyper-parameters
+
+
+# ---- Pieces: a loop for both types. The driver calls it through the pointers, Python on arrays ------------
+
+cdef class Piece:
+    cdef void *float_rows
+    cdef void *double_rows
+    cdef readonly object __signature__
+
+
+cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
+    piece.float_rows = float_rows
+    piece.double_rows = double_rows
+    piece.__signature__ = Signature([Parameter(arg, Parameter.POSITIONAL_ONLY) for arg in args.split()])
+    return piece
+
+
+cdef class Load(Piece):
+    def __call__(self, X, rows):
+        if rows.itemsize == sizeof(float):
+            return call_load[float](self, X, rows)
+        return call_load[double](self, X, rows)
+
+
+cdef class Scores(Piece):
+    def __call__(self, X, W, b, scores):
+        if W.itemsize == sizeof(float):
+            call_scores[float](self, X, W, b, scores)
+        else:
+            call_scores[double](self, X, W, b, scores)
+
+
+cdef class Gradient(Piece):
+    def __call__(self, X, dscores, dW, db):
+        if dW.itemsize == sizeof(float):
+            call_gradient[float](self, X, dscores, dW, db)
+        else:
+            call_gradient[double](self, X, dscores, dW, db)
+
+
+cdef class Epilogue(Piece):
+    def __call__(self, scores, y, sample_weight, scratch, *hyper):
+        if scores.itemsize == sizeof(float):
+            return call_epilogue[float](self, scores, y, sample_weight, scratch, hyper)
+        return call_epilogue[double](self, scores, y, sample_weight, scratch, hyper)
+
+
+def to_class_major(const floating[:, :] W, floating[:, :] by_class):
+    with nogil:
+        columns_to_class_major(
+            <const char *> &W[0, 0], W.strides[0], W.strides[1], W.shape[1], 0, W.shape[0],
+            &by_class[0, 0], by_class.strides[0] // <Py_ssize_t> sizeof(floating))
+
+
+def combine(floating[:, :, :] parts, double scale, floating[:, :] dW):
+    cdef Py_ssize_t real = sizeof(floating)
+    with nogil:
+        combine_columns(
+            &parts[0, 0, 0], parts.shape[0], parts.strides[0] // real, parts.strides[1] // real, <floating> scale,
+            <char *> &dW[0, 0], dW.strides[0], dW.strides[1], dW.shape[1], 0, dW.shape[0])
+
+
+cdef object call_load(Load piece, X, floating[:, :] rows):
+    cdef load_t load = <load_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef Py_buffer view
+    cdef Py_ssize_t ldx
+    PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+    ldx = view.strides[0] // view.itemsize
+    converted = load(view.buf, &ldx, view.shape[0], view.shape[1], &rows[0, 0],
+                     rows.strides[0] // <Py_ssize_t> sizeof(floating)) != view.buf
+    PyBuffer_Release(&view)
+    return rows.base[:X.shape[0]] if converted else X
+
+
+cdef int call_scores(
+        Scores piece, const floating[:, :] X, const floating[:, :] W, const floating[:] b,
+        floating[:, :] scores) except -1:
+    cdef scores_t rows = <scores_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef Py_ssize_t real = sizeof(floating)
+    with nogil:
+        rows(&X[0, 0], X.strides[0] // real, X.shape[0], X.shape[1], &W[0, 0], W.strides[0] // real,
+             &b[0], b.strides[0] // real, W.shape[0], &scores[0, 0], scores.strides[0] // real)
+    return 0
+
+
+cdef int call_gradient(
+        Gradient piece, const floating[:, :] X, const floating[:, :] dscores, floating[:, :] dW,
+        floating[:] db) except -1:
+    cdef gradient_t rows = <gradient_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef Py_ssize_t real = sizeof(floating)
+    with nogil:
+        rows(&X[0, 0], X.strides[0] // real, X.shape[0], X.shape[1], &dscores[0, 0], dscores.strides[0] // real,
+             dW.shape[0], &dW[0, 0], dW.strides[0] // real, &db[0], db.strides[0] // real, 0)
+    return 0
+
+
+cdef int read_hyper(tuple hyper, double *values) except -1:
+    cdef Py_ssize_t i
+    if len(hyper) > MAX_HYPER:
+        raise ValueError(f"a loss has at most {MAX_HYPER} hyper-parameters; found {len(hyper)}")
+    for i in range(len(hyper)):
+        values[i] = hyper[i]
+    return 0
+
+
+cdef double call_epilogue(
+        Epilogue piece, floating[:, :] scores, const int32_t[::1] y, const floating[::1] sample_weight,
+        floating[:, :] scratch, tuple hyper) except? -1:
+    cdef epilogue_t rows = <epilogue_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef double values[MAX_HYPER]
+    read_hyper(hyper, values)
+    with nogil:
+        return rows(&scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating), scores.shape[0], scores.shape[1],
+                    &y[0], &sample_weight[0], &scratch[0, 0], values)
+
+
+dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
+uint8_load = bind(Load(), <void *> uint8_load_rows[float], <void *> uint8_load_rows[double], "X rows")
+dense_scores = bind(
+    Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
+dense_gradient = bind(
+    Gradient(), <void *> dense_gradient_rows_float, <void *> dense_gradient_rows_double, "X dscores dW db")
+softmax_epilogue = bind(
+    Epilogue(), <void *> softmax_rows[float], <void *> softmax_rows[double],
+    "scores y sample_weight scratch label_smoothing")
+svm_epilogue = bind(
+    Epilogue(), <void *> svm_rows[float], <void *> svm_rows[double], "scores y sample_weight scratch margin")
+squared_svm_epilogue = bind(
+    Epilogue(), <void *> squared_svm_rows[float], <void *> squared_svm_rows[double],
+    "scores y sample_weight scratch margin")
+
+
+# ---- The driver: the same three phases as in compose.py ---------------------------------------------------
+
+cdef extern from "team.h" nogil:
+    ctypedef struct team_job:
+        void (*work)(void *context, Py_ssize_t round, int phase, int item) noexcept
+        void *context
+        Py_ssize_t rounds
+        int phases
+        int *items
+        int threads
+    void team_run(team_job *job) noexcept
+
+
+cdef struct Matrix:
+    char *at
+    Py_ssize_t row  # from one row to the next, in bytes
+    Py_ssize_t column
+
+
+cdef struct Room:
+    void *at
+    Py_ssize_t part  # from one part's to the next, in numbers
+    Py_ssize_t ld
+
+
+cdef struct LossJob:
+    # What every member of the team sees.
+    void *load
+    void *scores_of
+    void *epilogue
+    void *gradient
+    Py_ssize_t n, d, c
+    Py_ssize_t columns  # of the class-major W that the caller's has: d, and b's if it has one
+    Matrix X, W, dW
+    Py_ssize_t X_size  # of a number, in bytes
+    const int32_t *y
+    const char *sample_weight
+    double hyper[MAX_HYPER]
+    double scale
+    Room by_class, rows, scores, parts
+    double *losses
+    Py_ssize_t block
+    Py_ssize_t lap, laps  # this call's share of every part
+    int count, strips  # how many parts, and how many strips of columns W and dW are copied in
+    int skipped  # phases: only the first lap reads W
+
+
+cdef void strip_of(LossJob *job, int strip, Py_ssize_t *start, Py_ssize_t *stop) noexcept nogil:
+    # Whole cache lines, so that no two members write to one.
+    start[0] = job.columns * strip // job.strips // 16 * 16
+    stop[0] = job.columns if strip + 1 == job.strips else job.columns * (strip + 1) // job.strips // 16 * 16
+
+
+cdef void part_rows(LossJob *job, int part, floating *parts) noexcept nogil:
+    cdef load_t load = <load_t> job.load
+    cdef scores_t scores_of = <scores_t> job.scores_of
+    cdef epilogue_t epilogue = <epilogue_t> job.epilogue
+    cdef gradient_t gradient = <gradient_t> job.gradient
+    cdef const floating *W = <const floating *> job.by_class.at
+    cdef const floating *sample_weight = <const floating *> job.sample_weight
+    cdef const floating *floats
+    cdef floating *dW = parts + part * job.parts.part
+    cdef floating *buffer = <floating *> job.rows.at + part * job.rows.part
+    cdef floating *scores = <floating *> job.scores.at + part * job.scores.part
+    cdef Py_ssize_t d = job.d
+    cdef Py_ssize_t c = job.c
+    cdef Py_ssize_t ld = job.scores.ld
+    cdef Py_ssize_t first = job.n * part // job.count
+    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
+    cdef Py_ssize_t start = first + rows * job.lap // job.laps
+    cdef Py_ssize_t stop = first + rows * (job.lap + 1) // job.laps
+    cdef Py_ssize_t ldx, ahead
+    cdef const char *at
+    cdef double loss = 0
+    if job.lap == 0:
+        memset(dW, 0, c * job.parts.ld * sizeof(floating))
+    while start < stop:
+        rows = min(job.block, stop - start)
+        at = job.X.at + start * job.X.row
+        ldx = job.X.row // job.X_size
+        floats = load(at, &ldx, rows, d, buffer, job.rows.ld)
+        scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld)
+        loss += epilogue(
+            scores, ld, c, rows, job.y + start, sample_weight + start, scores + c * ld, job.hyper)
+        ahead = rows * ldx if start + rows < stop and floats == <const void *> at else 0  # the next block, if it is X
+        gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, ahead)
+        start += rows
+    job.losses[part] = loss if job.lap == 0 else job.losses[part] + loss
+
+
+cdef void do_phase(LossJob *job, int phase, int item, floating *parts) noexcept nogil:
+    cdef floating *W = <floating *> job.by_class.at
+    cdef Py_ssize_t start, stop, j
+    if phase == 1:
+        part_rows(job, item, parts)
+        return
+    strip_of(job, item, &start, &stop)
+    if phase == 0:
+        columns_to_class_major(job.W.at, job.W.row, job.W.column, job.c, start, stop, W, job.by_class.ld)
+        if item == 0 and job.columns == job.d:
+            for j in range(job.c):
+                W[j * job.by_class.ld + job.d] = 0
+    else:
+        combine_columns(
+            parts, job.count, job.parts.part, job.parts.ld, <floating> job.scale, job.dW.at, job.dW.row, job.dW.column,
+            job.c, start, stop)
+
+
+cdef void do_float_phase(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    do_phase(<LossJob *> job, phase + (<LossJob *> job).skipped, item, <float *> (<LossJob *> job).parts.at)
+
+
+cdef void do_double_phase(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    do_phase(<LossJob *> job, phase + (<LossJob *> job).skipped, item, <double *> (<LossJob *> job).parts.at)
+
+
+cdef class LossGrad:
+    cdef Load load
+    cdef Scores scores_of
+    cdef Epilogue epilogue
+    cdef Gradient gradient
+
+    def __call__(self, X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
+                 threads, run):
+        cdef Py_buffer view
+        cdef LossJob job
+        job.lap, job.laps, job.scale = lap, laps, scale
+        read_hyper(hyper, job.hyper)
+        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
+        try:
+            job.n, job.d, job.X_size = view.shape[0], view.shape[1], view.itemsize
+            job.X = Matrix(<char *> view.buf, view.strides[0], view.strides[1])
+            if dW.itemsize == sizeof(float):
+                call_loss_grad[float](
+                    self, &job, W, y, sample_weight, by_class, rows, scores, parts, losses, dW, threads)
+            else:
+                call_loss_grad[double](
+                    self, &job, W, y, sample_weight, by_class, rows, scores, parts, losses, dW, threads)
+        finally:
+            PyBuffer_Release(&view)
+
+
+def compose(Load load, Scores scores_of, Epilogue epilogue, Gradient gradient):
+    cdef LossGrad kernel = LossGrad()
+    kernel.load = load
+    kernel.scores_of = scores_of
+    kernel.epilogue = epilogue
+    kernel.gradient = gradient
+    return kernel
+
+
+cdef int call_loss_grad(
+        LossGrad kernel, LossJob *job, const floating[:, :] W, const int32_t[::1] y,
+        const floating[::1] sample_weight, floating[:, :] by_class, floating[:, :, :] rows,
+        floating[:, :, :] scores, floating[:, :, :] parts, double[::1] losses, floating[:, :] dW, int threads) except -1:
+    cdef bint single = floating is float
+    cdef Py_ssize_t real = sizeof(floating)
+    cdef team_job team
+    job.load = kernel.load.float_rows if single else kernel.load.double_rows
+    job.scores_of = kernel.scores_of.float_rows if single else kernel.scores_of.double_rows
+    job.epilogue = kernel.epilogue.float_rows if single else kernel.epilogue.double_rows
+    job.gradient = kernel.gradient.float_rows if single else kernel.gradient.double_rows
+    job.columns, job.c = W.shape[0], W.shape[1]
+    job.W = Matrix(<char *> &W[0, 0], W.strides[0], W.strides[1])
+    job.dW = Matrix(<char *> &dW[0, 0], dW.strides[0], dW.strides[1])
+    job.y, job.sample_weight, job.losses = &y[0], <const char *> &sample_weight[0], &losses[0]
+    job.by_class = Room(&by_class[0, 0], 0, by_class.strides[0] // real)
+    job.rows = Room(&rows[0, 0, 0], rows.strides[0] // real, rows.strides[1] // real)
+    job.scores = Room(&scores[0, 0, 0], scores.strides[0] // real, scores.strides[1] // real)
+    job.parts = Room(&parts[0, 0, 0], parts.strides[0] // real, parts.strides[1] // real)
+    job.block, job.count = scores.shape[2], <int> parts.shape[0]
+    job.strips = <int> max(1, min(<Py_ssize_t> 16, job.columns // STRETCH))
+    job.skipped = 0 if job.lap == 0 else 1
+    team.work = do_float_phase if single else do_double_phase
+    team.context = job
+    team.rounds = 1
+    team.phases = (3 if job.lap == job.laps - 1 else 2) - job.skipped
+    team.items[0] = job.strips
+    team.items[1 - job.skipped] = job.count
+    team.items[2 - job.skipped] = job.strips
+    team.threads = threads
+    with nogil:
+        team_run(&team)
+    return 0
