@@ -7,6 +7,7 @@ import). They are optional: without a C compiler the install succeeds and the ot
 import platform
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -35,7 +36,8 @@ extensions = [
     Extension(
         f"fastlin.kernels.cython_{isa}",
         [f"kernels/cython_{isa}.pyx"],
-        include_dirs=["kernels"],
+        include_dirs=["kernels", numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         depends=[str(path) for path in Path("kernels").iterdir() if path.suffix in {".h", ".pxi"}],
         extra_compile_args=COMMON + flags,
     )

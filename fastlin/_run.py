@@ -7,14 +7,17 @@ better is arranged here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Problem, native, walkable
+from fastlin._plan import Plan
 
+UINT8 = np.dtype(np.uint8)
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
 
@@ -33,9 +36,11 @@ def loss_grad(call: Call, dW: Array) -> float:
     """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end."""
     X, W = call.problem.X, call.problem.W
     compiled = ops.BACKENDS[call.backend].compiled
-    uint8 = compiled and X.dtype == np.uint8
-    run = _wide if compiled and W.shape[1] >= _plan.WIDE_CLASSES else _fused
-    if run is _fused and not walkable(X, X.dtype if uint8 else native(W)):
+    if compiled and W.shape[1] >= _plan.WIDE_CLASSES:
+        run = _wide
+    elif walkable(X, X.dtype if compiled and X.dtype == UINT8 else native(W)):
+        run = _fused
+    else:
         run = _converted
     if W.dtype.isnative and W.flags.aligned and dW.flags.aligned:
         return run(call, dW)
@@ -45,20 +50,24 @@ def loss_grad(call: Call, dW: Array) -> float:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _route(
+    loss: str, backend: str, n: int, d: int, c: int, X_dtype: np.dtype[Any], dtype: np.dtype[Any]
+) -> tuple[Callable[..., None], Plan, tuple[Any, ...]]:
+    """What depends on sizes and types alone: the kernel, the cut, and the workspace to ask for."""
+    storage = "dense" if X_dtype == dtype else "uint8"
+    cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
+    return ops.loss_kernel(loss, storage, backend), cut, (cut, c, d, dtype, storage != "dense")
+
+
 def _fused(call: Call, dW: Array) -> float:
     """The backend's fused kernel, all rows at once."""
     loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
-    n, d = X.shape
-    c, dtype = W.shape[1], W.dtype
-    storage = "dense" if X.dtype == dtype else "uint8"
-    kernel = ops.loss_kernel(loss, storage, backend)
-    cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
-    sizes = cut, c, d, dtype, storage != "dense"
+    kernel, cut, sizes = _route(loss, backend, *X.shape, W.shape[1], X.dtype, W.dtype)
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     own = _plan.take(*sizes)
     for lap in range(cut.laps):
-        inputs = X, W, y, sample_weight, hyper, scale
-        kernel(*inputs, *own.rooms, dW, lap, cut.laps, threads=team, run=_pool.pool.team)
+        kernel(X, W, y, sample_weight, hyper, scale, *own.rooms, dW, lap, cut.laps, team, _pool.pool.team)
     value = sum(own.losses.tolist())
     _plan.give_back(own, *sizes)
     return value
@@ -89,7 +98,7 @@ def _wide(call: Call, dW: Array) -> float:
     """
     loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
     n, d = X.shape
-    c, dtype = W.shape[1], W.dtype
+    c, dtype, bias = W.shape[1], W.dtype, len(W) > d
     by_class = class_major(W, d, backend)
     in_place = walkable(X, dtype)
     most = max(1, _plan.WIDE_BYTES // (c * dtype.itemsize))
@@ -101,11 +110,13 @@ def _wide(call: Call, dW: Array) -> float:
         stop = start + len(rows)
         S = room[: c * len(rows)].reshape(c, len(rows))
         np.matmul(by_class[:, :d], rows.T, out=S)
-        S += by_class[:, d:]
+        if bias:
+            S += by_class[:, d:]
         value += _epilogue(loss, hyper, S, y[start:stop], sample_weight[start:stop], backend, threads)
         np.matmul(S, rows, out=step)
         total[0, :, :d] += step
-        total[0, :, d] += np.add.reduce(S, axis=1)
+        if bias:
+            total[0, :, d] += np.add.reduce(S, axis=1)
         start = stop
     ops.kernel("combine", backend, FLOATS[dtype.itemsize])(total, scale, dW)
     return value

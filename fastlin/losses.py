@@ -7,8 +7,6 @@ summed in float64 and returned as a Python float. The penalty is added as it is,
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -192,8 +190,10 @@ def evaluate(
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
     call = _run.Call(loss, values, problem, 1.0 / rows, backend, threads)
-    # NaN and Inf take IEEE's course in penalties and scaling too; kernels see to that themselves.
-    with nullcontext() if R is None and features is None else np.errstate(all="ignore"):
+    if R is None and features is None:
+        dW = np.empty_like(weights) if out is None else out
+        return _run.loss_grad(call, dW) / rows, dW
+    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here too; kernels see to that themselves
         # The penalty comes first: one that raises leaves `out` as it was.
         R_value = 0.0 if R is None else R.value(weights[:d])
         R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)

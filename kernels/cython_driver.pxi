@@ -1,10 +1,14 @@
 # What Python sees of the loops in cython_ops.pxi: each piece on its own, for tests and for who composes them
 # differently, and the driver that composes load, scores, epilogue and gradient to a loss with its gradient.
 
+from numpy cimport (
+    PyArray_DATA, PyArray_DIM, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_STRIDE, import_array, ndarray)
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memset
 
 from inspect import Parameter, Signature
+
+import_array()
 
 cdef enum:
     MAX_HYPER = 4  # no loss has more hyper-parameters
@@ -262,24 +266,54 @@ cdef class LossGrad:
     cdef Epilogue epilogue
     cdef Gradient gradient
 
-    def __call__(self, X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
-                 threads, run):
-        cdef Py_buffer view
+    # Arrays are looked into, not asked for a buffer each: ten of those cost as much as a small batch.
+    def __call__(self, ndarray X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale,
+                 ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
+                 Py_ssize_t lap, Py_ssize_t laps, int threads, run):
         cdef LossJob job
-        job.lap, job.laps, job.scale = lap, laps, scale
+        cdef bint single = PyArray_ITEMSIZE(dW) == sizeof(float)
         read_hyper(hyper, job.hyper)
-        PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
-        try:
-            job.n, job.d, job.X_size = view.shape[0], view.shape[1], view.itemsize
-            job.X = Matrix(<char *> view.buf, view.strides[0], view.strides[1])
-            if dW.itemsize == sizeof(float):
-                call_loss_grad[float](
-                    self, &job, W, y, sample_weight, by_class, rows, scores, parts, losses, dW, threads)
-            else:
-                call_loss_grad[double](
-                    self, &job, W, y, sample_weight, by_class, rows, scores, parts, losses, dW, threads)
-        finally:
-            PyBuffer_Release(&view)
+        job.load = self.load.float_rows if single else self.load.double_rows
+        job.scores_of = self.scores_of.float_rows if single else self.scores_of.double_rows
+        job.epilogue = self.epilogue.float_rows if single else self.epilogue.double_rows
+        job.gradient = self.gradient.float_rows if single else self.gradient.double_rows
+        job.n, job.d = PyArray_DIM(X, 0), PyArray_DIM(X, 1)
+        job.columns, job.c = PyArray_DIM(W, 0), PyArray_DIM(W, 1)
+        job.X, job.W, job.dW = matrix(X), matrix(W), matrix(dW)
+        job.X_size = PyArray_ITEMSIZE(X)
+        job.y, job.sample_weight = <const int32_t *> PyArray_DATA(y), <const char *> PyArray_DATA(sample_weight)
+        job.scale, job.lap, job.laps = scale, lap, laps
+        job.by_class, job.rows, job.scores, job.parts = room(by_class), room(rows), room(scores), room(parts)
+        job.losses = <double *> PyArray_DATA(losses)
+        job.block, job.count = PyArray_DIM(scores, 2), <int> PyArray_DIM(parts, 0)
+        job.strips = <int> max(1, min(<Py_ssize_t> 16, job.columns // STRETCH))
+        with nogil:
+            run_lap(&job, do_float_phase if single else do_double_phase, threads)
+
+
+cdef void run_lap(LossJob *job, void (*work)(void *, Py_ssize_t, int, int) noexcept nogil, int threads) noexcept nogil:
+    cdef team_job team
+    job.skipped = 0 if job.lap == 0 else 1
+    team.work = work
+    team.context = job
+    team.rounds = 1
+    team.phases = (3 if job.lap == job.laps - 1 else 2) - job.skipped
+    team.items[0] = job.strips
+    team.items[1 - job.skipped] = job.count
+    team.items[2 - job.skipped] = job.strips
+    team.threads = threads
+    team_run(&team)
+
+
+cdef inline Matrix matrix(ndarray A) noexcept:
+    return Matrix(<char *> PyArray_DATA(A), PyArray_STRIDE(A, 0), PyArray_STRIDE(A, 1))
+
+
+cdef inline Room room(ndarray A) noexcept:
+    cdef Py_ssize_t size = PyArray_ITEMSIZE(A)
+    if PyArray_NDIM(A) == 2:
+        return Room(PyArray_DATA(A), 0, PyArray_STRIDE(A, 0) // size)
+    return Room(PyArray_DATA(A), PyArray_STRIDE(A, 0) // size, PyArray_STRIDE(A, 1) // size)
 
 
 def compose(Load load, Scores scores_of, Epilogue epilogue, Gradient gradient):
@@ -289,38 +323,3 @@ def compose(Load load, Scores scores_of, Epilogue epilogue, Gradient gradient):
     kernel.epilogue = epilogue
     kernel.gradient = gradient
     return kernel
-
-
-cdef int call_loss_grad(
-        LossGrad kernel, LossJob *job, const floating[:, :] W, const int32_t[::1] y,
-        const floating[::1] sample_weight, floating[:, :] by_class, floating[:, :, :] rows,
-        floating[:, :, :] scores, floating[:, :, :] parts, double[::1] losses, floating[:, :] dW, int threads) except -1:
-    cdef bint single = floating is float
-    cdef Py_ssize_t real = sizeof(floating)
-    cdef team_job team
-    job.load = kernel.load.float_rows if single else kernel.load.double_rows
-    job.scores_of = kernel.scores_of.float_rows if single else kernel.scores_of.double_rows
-    job.epilogue = kernel.epilogue.float_rows if single else kernel.epilogue.double_rows
-    job.gradient = kernel.gradient.float_rows if single else kernel.gradient.double_rows
-    job.columns, job.c = W.shape[0], W.shape[1]
-    job.W = Matrix(<char *> &W[0, 0], W.strides[0], W.strides[1])
-    job.dW = Matrix(<char *> &dW[0, 0], dW.strides[0], dW.strides[1])
-    job.y, job.sample_weight, job.losses = &y[0], <const char *> &sample_weight[0], &losses[0]
-    job.by_class = Room(&by_class[0, 0], 0, by_class.strides[0] // real)
-    job.rows = Room(&rows[0, 0, 0], rows.strides[0] // real, rows.strides[1] // real)
-    job.scores = Room(&scores[0, 0, 0], scores.strides[0] // real, scores.strides[1] // real)
-    job.parts = Room(&parts[0, 0, 0], parts.strides[0] // real, parts.strides[1] // real)
-    job.block, job.count = scores.shape[2], <int> parts.shape[0]
-    job.strips = <int> max(1, min(<Py_ssize_t> 16, job.columns // STRETCH))
-    job.skipped = 0 if job.lap == 0 else 1
-    team.work = do_float_phase if single else do_double_phase
-    team.context = job
-    team.rounds = 1
-    team.phases = (3 if job.lap == job.laps - 1 else 2) - job.skipped
-    team.items[0] = job.strips
-    team.items[1 - job.skipped] = job.count
-    team.items[2 - job.skipped] = job.strips
-    team.threads = threads
-    with nogil:
-        team_run(&team)
-    return 0

@@ -44,11 +44,12 @@ def compose(*pieces):
     member = jit(driver)
     compiled = {}
 
-    def loss_grad(X, W, y, sample_weight, hyper, scale, by_class, *rest, threads, run):
-        key = X.dtype, by_class.dtype
+    def loss_grad(X, W, y, sample_weight, hyper, *rest):
+        *rest, threads, run = rest
+        key = X.dtype, W.dtype
         if key not in compiled:
             compiled[key] = compile_driver(member, numba.from_dtype(X.dtype), numba.from_dtype(W.dtype), len(hyper))
-        call = partial(compiled[key], X, W, y, sample_weight, hyper, scale, by_class, *rest, np.zeros(BOARD, np.intp))
+        call = partial(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
         if threads == 1:
             call(0, 1)
         else:
