@@ -34,7 +34,7 @@ LAP_FLOPS = 2_000_000_000  # one kernel call: Python answers Ctrl-C between call
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
-KEPT_BYTES = 8 << 20  # workspaces up to this size are kept for the next call
+KEPT_BYTES = 16 << 20  # workspaces up to this size are kept for the next call
 KEPT = 8  # of different sizes
 
 
