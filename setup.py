@@ -36,7 +36,7 @@ extensions = [
         f"fastlin.kernels.cython_{isa}",
         [f"kernels/cython_{isa}.pyx"],
         include_dirs=["kernels"],
-        depends=[*map(str, Path("kernels").glob("*.h")), "kernels/cython_ops.pxi"],
+        depends=[str(path) for kind in ("*.h", "*.pxi") for path in sorted(Path("kernels").glob(kind))],
         extra_compile_args=COMMON + flags,
     )
     for isa, flags in FLAGS.items()
