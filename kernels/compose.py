@@ -1,4 +1,4 @@
-"""The driver of the backends written in Python: numba compiles it, naive and numpy run it as it stands."""
+"""The drivers of the backends written in Python: numba compiles them, naive and numpy run them as they stand."""
 
 
 def compose(load, scores_of, epilogue, gradient):
@@ -18,3 +18,22 @@ def compose(load, scores_of, epilogue, gradient):
         return loss
 
     return loss_grad
+
+
+def cut(arrays, start, stop):
+    """The same stretch of each array."""
+    return tuple([A[start:stop] for A in arrays])
+
+
+def compose_step(clip, update, prox):
+    """One pass over the arrays: clip g, update, prox of w, all for a stretch of them, then the next stretch."""
+
+    def step(w, g, state, scalars, room, scale, limit, shrink, factor):
+        for start in range(0, w.size, room.size):
+            stop = min(start + room.size, w.size)
+            clipped = room[: stop - start]
+            clip(g[start:stop], clipped, scale, limit)
+            update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
+            prox(w[start:stop], shrink, factor)
+
+    return step

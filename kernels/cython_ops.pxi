@@ -4,8 +4,8 @@
 # held in registers, is in tile.h.
 
 from cython cimport floating
-from libc.math cimport INFINITY, sqrt, sqrtf
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport INFINITY
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t
 
 from inspect import Parameter, Signature
@@ -244,9 +244,6 @@ cdef inline void start_hinge(
         slope[r] = 0
 
 
-include "cython_updates.pxi"
-
-
 # ---- What Python sees: the pieces, and the driver that composes them -----------------------------------
 
 cdef enum:
@@ -434,3 +431,5 @@ svm_epilogue = bind(
 squared_svm_epilogue = bind(
     Epilogue(), <void *> squared_svm_rows[float], <void *> squared_svm_rows[double],
     "scores y sample_weight scratch margin")
+
+include "cython_updates.pxi"

@@ -6,8 +6,11 @@ registers by itself. `scratch` holds what an epilogue knows about each row: maxi
 """
 
 import numpy as np
+from numba.extending import overload
 
 from fastlin.kernels.compose import compose as compose_python
+from fastlin.kernels.compose import compose_step as compose_step_python
+from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
 from fastlin.kernels.numba_tile import (
@@ -30,6 +33,23 @@ def compose(*parts):
     loss_grad = compose_python(*parts)
     loss_grad.__qualname__ = "-".join(part.__name__ for part in parts)  # the name it is kept under
     return jit(loss_grad)
+
+
+def compose_step(*parts):
+    step = compose_step_python(*parts)
+    step.__qualname__ = "-".join(part.__name__ for part in parts)
+    return jit(step)
+
+
+@overload(cut)
+def _cut(arrays, start, stop):
+    """Numba has no loop that makes a tuple: one line for each number of state arrays."""
+    return (
+        lambda arrays, start, stop: (),
+        lambda arrays, start, stop: (arrays[0][start:stop],),
+        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop]),
+        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop], arrays[2][start:stop]),
+    )[len(arrays)]
 
 
 @jit
