@@ -1,6 +1,6 @@
-"""The driver of the backends written in Python: numba compiles it, naive and numpy run it as it stands.
+"""The drivers of the backends written in Python: numba compiles them, naive and numpy run them as they stand.
 
-Cython's is the same in cython_driver.pxi.
+Cython's are the same, in cython_driver.pxi and cython_updates.pxi.
 """
 
 STRIP = 256  # at least so many columns make a strip; whole cache lines, so that no two threads write to one
@@ -79,3 +79,22 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
         wait=lambda board, done: None,
     )
     return lambda *args: driver(*args[:-2], None, 0, 1)  # without threads and who runs them
+
+
+def cut(arrays, start, stop):
+    """The same stretch of each array."""
+    return tuple([A[start:stop] for A in arrays])
+
+
+def compose_step(clip, update, prox):
+    """One pass over the arrays: clip g, update, prox of w, all for a stretch of them, then the next stretch."""
+
+    def step(w, g, state, scalars, room, scale, limit, shrink, factor):
+        for start in range(0, w.size, room.size):
+            stop = min(start + room.size, w.size)
+            clipped = room[: stop - start]
+            clip(g[start:stop], clipped, scale, limit)
+            update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
+            prox(w[start:stop], shrink, factor)
+
+    return step

@@ -1,3 +1,4 @@
 # The kernels compiled for AVX-512 (F, DQ, BW, VL); the flags are in setup.py.
 include "cython_ops.pxi"
 include "cython_driver.pxi"
+include "cython_updates.pxi"

@@ -1,6 +1,7 @@
 # The kernels for every machine, and the question which wider instruction sets this one has.
 include "cython_ops.pxi"
 include "cython_driver.pxi"
+include "cython_updates.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()

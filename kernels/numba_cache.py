@@ -24,6 +24,9 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+# Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must take IEEE's course.
+FASTMATH = {"reassoc", "contract", "nsz"}
+
 
 @cache
 def directory():
@@ -88,3 +91,8 @@ def keep(dispatcher):
     if directory() is not None:
         dispatcher._cache = KernelCache(dispatcher.py_func.__qualname__)
     return dispatcher
+
+
+def jit(function):
+    """The function as a kernel: without the GIL, with IEEE's division, kept on disk."""
+    return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))

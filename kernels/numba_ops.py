@@ -10,9 +10,12 @@ from functools import partial
 import numba
 import numpy as np
 from numba import types
+from numba.extending import overload
 
 from fastlin.kernels.compose import compose as compose_python
-from fastlin.kernels.numba_cache import keep
+from fastlin.kernels.compose import compose_step as compose_step_python
+from fastlin.kernels.compose import cut
+from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
 from fastlin.kernels.numba_team import BOARD, claim, finish, wait
 from fastlin.kernels.numba_tile import (
@@ -26,15 +29,9 @@ from fastlin.kernels.numba_tile import (
     gradient_tile,
     scores_tile,
 )
-
-# Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must take IEEE's course.
-FASTMATH = {"reassoc", "contract", "nsz"}
+from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
 
 STRETCH = 256  # columns that stay in L1 while all classes are copied
-
-
-def jit(function):
-    return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))
 
 
 def compose(*pieces):
@@ -71,6 +68,23 @@ def compile_driver(member, stored, real, hyper):
     signature = (*inputs, *rooms, types.Array(real, 2, "A"), types.intp, types.intp, *place)
     member.compile(signature)
     return member.overloads[signature].entry_point
+
+
+def compose_step(*parts):
+    step = compose_step_python(*parts)
+    step.__qualname__ = "-".join(part.__name__ for part in parts)
+    return jit(step)
+
+
+@overload(cut)
+def _cut(arrays, start, stop):
+    """Numba has no loop that makes a tuple: one line for each number of state arrays."""
+    return (
+        lambda arrays, start, stop: (),
+        lambda arrays, start, stop: (arrays[0][start:stop],),
+        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop]),
+        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop], arrays[2][start:stop]),
+    )[len(arrays)]
 
 
 @jit
@@ -247,47 +261,3 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
         loss += np.float64(sample_weight[r]) * np.float64(squares[r])
         scores[y[r], r] = real(-2) * total[r] * sample_weight[r]
     return loss
-
-
-# Scalars become the arrays' type first: one float64 factor would make every product a float64.
-
-
-@jit
-def sgd_update(w, g, lr, weight_decay):
-    real = w.dtype.type
-    rate, decay = real(lr), real(weight_decay)
-    for i in range(w.size):
-        w[i] -= rate * (g[i] + decay * w[i])
-
-
-@jit
-def momentum_update(w, g, v, lr, momentum, weight_decay):
-    real = w.dtype.type
-    rate, mu, decay = real(lr), real(momentum), real(weight_decay)
-    for i in range(w.size):
-        v[i] = mu * v[i] + (g[i] + decay * w[i])
-        w[i] -= rate * v[i]
-
-
-@jit
-def nesterov_update(w, g, v, lr, momentum, weight_decay):
-    real = w.dtype.type
-    rate, mu, decay = real(lr), real(momentum), real(weight_decay)
-    for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        v[i] = mu * v[i] + gradient
-        w[i] -= rate * (gradient + mu * v[i])
-
-
-@jit
-def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
-    real = w.dtype.type
-    rate = real(lr / (1.0 - beta1**t))
-    unbias = real(1.0 / (1.0 - beta2**t))
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, decay = real(eps), real(weight_decay)
-    for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
-        w[i] -= rate * m[i] / (np.sqrt(v[i] * unbias) + small)

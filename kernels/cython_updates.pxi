@@ -1,0 +1,544 @@
+# Optimizer steps for Cython, included by cython_ops.pxi behind Piece. Scalars become the arrays' type first, or one
+# double factor would make every product double; what depends on t alone is computed before the loop.
+#
+# Where roots are taken, a loop takes LANES numbers at a time: all are read and computed with, then all are written.
+# gcc makes vectors of that without knowing whether the arrays overlap. The numbers behind the last LANES are copied
+# into short arrays, so that every number goes through the same instructions, wherever it stands.
+
+from libc.math cimport pow
+from libc.string cimport memcpy
+
+# What a driver calls. hyper is in the row's order, lr first; t is 0 for a rule that does not count.
+ctypedef void (*update_t)(
+    floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil
+ctypedef void (*clip_t)(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil
+ctypedef void (*prox_t)(floating *w, Py_ssize_t n, double shrink, double factor) noexcept nogil
+ctypedef double (*squares_t)(const floating *g, Py_ssize_t n) noexcept nogil
+
+cdef extern from "estimate.h" nogil:
+    enum:
+        LANES  # 16 at most
+    void roots_float(float *x) noexcept
+    void roots_double(double *x) noexcept
+
+cdef enum:
+    MAX_STATES = 3  # no rule has more state
+    MAX_SCALARS = 7  # no rule has more hyper-parameters, with t
+    SHORT = 16  # room for fewer than LANES numbers
+
+
+cdef inline void take_roots(floating *x) noexcept nogil:
+    if floating is float:
+        roots_float(x)
+    else:
+        roots_double(x)
+
+
+cdef void update_rest(
+        update_t update, int states, floating *w, const floating *g, floating **state, Py_ssize_t n, double t,
+        const double *hyper) noexcept nogil:
+    # The last n % LANES numbers.
+    cdef floating room[(MAX_STATES + 2) * SHORT]
+    cdef floating *short_state[MAX_STATES]
+    cdef Py_ssize_t start = n - n % LANES
+    cdef Py_ssize_t size = (n - start) * sizeof(floating)
+    cdef int i
+    if start == n:
+        return
+    for i in range((MAX_STATES + 2) * SHORT):
+        room[i] = 0
+    memcpy(room, w + start, size)
+    memcpy(room + SHORT, g + start, size)
+    for i in range(states):
+        short_state[i] = room + (2 + i) * SHORT
+        memcpy(short_state[i], state[i] + start, size)
+    update(room, room + SHORT, short_state, LANES, t, hyper)
+    memcpy(w + start, room, size)
+    for i in range(states):
+        memcpy(state[i] + start, short_state[i], size)
+
+
+# ---- Plain steps -----------------------------------------------------------------------------------------
+
+cdef void sgd_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating rate = <floating> hyper[0]
+    cdef floating decay = <floating> hyper[1]
+    cdef Py_ssize_t i
+    for i in range(n):
+        w[i] -= rate * (g[i] + decay * w[i])
+
+
+cdef void momentum_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = state[0]
+    cdef floating rate = <floating> hyper[0]
+    cdef floating mu = <floating> hyper[1]
+    cdef floating decay = <floating> hyper[2]
+    cdef Py_ssize_t i
+    for i in range(n):
+        v[i] = mu * v[i] + (g[i] + decay * w[i])
+        w[i] -= rate * v[i]
+
+
+cdef void velocity_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = state[0]
+    cdef floating rate = <floating> hyper[0]
+    cdef floating mu = <floating> hyper[1]
+    cdef floating decay = <floating> hyper[2]
+    cdef Py_ssize_t i
+    for i in range(n):
+        v[i] = mu * v[i] - rate * (g[i] + decay * w[i])
+        w[i] += v[i]
+
+
+cdef void nesterov_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = state[0]
+    cdef floating rate = <floating> hyper[0]
+    cdef floating mu = <floating> hyper[1]
+    cdef floating decay = <floating> hyper[2]
+    cdef floating gradient
+    cdef Py_ssize_t i
+    for i in range(n):
+        gradient = g[i] + decay * w[i]
+        v[i] = mu * v[i] + gradient
+        w[i] -= rate * (gradient + mu * v[i])
+
+
+cdef void lion_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *m = state[0]
+    cdef floating rate = <floating> hyper[0]
+    cdef floating b1 = <floating> hyper[1]
+    cdef floating b2 = <floating> hyper[2]
+    cdef floating rest1 = <floating> (1.0 - hyper[1])
+    cdef floating rest2 = <floating> (1.0 - hyper[2])
+    cdef floating keep = <floating> (1.0 - hyper[0] * hyper[3])
+    cdef floating direction, sign
+    cdef Py_ssize_t i
+    for i in range(n):
+        direction = b1 * m[i] + rest1 * g[i]
+        sign = 1 if direction > 0 else direction  # 0 and NaN stay
+        sign = -1 if direction < 0 else sign
+        m[i] = b2 * m[i] + rest2 * g[i]
+        w[i] = keep * w[i] - rate * sign
+
+
+# ---- Steps divided by a root -----------------------------------------------------------------------------
+
+cdef inline void scaled_lanes(
+        floating *w, const floating *g, floating *s, Py_ssize_t n, floating rate, floating keep, floating rest,
+        floating small, floating decay) noexcept nogil:
+    # AdaGrad and RMSProp: s <- keep s + rest g^2
+    cdef floating gradient[LANES]
+    cdef floating squares[LANES]
+    cdef floating root[LANES]
+    cdef Py_ssize_t k
+    cdef Py_ssize_t i = 0
+    while i + LANES <= n:
+        for k in range(LANES):
+            gradient[k] = g[i + k] + decay * w[i + k]
+            squares[k] = keep * s[i + k] + rest * gradient[k] * gradient[k]
+            root[k] = squares[k]
+        take_roots(root)
+        for k in range(LANES):
+            gradient[k] = w[i + k] - rate * gradient[k] / (root[k] + small)
+        for k in range(LANES):
+            s[i + k] = squares[k]
+        for k in range(LANES):
+            w[i + k] = gradient[k]
+        i += LANES
+
+
+cdef void adagrad_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    scaled_lanes[floating](w, g, state[0], n, <floating> hyper[0], 1, 1, <floating> hyper[1], <floating> hyper[2])
+    update_rest[floating](adagrad_rows[floating], 1, w, g, state, n, t, hyper)
+
+
+cdef void rmsprop_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    scaled_lanes[floating](
+        w, g, state[0], n, <floating> hyper[0], <floating> hyper[1], <floating> (1.0 - hyper[1]),
+        <floating> hyper[2], <floating> hyper[3])
+    update_rest[floating](rmsprop_rows[floating], 1, w, g, state, n, t, hyper)
+
+
+cdef void adadelta_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *s = state[0]
+    cdef floating *u = state[1]
+    cdef floating rate = <floating> hyper[0]
+    cdef floating keep = <floating> hyper[1]
+    cdef floating rest = <floating> (1.0 - hyper[1])
+    cdef floating small = <floating> hyper[2]
+    cdef floating decay = <floating> hyper[3]
+    cdef floating delta[LANES]
+    cdef floating squares[LANES]
+    cdef floating recent[LANES]
+    cdef floating above[LANES]
+    cdef floating below[LANES]
+    cdef Py_ssize_t k
+    cdef Py_ssize_t i = 0
+    while i + LANES <= n:
+        for k in range(LANES):
+            delta[k] = g[i + k] + decay * w[i + k]
+            squares[k] = keep * s[i + k] + rest * delta[k] * delta[k]
+            recent[k] = u[i + k]
+            above[k] = recent[k] + small
+            below[k] = squares[k] + small
+        take_roots(above)
+        take_roots(below)
+        for k in range(LANES):
+            delta[k] = delta[k] * above[k] / below[k]
+            recent[k] = keep * recent[k] + rest * delta[k] * delta[k]
+            delta[k] = w[i + k] - rate * delta[k]
+        for k in range(LANES):
+            s[i + k] = squares[k]
+        for k in range(LANES):
+            u[i + k] = recent[k]
+        for k in range(LANES):
+            w[i + k] = delta[k]
+        i += LANES
+    update_rest[floating](adadelta_rows[floating], 2, w, g, state, n, t, hyper)
+
+
+# ---- Adam and its kin ------------------------------------------------------------------------------------
+
+cdef struct Rates:
+    double of_moment
+    double of_gradient  # NAdam only
+    double unbias  # of v
+    double decay  # in the gradient
+    double keep  # of w: decoupled decay
+
+
+cdef inline void adam_lanes(
+        floating *w, const floating *g, floating *m, floating *v, floating *v_max, Py_ssize_t n, Rates rates,
+        const double *hyper) noexcept nogil:
+    # The numerator is of_moment m + of_gradient g; v_max may be NULL.
+    cdef floating moment = <floating> rates.of_moment
+    cdef floating ahead = <floating> rates.of_gradient
+    cdef floating unbias = <floating> rates.unbias
+    cdef floating decay = <floating> rates.decay
+    cdef floating keep = <floating> rates.keep
+    cdef floating b1 = <floating> hyper[1]
+    cdef floating b2 = <floating> hyper[2]
+    cdef floating rest1 = <floating> (1.0 - hyper[1])
+    cdef floating rest2 = <floating> (1.0 - hyper[2])
+    cdef floating small = <floating> hyper[3]
+    cdef floating first[LANES]
+    cdef floating second[LANES]
+    cdef floating highest[LANES]
+    cdef floating step[LANES]
+    cdef floating root[LANES]
+    cdef floating gradient
+    cdef Py_ssize_t k
+    cdef Py_ssize_t i = 0
+    while i + LANES <= n:
+        for k in range(LANES):
+            gradient = g[i + k] + decay * w[i + k]
+            first[k] = b1 * m[i + k] + rest1 * gradient
+            second[k] = b2 * v[i + k] + rest2 * gradient * gradient
+            step[k] = moment * first[k] + ahead * gradient
+            root[k] = second[k] * unbias
+        if v_max != NULL:
+            for k in range(LANES):
+                highest[k] = v_max[i + k] if v_max[i + k] >= second[k] else second[k]  # a NaN gets in
+                root[k] = highest[k] * unbias
+            for k in range(LANES):
+                v_max[i + k] = highest[k]
+        take_roots(root)
+        for k in range(LANES):
+            step[k] = keep * w[i + k] - step[k] / (root[k] + small)
+        for k in range(LANES):
+            m[i + k] = first[k]
+        for k in range(LANES):
+            v[i + k] = second[k]
+        for k in range(LANES):
+            w[i + k] = step[k]
+        i += LANES
+
+
+cdef inline Rates unbiased(double t, const double *hyper) noexcept nogil:
+    # Those of Adam.
+    return Rates(hyper[0] / (1.0 - pow(hyper[1], t)), 0.0, 1.0 / (1.0 - pow(hyper[2], t)), hyper[4], 1.0)
+
+
+cdef void adam_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state[0], state[1], NULL, n, unbiased(t, hyper), hyper)
+    update_rest[floating](adam_rows[floating], 2, w, g, state, n, t, hyper)
+
+
+cdef void adam_almost_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state[0], state[1], NULL, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 1.0), hyper)
+    update_rest[floating](adam_almost_rows[floating], 2, w, g, state, n, t, hyper)
+
+
+cdef void adamw_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef Rates rates = unbiased(t, hyper)
+    rates.decay = 0.0
+    rates.keep = 1.0 - hyper[0] * hyper[4]
+    adam_lanes[floating](w, g, state[0], state[1], NULL, n, rates, hyper)
+    update_rest[floating](adamw_rows[floating], 2, w, g, state, n, t, hyper)
+
+
+cdef void amsgrad_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state[0], state[1], state[2], n, unbiased(t, hyper), hyper)
+    update_rest[floating](amsgrad_rows[floating], 3, w, g, state, n, t, hyper)
+
+
+cdef void nadam_rows(
+        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef Rates rates = unbiased(t, hyper)
+    cdef double now = hyper[1] * (1.0 - 0.5 * pow(0.96, t * hyper[5]))
+    cdef double following = hyper[1] * (1.0 - 0.5 * pow(0.96, (t + 1.0) * hyper[5]))
+    cdef double step = pow(0.96, hyper[5])
+    cdef double power = 1.0
+    cdef double product = 1.0
+    cdef double i = 0.0
+    while i < t and product > 1e-20:  # beyond, 1 - product is 1
+        power *= step
+        product *= hyper[1] * (1.0 - 0.5 * power)
+        i += 1.0
+    rates.of_gradient = hyper[0] * (1.0 - now) / (1.0 - product)
+    rates.of_moment = hyper[0] * following / (1.0 - product * following)
+    adam_lanes[floating](w, g, state[0], state[1], NULL, n, rates, hyper)
+    update_rest[floating](nadam_rows[floating], 2, w, g, state, n, t, hyper)
+
+
+# ---- Before and after an update --------------------------------------------------------------------------
+
+cdef void clip_rows(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil:
+    cdef floating factor = <floating> scale
+    cdef floating high = <floating> limit
+    cdef floating x
+    cdef Py_ssize_t i
+    for i in range(n):
+        x = factor * g[i]
+        x = -high if x < -high else x  # a NaN stays
+        out[i] = high if x > high else x
+
+
+cdef void prox_rows(floating *w, Py_ssize_t n, double shrink, double factor) noexcept nogil:
+    cdef floating high = <floating> shrink
+    cdef floating ratio = <floating> factor
+    cdef floating x
+    cdef Py_ssize_t i
+    for i in range(n):
+        x = -high if w[i] < -high else w[i]
+        x = high if x > high else x
+        w[i] = ratio * (w[i] - x)
+
+
+cdef double square_rows(const floating *g, Py_ssize_t n) noexcept nogil:
+    cdef double parts[SHORT]
+    cdef double total = 0.0
+    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t k
+    for k in range(SHORT):
+        parts[k] = 0.0
+    while i + SHORT <= n:
+        for k in range(SHORT):
+            parts[k] += <double> g[i + k] * <double> g[i + k]
+        i += SHORT
+    for k in range(n - i):
+        parts[k] += <double> g[i + k] * <double> g[i + k]
+    for k in range(SHORT):
+        total += parts[k]
+    return total
+
+
+# ---- What Python sees, and the driver that composes the stages -----------------------------------------------------
+
+cdef class Update(Piece):
+    """A step over whole arrays, contiguous and of one size and type: w, g, `states` arrays of state, scalars."""
+
+    cdef readonly int states
+    cdef readonly bint counts  # whether t comes before the hyper-parameters
+
+    def __call__(self, w, g, *rest):
+        cdef Py_buffer views[2 + MAX_STATES]
+        cdef double scalars[MAX_SCALARS]
+        cdef int held = 0
+        try:
+            PyObject_GetBuffer(w, &views[0], PyBUF_WRITABLE)
+            held = 1
+            PyObject_GetBuffer(g, &views[1], PyBUF_SIMPLE)
+            held = 2
+            while held < 2 + self.states:
+                PyObject_GetBuffer(rest[held - 2], &views[held], PyBUF_WRITABLE)
+                held += 1
+            read_scalars(self, rest, self.states, scalars)
+            if views[0].itemsize == sizeof(float):
+                call_update[float](self, <float *> views[0].buf, views, scalars)
+            else:
+                call_update[double](self, <double *> views[0].buf, views, scalars)
+        finally:
+            while held:
+                held -= 1
+                PyBuffer_Release(&views[held])
+
+
+cdef int read_scalars(Update piece, tuple values, Py_ssize_t start, double *scalars) except -1:
+    # t, or 0, and the hyper-parameters.
+    cdef Py_ssize_t i = not piece.counts
+    scalars[0] = 0.0
+    if len(values) - start + i > MAX_SCALARS:
+        raise ValueError(f"an update has at most {MAX_SCALARS} scalars with t; found {values[start:]}")
+    while start < len(values):
+        scalars[i] = values[start]
+        start += 1
+        i += 1
+    return 0
+
+
+cdef void call_update(Update piece, floating *w, Py_buffer *views, const double *scalars) noexcept:
+    cdef update_t update = <update_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef const floating *g = <const floating *> views[1].buf
+    cdef floating *state[MAX_STATES]
+    cdef Py_ssize_t n = views[0].len // <Py_ssize_t> sizeof(floating)
+    cdef int i
+    for i in range(piece.states):
+        state[i] = <floating *> views[2 + i].buf
+    with nogil:
+        update(w, g, state, n, scalars[0], scalars + 1)
+
+
+cdef class Clip(Piece):
+    def __call__(self, g, out, double scale, double limit):
+        if out.itemsize == sizeof(float):
+            call_clip[float](self, g, out, scale, limit)
+        else:
+            call_clip[double](self, g, out, scale, limit)
+
+
+cdef class Prox(Piece):
+    def __call__(self, w, double shrink, double factor):
+        if w.itemsize == sizeof(float):
+            call_prox[float](self, w, shrink, factor)
+        else:
+            call_prox[double](self, w, shrink, factor)
+
+
+cdef class Squares(Piece):
+    def __call__(self, g):
+        return call_squares[float](self, g) if g.itemsize == sizeof(float) else call_squares[double](self, g)
+
+
+cdef class Step:
+    """Clip g, update, prox of w, for one stretch of the arrays after the other."""
+
+    cdef Clip clip
+    cdef Update update
+    cdef Prox prox
+
+    def __call__(
+            self, w, g, tuple state, tuple scalars, room, double scale, double limit, double shrink, double factor):
+        if w.itemsize == sizeof(float):
+            call_step[float](self, w, g, state, scalars, room, scale, limit, shrink, factor)
+        else:
+            call_step[double](self, w, g, state, scalars, room, scale, limit, shrink, factor)
+
+
+def compose_step(Clip clip, Update update, Prox prox):
+    cdef Step kernel = Step()
+    kernel.clip = clip
+    kernel.update = update
+    kernel.prox = prox
+    return kernel
+
+
+cdef int call_clip(Clip piece, const floating[::1] g, floating[::1] out, double scale, double limit) except -1:
+    cdef clip_t clip = <clip_t> (piece.float_rows if floating is float else piece.double_rows)
+    with nogil:
+        clip(&g[0], &out[0], g.shape[0], scale, limit)
+    return 0
+
+
+cdef int call_prox(Prox piece, floating[::1] w, double shrink, double factor) except -1:
+    cdef prox_t prox = <prox_t> (piece.float_rows if floating is float else piece.double_rows)
+    with nogil:
+        prox(&w[0], w.shape[0], shrink, factor)
+    return 0
+
+
+cdef double call_squares(Squares piece, const floating[::1] g) except? -1:
+    cdef squares_t squares = <squares_t> (piece.float_rows if floating is float else piece.double_rows)
+    with nogil:
+        return squares(&g[0], g.shape[0])
+
+
+cdef int call_step(
+        Step kernel, floating[::1] w, const floating[::1] g, tuple arrays, tuple values, floating[::1] room,
+        double scale, double limit, double shrink, double factor) except -1:
+    cdef bint single = floating is float
+    cdef clip_t clip = <clip_t> (kernel.clip.float_rows if single else kernel.clip.double_rows)
+    cdef update_t update = <update_t> (kernel.update.float_rows if single else kernel.update.double_rows)
+    cdef prox_t prox = <prox_t> (kernel.prox.float_rows if single else kernel.prox.double_rows)
+    cdef double scalars[MAX_SCALARS]
+    cdef floating *state[MAX_STATES]
+    cdef floating[::1] slot
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t width
+    cdef int i
+    read_scalars(kernel.update, values, 0, scalars)
+    for i in range(kernel.update.states):
+        slot = arrays[i]
+        state[i] = &slot[0]
+    with nogil:
+        while start < w.shape[0]:
+            width = min(room.shape[0], w.shape[0] - start)
+            clip(&g[start], &room[0], width, scale, limit)
+            update(&w[start], &room[0], state, width, scalars[0], scalars + 1)
+            prox(&w[start], width, shrink, factor)
+            for i in range(kernel.update.states):
+                state[i] += width
+            start += width
+    return 0
+
+
+cdef Update bind_update(Update piece, void *float_rows, void *double_rows, str args):
+    cdef list names = args.split()
+    piece.counts = "t" in names
+    piece.states = names.index("t" if piece.counts else "lr") - 2
+    return bind(piece, float_rows, double_rows, args)
+
+
+sgd_update = bind_update(Update(), <void *> sgd_rows[float], <void *> sgd_rows[double], "w g lr weight_decay")
+momentum_update = bind_update(
+    Update(), <void *> momentum_rows[float], <void *> momentum_rows[double], "w g v lr momentum weight_decay")
+velocity_update = bind_update(
+    Update(), <void *> velocity_rows[float], <void *> velocity_rows[double], "w g v lr momentum weight_decay")
+nesterov_update = bind_update(
+    Update(), <void *> nesterov_rows[float], <void *> nesterov_rows[double], "w g v lr momentum weight_decay")
+adagrad_update = bind_update(
+    Update(), <void *> adagrad_rows[float], <void *> adagrad_rows[double], "w g s lr eps weight_decay")
+rmsprop_update = bind_update(
+    Update(), <void *> rmsprop_rows[float], <void *> rmsprop_rows[double], "w g s lr alpha eps weight_decay")
+adadelta_update = bind_update(
+    Update(), <void *> adadelta_rows[float], <void *> adadelta_rows[double], "w g s u lr rho eps weight_decay")
+adam_update = bind_update(
+    Update(), <void *> adam_rows[float], <void *> adam_rows[double], "w g m v t lr beta1 beta2 eps weight_decay")
+adam_almost_update = bind_update(
+    Update(), <void *> adam_almost_rows[float], <void *> adam_almost_rows[double],
+    "w g m v lr beta1 beta2 eps weight_decay")
+adamw_update = bind_update(
+    Update(), <void *> adamw_rows[float], <void *> adamw_rows[double], "w g m v t lr beta1 beta2 eps weight_decay")
+amsgrad_update = bind_update(
+    Update(), <void *> amsgrad_rows[float], <void *> amsgrad_rows[double],
+    "w g m v v_max t lr beta1 beta2 eps weight_decay")
+nadam_update = bind_update(
+    Update(), <void *> nadam_rows[float], <void *> nadam_rows[double],
+    "w g m v t lr beta1 beta2 eps weight_decay momentum_decay")
+lion_update = bind_update(
+    Update(), <void *> lion_rows[float], <void *> lion_rows[double], "w g m lr beta1 beta2 weight_decay")
+clip_stage = bind(Clip(), <void *> clip_rows[float], <void *> clip_rows[double], "g out scale limit")
+prox_stage = bind(Prox(), <void *> prox_rows[float], <void *> prox_rows[double], "w shrink factor")
+sum_squares = bind(Squares(), <void *> square_rows[float], <void *> square_rows[double], "g")

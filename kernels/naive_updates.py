@@ -1,0 +1,170 @@
+"""Optimizer steps as the papers write them, a number at a time. See fastlin/ops.py for the contract."""
+
+import math
+
+
+def sgd_update(w, g, lr, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        w[i] = x - lr * (float(g[i]) + weight_decay * x)
+
+
+def momentum_update(w, g, v, lr, momentum, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        velocity = momentum * float(v[i]) + float(g[i]) + weight_decay * x
+        v[i] = velocity
+        w[i] = x - lr * velocity
+
+
+def velocity_update(w, g, v, lr, momentum, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        velocity = momentum * float(v[i]) - lr * (float(g[i]) + weight_decay * x)
+        v[i] = velocity
+        w[i] = x + velocity
+
+
+def nesterov_update(w, g, v, lr, momentum, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        velocity = momentum * float(v[i]) + gradient
+        v[i] = velocity
+        w[i] = x - lr * (gradient + momentum * velocity)
+
+
+def adagrad_update(w, g, s, lr, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        squares = float(s[i]) + gradient * gradient
+        s[i] = squares
+        w[i] = x - lr * gradient / (math.sqrt(squares) + eps)
+
+
+def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        squares = alpha * float(s[i]) + (1.0 - alpha) * gradient * gradient
+        s[i] = squares
+        w[i] = x - lr * gradient / (math.sqrt(squares) + eps)
+
+
+def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        squares = rho * float(s[i]) + (1.0 - rho) * gradient * gradient
+        delta = gradient * math.sqrt(float(u[i]) + eps) / math.sqrt(squares + eps)
+        s[i] = squares
+        u[i] = rho * float(u[i]) + (1.0 - rho) * delta * delta
+        w[i] = x - lr * delta
+
+
+def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        first_unbiased = first / (1.0 - beta1**t)
+        second_unbiased = second / (1.0 - beta2**t)
+        w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+
+
+def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        w[i] = x - lr * first / (math.sqrt(second) + eps)
+
+
+def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i])
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        first_unbiased = first / (1.0 - beta1**t)
+        second_unbiased = second / (1.0 - beta2**t)
+        w[i] = (1.0 - lr * weight_decay) * x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+
+
+def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        highest = float(v_max[i])
+        highest = highest if highest >= second else second  # a NaN gets in
+        m[i] = first
+        v[i] = second
+        v_max[i] = highest
+        first_unbiased = first / (1.0 - beta1**t)
+        second_unbiased = highest / (1.0 - beta2**t)
+        w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+
+
+def nadam_rates(t, lr, beta1, momentum_decay):
+    """The rates of g and of m in step t, bias corrected."""
+    now = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
+    following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    step = 0.96**momentum_decay
+    power, product, i = 1.0, 1.0, 0
+    while i < t and product > 1e-20:  # beyond, 1 - product is 1
+        power *= step
+        product *= beta1 * (1.0 - 0.5 * power)
+        i += 1
+    return lr * (1.0 - now) / (1.0 - product), lr * following / (1.0 - product * following)
+
+
+def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
+    of_gradient, of_moment = nadam_rates(t, lr, beta1, momentum_decay)
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        second_unbiased = second / (1.0 - beta2**t)
+        w[i] = x - (of_gradient * gradient + of_moment * first) / (math.sqrt(second_unbiased) + eps)
+
+
+def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
+    for i in range(len(w)):
+        moment, gradient = float(m[i]), float(g[i])
+        direction = beta1 * moment + (1.0 - beta1) * gradient
+        sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction  # 0 and NaN stay
+        m[i] = beta2 * moment + (1.0 - beta2) * gradient
+        w[i] = (1.0 - lr * weight_decay) * float(w[i]) - lr * sign
+
+
+def clip_stage(g, out, scale, limit):
+    for i in range(len(g)):
+        x = scale * float(g[i])
+        out[i] = -limit if x < -limit else limit if x > limit else x
+
+
+def prox_stage(w, shrink, factor):
+    for i in range(len(w)):
+        x = float(w[i])
+        w[i] = factor * (x - (-shrink if x < -shrink else shrink if x > shrink else x))
+
+
+def sum_squares(g):
+    total = 0.0
+    for x in g.tolist():
+        total += x * x
+    return total
