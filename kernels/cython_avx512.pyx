@@ -2,3 +2,4 @@
 include "cython_ops.pxi"
 include "cython_driver.pxi"
 include "cython_updates.pxi"
+include "cython_epoch.pxi"

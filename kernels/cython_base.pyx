@@ -2,6 +2,7 @@
 include "cython_ops.pxi"
 include "cython_driver.pxi"
 include "cython_updates.pxi"
+include "cython_epoch.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()

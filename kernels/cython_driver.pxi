@@ -2,7 +2,7 @@
 # differently, and the driver that composes load, scores, epilogue and gradient to a loss with its gradient.
 
 from numpy cimport (
-    PyArray_DATA, PyArray_DIM, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_STRIDE, import_array, ndarray)
+    PyArray_DATA, PyArray_DIM, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_STRIDE, PyArray_TYPE, import_array, ndarray)
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memset
 
@@ -12,6 +12,7 @@ import_array()
 
 cdef enum:
     MAX_HYPER = 4  # no loss has more hyper-parameters
+    MOST_BLOCK = 64  # rows; fastlin/_plan.py takes fewer
 
 
 # ---- Pieces: a loop for both types. The driver calls it through the pointers, Python on arrays ------------
@@ -30,10 +31,15 @@ cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
 
 
 cdef class Load(Piece):
-    def __call__(self, X, rows):
-        if rows.itemsize == sizeof(float):
-            return call_load[float](self, X, rows)
-        return call_load[double](self, X, rows)
+    def __call__(self, ndarray X, ndarray rows):
+        load_piece(self, X, None, X.shape[0], rows)
+        return X if PyArray_TYPE(X) == PyArray_TYPE(rows) else rows[:X.shape[0]]
+
+
+cdef class Gather(Load):
+    def __call__(self, ndarray X, const int64_t[::1] order, ndarray rows):
+        load_piece(self, X, order, order.shape[0], rows)
+        return rows[:order.shape[0]]
 
 
 cdef class Scores(Piece):
@@ -74,16 +80,20 @@ def combine(floating[:, :, :] parts, double scale, floating[:, :] dW):
             <char *> &dW[0, 0], dW.strides[0], dW.strides[1], dW.shape[1], 0, dW.shape[0])
 
 
-cdef object call_load(Load piece, X, floating[:, :] rows):
+cdef void load_piece(Load piece, ndarray X, const int64_t[::1] order, Py_ssize_t count, ndarray rows) noexcept:
+    if PyArray_ITEMSIZE(rows) == sizeof(float):
+        call_load(piece, X, order, count, <float *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
+    else:
+        call_load(piece, X, order, count, <double *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
+
+
+cdef void call_load(
+        Load piece, ndarray X, const int64_t[::1] order, Py_ssize_t count, floating *rows, Py_ssize_t step) noexcept:
     cdef load_t load = <load_t> (piece.float_rows if floating is float else piece.double_rows)
-    cdef Py_buffer view
+    cdef const int64_t *numbers = &order[0] if order is not None else NULL
     cdef Py_ssize_t ldx
-    PyObject_GetBuffer(X, &view, PyBUF_STRIDES)
-    ldx = view.strides[0] // view.itemsize
-    converted = load(view.buf, &ldx, view.shape[0], view.shape[1], &rows[0, 0],
-                     rows.strides[0] // <Py_ssize_t> sizeof(floating)) != view.buf
-    PyBuffer_Release(&view)
-    return rows.base[:X.shape[0]] if converted else X
+    load(<char *> PyArray_DATA(X), PyArray_STRIDE(X, 0), numbers, 0, count, PyArray_DIM(X, 1), rows,
+         step // <Py_ssize_t> sizeof(floating), &ldx)
 
 
 cdef int call_scores(
@@ -130,6 +140,8 @@ cdef double call_epilogue(
 
 dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
 uint8_load = bind(Load(), <void *> uint8_load_rows[float], <void *> uint8_load_rows[double], "X rows")
+dense_gather = bind(Gather(), <void *> dense_gather_rows[float], <void *> dense_gather_rows[double], "X order rows")
+uint8_gather = bind(Gather(), <void *> uint8_gather_rows[float], <void *> uint8_gather_rows[double], "X order rows")
 dense_scores = bind(
     Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
 dense_gradient = bind(
@@ -178,7 +190,7 @@ cdef struct LossJob:
     Py_ssize_t n, d, c
     Py_ssize_t columns  # of the class-major W that the caller's has: d, and b's if it has one
     Matrix X, W, dW
-    Py_ssize_t X_size  # of a number, in bytes
+    const int64_t *order  # the rows of X to take, or NULL: all
     const int32_t *y
     const char *sample_weight
     double hyper[MAX_HYPER]
@@ -197,40 +209,51 @@ cdef void strip_of(LossJob *job, int strip, Py_ssize_t *start, Py_ssize_t *stop)
     stop[0] = job.columns if strip + 1 == job.strips else job.columns * (strip + 1) // job.strips // 16 * 16
 
 
-cdef void part_rows(LossJob *job, int part, floating *parts) noexcept nogil:
+cdef double part_rows(
+        LossJob *job, int part, Py_ssize_t start, Py_ssize_t stop, bint fresh, floating *parts) noexcept nogil:
+    # Adds the gradient of some rows to the part's, which begins at zero if it is fresh; their loss.
     cdef load_t load = <load_t> job.load
     cdef scores_t scores_of = <scores_t> job.scores_of
     cdef epilogue_t epilogue = <epilogue_t> job.epilogue
     cdef gradient_t gradient = <gradient_t> job.gradient
     cdef const floating *W = <const floating *> job.by_class.at
-    cdef const floating *sample_weight = <const floating *> job.sample_weight
+    cdef const floating *weight = <const floating *> job.sample_weight
+    cdef const int32_t *y = job.y
     cdef const floating *floats
     cdef floating *dW = parts + part * job.parts.part
     cdef floating *buffer = <floating *> job.rows.at + part * job.rows.part
     cdef floating *scores = <floating *> job.scores.at + part * job.scores.part
-    cdef Py_ssize_t d = job.d
+    cdef floating own_weight[MOST_BLOCK]
+    cdef int32_t own_y[MOST_BLOCK]
     cdef Py_ssize_t c = job.c
+    cdef Py_ssize_t d = job.d
     cdef Py_ssize_t ld = job.scores.ld
-    cdef Py_ssize_t first = job.n * part // job.count
-    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
-    cdef Py_ssize_t start = first + rows * job.lap // job.laps
-    cdef Py_ssize_t stop = first + rows * (job.lap + 1) // job.laps
-    cdef Py_ssize_t ldx, ahead
-    cdef const char *at
+    cdef Py_ssize_t ldx, rows, r, ahead
     cdef double loss = 0
-    if job.lap == 0:
+    if fresh:
         memset(dW, 0, c * job.parts.ld * sizeof(floating))
     while start < stop:
         rows = min(job.block, stop - start)
-        at = job.X.at + start * job.X.row
-        ldx = job.X.row // job.X_size
-        floats = load(at, &ldx, rows, d, buffer, job.rows.ld)
+        floats = load(job.X.at, job.X.row, job.order, start, rows, d, buffer, job.rows.ld, &ldx)
         scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld)
-        loss += epilogue(
-            scores, ld, c, rows, job.y + start, sample_weight + start, scores + c * ld, job.hyper)
-        ahead = rows * ldx if start + rows < stop and floats == <const void *> at else 0  # the next block, if it is X
+        if job.order == NULL:
+            loss += epilogue(scores, ld, c, rows, y + start, weight + start, scores + c * ld, job.hyper)
+        else:
+            for r in range(rows):
+                own_y[r] = y[job.order[start + r]]
+                own_weight[r] = weight[job.order[start + r]]
+            loss += epilogue(scores, ld, c, rows, own_y, own_weight, scores + c * ld, job.hyper)
+        ahead = rows * ldx if start + rows < stop and floats != buffer else 0  # the next block, if it is X itself
         gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, ahead)
         start += rows
+    return loss
+
+
+cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
+    cdef Py_ssize_t first = job.n * part // job.count
+    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
+    cdef double loss = part_rows(
+        job, part, first + rows * job.lap // job.laps, first + rows * (job.lap + 1) // job.laps, job.lap == 0, parts)
     job.losses[part] = loss if job.lap == 0 else job.losses[part] + loss
 
 
@@ -238,7 +261,7 @@ cdef void do_phase(LossJob *job, int phase, int item, floating *parts) noexcept 
     cdef floating *W = <floating *> job.by_class.at
     cdef Py_ssize_t start, stop, j
     if phase == 1:
-        part_rows(job, item, parts)
+        lap_rows(job, item, parts)
         return
     strip_of(job, item, &start, &stop)
     if phase == 0:
@@ -267,25 +290,31 @@ cdef class LossGrad:
     cdef Gradient gradient
 
     # Arrays are looked into, not asked for a buffer each: ten of those cost as much as a small batch.
-    def __call__(self, ndarray X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale,
-                 ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
-                 Py_ssize_t lap, Py_ssize_t laps, int threads, run):
-        cdef LossJob job
-        cdef bint single = PyArray_ITEMSIZE(dW) == sizeof(float)
+    cdef void prepare(self, LossJob *job, ndarray X, ndarray y, ndarray sample_weight, tuple hyper, ndarray by_class,
+                      ndarray rows, ndarray scores, ndarray parts, ndarray losses):
+        cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
         read_hyper(hyper, job.hyper)
         job.load = self.load.float_rows if single else self.load.double_rows
         job.scores_of = self.scores_of.float_rows if single else self.scores_of.double_rows
         job.epilogue = self.epilogue.float_rows if single else self.epilogue.double_rows
         job.gradient = self.gradient.float_rows if single else self.gradient.double_rows
-        job.n, job.d = PyArray_DIM(X, 0), PyArray_DIM(X, 1)
-        job.columns, job.c = PyArray_DIM(W, 0), PyArray_DIM(W, 1)
-        job.X, job.W, job.dW = matrix(X), matrix(W), matrix(dW)
-        job.X_size = PyArray_ITEMSIZE(X)
+        job.n, job.d, job.c = PyArray_DIM(X, 0), PyArray_DIM(X, 1), PyArray_DIM(by_class, 0)
+        job.X = matrix(X)
+        job.order = NULL
         job.y, job.sample_weight = <const int32_t *> PyArray_DATA(y), <const char *> PyArray_DATA(sample_weight)
-        job.scale, job.lap, job.laps = scale, lap, laps
         job.by_class, job.rows, job.scores, job.parts = room(by_class), room(rows), room(scores), room(parts)
         job.losses = <double *> PyArray_DATA(losses)
-        job.block, job.count = PyArray_DIM(scores, 2), <int> PyArray_DIM(parts, 0)
+        job.block, job.count = min(<Py_ssize_t> MOST_BLOCK, PyArray_DIM(scores, 2)), <int> PyArray_DIM(parts, 0)
+
+    def __call__(self, ndarray X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale,
+                 ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
+                 Py_ssize_t lap, Py_ssize_t laps, int threads, run):
+        cdef LossJob job
+        cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
+        self.prepare(&job, X, y, sample_weight, hyper, by_class, rows, scores, parts, losses)
+        job.columns = PyArray_DIM(W, 0)
+        job.W, job.dW = matrix(W), matrix(dW)
+        job.scale, job.lap, job.laps = scale, lap, laps
         job.strips = <int> max(1, min(<Py_ssize_t> 16, job.columns // STRETCH))
         with nogil:
             run_lap(&job, do_float_phase if single else do_double_phase, threads)

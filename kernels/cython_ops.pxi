@@ -4,14 +4,16 @@
 # held in registers, is in tile.h.
 
 from cython cimport floating
-from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, uint8_t
+from libc.math cimport INFINITY, sqrt as c_sqrt
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
 
-# What the driver calls. A storage: where rows of X are as floats, in place or converted into a buffer; ldx is
-# their stride, before and after. The scores of rows, and the gradient that they add. A loss: scores in, their
+# What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
+# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A loss: scores in, their
 # weighted gradient out in place, the weighted sum of the losses returned; scratch has room for three numbers a row.
 ctypedef const floating *(*load_t)(
-    const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer, Py_ssize_t ldb) noexcept nogil
+    const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
+    floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
     const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
@@ -93,24 +95,46 @@ cdef void combine_columns(
 # ---- Storages ------------------------------------------------------------------------------------------
 
 cdef const floating *dense_load_rows(
-        const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
-        Py_ssize_t ldb) noexcept nogil:
-    return <const floating *> X
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
+        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+    ldx[0] = row_step // <Py_ssize_t> sizeof(floating)
+    return <const floating *> (X + start * row_step)
+
+
+cdef const floating *dense_gather_rows(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
+        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        memcpy(buffer + r * ldb, X + order[start + r] * row_step, d * sizeof(floating))
+    ldx[0] = ldb
+    return buffer
 
 
 cdef const floating *uint8_load_rows(
-        const void *X, Py_ssize_t *ldx, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
-        Py_ssize_t ldb) noexcept nogil:
-    cdef const uint8_t *x
-    cdef floating *row
-    cdef Py_ssize_t r, k
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
+        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+    cdef Py_ssize_t r
     for r in range(rows):
-        x = <const uint8_t *> X + r * ldx[0]
-        row = buffer + r * ldb
-        for k in range(d):
-            row[k] = x[k]
+        convert_bytes(<const uint8_t *> X + (start + r) * row_step, d, buffer + r * ldb)
     ldx[0] = ldb
     return buffer
+
+
+cdef const floating *uint8_gather_rows(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
+        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        convert_bytes(<const uint8_t *> X + order[start + r] * row_step, d, buffer + r * ldb)
+    ldx[0] = ldb
+    return buffer
+
+
+cdef inline void convert_bytes(const uint8_t *x, Py_ssize_t d, floating *row) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(d):
+        row[k] = x[k]
 
 
 # ---- Scores and gradient: the register tiles of tile.h -------------------------------------------------------------
