@@ -197,9 +197,3 @@ def _rows(X: Array, dtype: np.dtype[Any], start: int, stop: int, in_place: bool)
         rows = np.ascontiguousarray(X[start : min(stop, start + few)], dtype)
     rows.flags.writeable = False  # one type for Numba, whether the caller's X is read-only or not
     return rows
-
-
-def update(rule: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], backend: str) -> None:
-    """One fused step over flat arrays of one size."""
-    kernel = ops.kernel(rule, backend, FLOATS[arrays[0].itemsize])
-    kernel(*arrays, *scalars)
