@@ -292,7 +292,7 @@ def step_pairs(W: Any, dW: Any) -> list[tuple[Array, Array]]:
     """W with its dW, or the members of two lists of arrays: alike, W writeable, and no W shares memory with another."""
     lists = isinstance(W, (list, tuple))
     if lists != isinstance(dW, (list, tuple)):
-        raise TypeError(f"W and dW must both be arrays or both lists; found {type(W).__name__} and {type(dW).__name__}")
+        raise TypeError(f"W and dW must be arrays, or both lists; found {type(W).__name__} and {type(dW).__name__}")
     if lists and len(W) != len(dW):
         raise ValueError(f"W has {len(W)} arrays but dW has {len(dW)}; each W needs its dW")
     pairs = []

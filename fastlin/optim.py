@@ -55,7 +55,8 @@ class _Slot:
         return (
             W.shape == dW.shape == self.shape
             and W.dtype == dW.dtype == self.dtype
-            and (flags.carray if self.order == "C" else flags.farray)
+            and (flags.c_contiguous if self.order == "C" else flags.f_contiguous)
+            and flags.behaved  # aligned and writeable; flags.farray is true for strided arrays too
             and not np.may_share_memory(W, dW)
         )
 
@@ -148,7 +149,7 @@ class Optimizer:
         for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
             w = slot.flat(A)
             _step.update(self._rule, (w, g, *slot.state), scalars, stages, backend, threads)
-            if not (A.flags.carray or A.flags.farray):
+            if not (A.flags.c_contiguous or A.flags.f_contiguous) or not A.flags.aligned:
                 slot.put(w, A)
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int | None) -> _step.Stages:
