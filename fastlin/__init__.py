@@ -7,14 +7,16 @@
 (2.0, (3, 3))
 """
 
-from fastlin import optim
+from fastlin import optim, schedules, updates
 from fastlin._pool import set_num_threads
 from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
 from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
 from fastlin.ops import show_backends, use_backend
 from fastlin.optim import *  # noqa: F403  (the classes made from the table)
 from fastlin.penalties import L1, L2, ElasticNet
+from fastlin.schedules import scale_lr
 from fastlin.train import TrainResult, train
+from fastlin.updates import *  # noqa: F403  (the functions made from the table)
 
 __version__ = "0.1.0"
 
@@ -27,6 +29,8 @@ __all__ = [
     "check_gradient",
     "numerical_gradient",
     "predict",
+    "scale_lr",
+    "schedules",
     "scores",
     "set_num_threads",
     "show_backends",
@@ -37,4 +41,5 @@ __all__ = [
     "use_backend",
     "warmup",
     *optim.__all__,
+    *updates.__all__,
 ]

@@ -186,9 +186,3 @@ def _read_only(A: Array) -> Array:
     view = A.view()
     view.flags.writeable = False
     return view
-
-
-def update(rule: str, arrays: tuple[Array, ...], scalars: tuple[Any, ...], backend: str) -> None:
-    """One fused step over flat arrays of one size."""
-    kernel = ops.kernel(rule, backend, FLOATS[arrays[0].itemsize])
-    kernel(*arrays, *scalars)

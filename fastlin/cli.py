@@ -1,4 +1,4 @@
-"""The command line: fastlin compare | train | info."""
+"""The command line: fastlin compare | train | plot-schedule | info."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fastlin import cli_schedules, machine, ops
 from fastlin import compare as comparison
-from fastlin import machine, ops
 from fastlin._extras import progress
 from fastlin.optim import SGD
 from fastlin.testing import Case, random_case
@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastlin", description="Linear classifiers on a CPU.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="compare | train | info")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="compare | train | plot-schedule | info")
     _add_compare(commands)
     _add_train(commands)
+    cli_schedules.add(commands)
     info = commands.add_parser("info", help="versions, backends, instruction set, threads")
     info.set_defaults(run=_info)
     return parser

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _run, ops
+from fastlin import _check, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin.penalties import Penalty, penalty
@@ -269,11 +269,7 @@ def warmup(backend: str | None = None) -> None:
             defaults = {name: spec.default for name, spec in ops.OPS[f"{loss}_epilogue"].hyper.items()}
             for rows in (X, X.astype(np.uint8)):
                 evaluate(loss, defaults, W, rows, y, backend=backend)
-        for rule, op in ops.OPS.items():
-            if op.kind == "update":
-                scalars = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
-                arrays = tuple(np.zeros(2, dtype) for _ in range(2 + len(op.state)))
-                _run.update(rule, arrays, tuple(scalars[arg] for arg in op.args if arg in scalars), backend)
+    _step.warmup(backend)
 
 
 @np.errstate(all="ignore")

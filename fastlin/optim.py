@@ -1,5 +1,16 @@
 """Optimizers: fused in-place steps. One class per row of the table (`fastlin.ops.OPS`), made from it.
 
+Every optimizer takes, besides its hyper-parameters:
+
+lr : a number, or a schedule: any callable from the step's number, from 0, to a number (see `fastlin.schedules`).
+clip_value : no entry of the gradient is larger in size; None for no limit.
+clip_norm : the norm of all gradients of a step together is no larger (as torch's clip_grad_norm_); then clip_value.
+prox : a penalty, `fl.L1(...)`, `fl.ElasticNet(...)` or `fl.L2(...)`. After the update W takes its proximal step with
+    the rate in force, so that L1 gives exact zeros. Every entry is penalised: keep b in an array of its own, with an
+    optimizer without prox.
+
+Clipping, update and prox are one pass over memory; the caller's gradient is never written.
+
 >>> import numpy as np
 >>> W, dW = np.ones((2, 3)), np.full((2, 3), 0.5)
 >>> SGD(lr=0.1).step(W, dW)
@@ -10,61 +21,203 @@ np.float64(0.95)
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from fastlin import _check, _run, ops
+from fastlin import _check, _plan, _step, ops
 from fastlin._check import Array
-from fastlin.ops import OPS, Op
+from fastlin.ops import LR, OPS, Op
+from fastlin.penalties import Proximal
+from fastlin.schedules import Lr
+
+
+@dataclass
+class _Slot:
+    """What an optimizer keeps for one W."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str  # "F" for a W that is only Fortran-contiguous; the state lies as W does
+    state: tuple[Array, ...]  # flat
+
+    @classmethod
+    def empty(cls, W: Array, count: int) -> _Slot:
+        rows = _plan.padded((count, W.size), W.dtype)  # aligned, and apart in the cache
+        rows[...] = 0
+        return cls(W.shape, W.dtype, _order(W), tuple(rows))
+
+    def fits(self, W: Array, dW: Array) -> bool:
+        """Whether a step with these needs no further look."""
+        flags = W.flags
+        return (
+            W.shape == dW.shape == self.shape
+            and W.dtype == dW.dtype == self.dtype
+            and (flags.c_contiguous if self.order == "C" else flags.f_contiguous)
+            and flags.behaved  # aligned and writeable; flags.farray is true for strided arrays too
+            and not np.may_share_memory(W, dW)
+        )
+
+    def flat(self, A: Array) -> Array:
+        """A as a flat array in this order, a view if it lies so."""
+        found = (A if self.order == "C" else A.T).reshape(-1)
+        return found if found.flags.aligned else found.copy()
+
+    def put(self, flat: Array, W: Array) -> None:
+        """The opposite of `flat`."""
+        target = W if self.order == "C" else W.T
+        target[...] = flat.reshape(target.shape)
+
+    def shaped(self) -> list[Array]:
+        """Copies of the state in W's shape."""
+        return [np.array(flat.reshape(self.shape, order=self.order), order="C") for flat in self.state]  # type: ignore[call-overload]
 
 
 class Optimizer:
     """An update rule with its hyper-parameters and state. `step(W, dW)` changes W in place."""
 
-    rule: ClassVar[str]
-
-    def __init__(self, **values: Any) -> None:
-        self._start(self.rule, values)
-
-    def _start(self, rule: str, values: dict[str, Any]) -> None:
+    def _start(self, rule: str, values: Mapping[str, Any], **shown: Any) -> None:
+        """Everything an optimizer is: `values` for the row's hyper-parameters and the words that all rules share."""
+        others = {name: spec for name, spec in OPS[rule].hyper.items() if name != "lr"}
         self._rule = rule
-        self._op = OPS[rule]
-        self.hyper = _check.hyper(self._op.hyper, values)
+        self.lr = values["lr"]
+        self.hyper = _check.hyper(others, values)
+        limits = {name: values.get(name) for name in ("clip_value", "clip_norm")}
+        self._limits = {n: _check.number(n, v, "(0, inf)") for n, v in limits.items() if v is not None}
+        self._prox: Proximal | None = values.get("prox")
+        if self._prox is not None and not isinstance(self._prox, Proximal):
+            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {self._prox!r}")
+        self._shown = shown | self._limits | ({} if self._prox is None else {"prox": self._prox})
         self.t = 0
-        self._state: tuple[Array, ...] = ()
-        self._like: tuple[tuple[int, ...], np.dtype[Any], str] | None = None
+        self._slots: list[_Slot] = []
 
-    @np.errstate(all="ignore")
-    def step(self, W: Array, dW: Array, *, backend: str | None = None) -> None:
+    @property
+    def lr(self) -> Lr:
+        """The learning rate: a number, or a schedule. It can be set."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: Lr) -> None:
+        self._lr: Lr = _check.learning_rate(value)
+
+    @property
+    def lr_now(self) -> float:
+        """The rate that the next step will take."""
+        return _check.number(f"lr({self.t})", self._lr(self.t), LR.interval) if callable(self._lr) else self._lr
+
+    def report(self, metric: float) -> None:
+        """Tell the schedule what was reached, smaller being better; `schedules.plateau` asks for it, others do not."""
+        report = getattr(self._lr, "report", None)
+        if report is not None:
+            report(metric)
+
+    def step(
+        self,
+        W: Array | Sequence[Array],
+        dW: Array | Sequence[Array],
+        *,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> None:
         """One step: W is overwritten, dW only read.
 
-        W, dW : arrays of one shape and dtype, float32 or float64, any memory order; contiguous W is updated
-        where it lies, other strides through a copy. The state belongs to one W: its shape and dtype must stay.
+        W, dW : arrays of one shape and dtype, float32 or float64, or lists of them, W[i] like dW[i]; any memory
+        order. Contiguous W is updated where it lies, other strides through a copy. The state belongs to the first
+        W's: number, shapes and dtypes must stay.
+        threads : as in `softmax_loss`; large arrays are shared out. The same bits for any number.
 
         Raises ValueError or TypeError for bad input; nothing has been written then.
         """
         backend = ops.resolve(backend)
-        _check_step(W, dW)
-        shape, dtype, order = self._like = self._like or (W.shape, W.dtype, _order(W))
-        if (shape, dtype) != (W.shape, W.dtype):
-            raise ValueError(
-                f"this {type(self).__name__} holds the state of a W of shape {shape} and dtype {dtype}; "
-                f"found {W.shape} and {W.dtype}. Use one optimizer for each W"
-            )
-        if not self._state:
-            self._state = tuple(np.zeros(W.size, dtype) for _ in self._op.state)
-        w = W.reshape(-1, order=order)  # type: ignore[call-overload]
-        g = dW.reshape(-1, order=order)  # type: ignore[call-overload]
+        slots = self._slots
+        if type(W) is type(dW) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
+            pairs = [(W, dW)]  # like the last step's, which were looked at
+        else:
+            pairs = self._match(_check.step_pairs(W, dW))
+            slots = self._slots
+        rate = self.lr_now
+        gradients = []
+        for slot, (_, A) in zip(slots, pairs, strict=True):
+            g = slot.flat(A)
+            g.flags.writeable = False  # one type for Numba, whether the caller's dW is read-only or not
+            gradients.append(g)
+        stages = self._stages(rate, gradients, backend, threads)
         self.t += 1
-        values = {"t": self.t, **self.hyper}
-        scalars = tuple(values[name] for name in self._op.args if name in values)
-        _run.update(self._rule, (w, g, *self._state), scalars, backend)
-        if not np.may_share_memory(w, W):
-            W[...] = w.reshape(shape, order=order)
+        scalars = ((self.t,) if "t" in OPS[self._rule].args else ()) + (rate, *self.hyper.values())
+        for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
+            w = slot.flat(A)
+            _step.update(self._rule, (w, g, *slot.state), scalars, stages, backend, threads)
+            if not (A.flags.c_contiguous or A.flags.f_contiguous) or not A.flags.aligned:
+                slot.put(w, A)
+
+    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int | None) -> _step.Stages:
+        """What is done to the gradients before this step, and to W after it."""
+        if not self._limits and self._prox is None:
+            return _step.NEUTRAL
+        scale = 1.0
+        if "clip_norm" in self._limits:
+            ratio = self._limits["clip_norm"] / (_step.norm(gradients, backend, threads) + 1e-6)
+            scale = 1.0 if ratio >= 1.0 else ratio  # a NaN stays
+        shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
+        return _step.Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
+
+    def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+        """The pairs, once it is sure that the state is theirs; new state if there is none."""
+        if not self._slots:
+            self._slots = [_Slot.empty(W, len(OPS[self._rule].state)) for W, _ in pairs]
+        expected = [(slot.shape, slot.dtype) for slot in self._slots]
+        if expected != [(W.shape, W.dtype) for W, _ in pairs]:
+            raise ValueError(
+                f"this {type(self).__name__} holds the state of {_describe(expected)}; "
+                f"found {_describe([(W.shape, W.dtype) for W, _ in pairs])}. Use one optimizer for each W or list of W"
+            )
+        for i, (slot, (W, _)) in enumerate(zip(self._slots, pairs, strict=True)):
+            if slot.order != _order(W):
+                fresh = _Slot.empty(W, len(slot.state))
+                for flat, A in zip(fresh.state, slot.shaped(), strict=True):
+                    flat[...] = fresh.flat(A)
+                self._slots[i] = fresh
+        return pairs
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on with the same bits, given an optimizer made with the same words.
+
+        A flat dict of strings, numbers and arrays: "class", "rule", "t" (steps taken), "m.0" for the state m of the
+        first W, in W's shape, and "schedule.*" if the schedule has state. `np.savez(path, **state)` keeps it.
+        """
+        found: dict[str, Any] = {"class": type(self).__name__, "rule": self._rule, "t": self.t}
+        for i, slot in enumerate(self._slots):
+            found |= {f"{name}.{i}": A for name, A in zip(OPS[self._rule].state, slot.shaped(), strict=True)}
+        return found | {f"schedule.{key}": value for key, value in _schedule_state(self._lr).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, read from anywhere; the arrays are copied.
+
+        Raises ValueError if it is another class's or rule's, or lacks something, or does not fit the W that this
+        optimizer has stepped already; nothing has been changed then.
+        """
+        name = type(self).__name__
+        for key, expected in (("class", name), ("rule", self._rule)):
+            found = str(_check.state_entry(name, state, key))
+            if found != expected:
+                raise ValueError(f"the state's {key} is {found!r}; this {name} needs {expected!r}")
+        t = _check.count("t", np.asarray(_check.state_entry(name, state, "t")).item(), 0)
+        schedule = {key: _check.state_entry(name, state, f"schedule.{key}") for key in _schedule_state(self._lr)}
+        slots = _read_slots(name, OPS[self._rule].state, state, at_least=int(t > 0))
+        if self._slots and slots:
+            ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
+            if ours != theirs:
+                raise ValueError(f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}")
+        if schedule:
+            self._lr.load_state_dict(schedule)  # type: ignore[union-attr]
+        self.t, self._slots = t, slots or ([] if OPS[self._rule].state else self._slots)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value:g}' for name, value in self.hyper.items())})"
+        lr = self.lr if callable(self.lr) else f"{self.lr:g}"
+        words = {"lr": lr} | {name: f"{value:g}" for name, value in self.hyper.items()} | self._shown
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in words.items())})"
 
 
 class SGD(Optimizer):
@@ -75,31 +228,57 @@ class SGD(Optimizer):
     momentum:  v <- momentum v + g;  W <- W - lr v
     nesterov:  v <- momentum v + g;  W <- W - lr (g + momentum v)
 
-    Words and meaning are torch's (dampening 0). v starts at zero.
+    Words and meaning are torch's (dampening 0). v starts at zero. `Momentum` is the lecture's other formulation.
+    clip_value, clip_norm, prox : see `fastlin.optim`.
     """
 
-    def __init__(self, lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        lr: Lr,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        prox: Proximal | None = None,
+    ) -> None:
         if nesterov and momentum == 0:
             raise ValueError(f"nesterov=True needs a momentum in (0, 1); found {momentum!r}")
         rule = "nesterov_update" if nesterov else "momentum_update" if momentum else "sgd_update"
-        self._start(rule, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-
-
-def _check_step(W: Any, dW: Any) -> None:
-    for name, A in (("W", W), ("dW", dW)):
-        if not isinstance(A, np.ndarray):
-            raise TypeError(f"{name} must be an array; found {type(A).__name__}")
-        if A.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {A.dtype}; expected float32 or float64")
-    if (W.shape, W.dtype) != (dW.shape, dW.dtype):
-        raise ValueError(f"W and dW must be alike; found W {W.shape} {W.dtype} and dW {dW.shape} {dW.dtype}")
-    _check.writeable("W", W)
-    _check.apart("W", W, dW=dW)
+        values = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        shown = {"nesterov": True} if nesterov else {}
+        self._start(rule, values | {"clip_value": clip_value, "clip_norm": clip_norm, "prox": prox}, **shown)
 
 
 def _order(W: Array) -> str:
     """The order in which W lies in memory, so that flattening it needs no copy."""
     return "F" if W.flags.f_contiguous and not W.flags.c_contiguous else "C"
+
+
+def _describe(kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    return "W " + ", ".join(f"{shape} {dtype}" for shape, dtype in kinds)
+
+
+def _schedule_state(lr: Lr) -> dict[str, Any]:
+    state: dict[str, Any] = lr.state_dict() if hasattr(lr, "state_dict") else {}
+    return state
+
+
+def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at_least: int) -> list[_Slot]:
+    """The slots that a state_dict describes."""
+    slots: list[_Slot] = []
+    while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
+        keys = [f"{name}.{len(slots)}" for name in names]
+        arrays = [_check.real_array(key, np.asarray(_check.state_entry(owner, state, key))) for key in keys]
+        for key, A in zip(keys, arrays, strict=True):
+            if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
+                raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")
+        slot = _Slot.empty(np.empty(arrays[0].shape, arrays[0].dtype), len(arrays))
+        for flat, A in zip(slot.state, arrays, strict=True):
+            flat[...] = A.reshape(-1)
+        slots.append(slot)
+    return slots
 
 
 def _make(name: str, rule: str, op: Op) -> type[Optimizer]:
@@ -108,6 +287,8 @@ def _make(name: str, rule: str, op: Op) -> type[Optimizer]:
         inspect.Parameter(arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=spec.default)
         for arg, spec in op.hyper.items()
     ]
+    shared = ("clip_value", "clip_norm", "prox")
+    parameters += [inspect.Parameter(arg, inspect.Parameter.KEYWORD_ONLY, default=None) for arg in shared]
     signature = inspect.Signature(parameters)
 
     def init(self: Optimizer, *args: Any, **values: Any) -> None:
@@ -115,7 +296,8 @@ def _make(name: str, rule: str, op: Op) -> type[Optimizer]:
         bound.apply_defaults()
         self._start(rule, bound.arguments)
 
-    members = {"__doc__": op.doc, "__init__": init, "__signature__": signature, "__module__": __name__}
+    doc = inspect.cleandoc(op.doc) + "\n\nclip_value, clip_norm, prox : see `fastlin.optim`.\n"
+    members = {"__doc__": doc, "__init__": init, "__signature__": signature, "__module__": __name__}
     return type(name, (Optimizer,), members)
 
 

@@ -26,6 +26,14 @@ class Penalty(Protocol):
         """dR/dW, of W's shape and dtype."""
 
 
+@runtime_checkable
+class Proximal(Protocol):
+    """What an optimizer asks of its `prox`."""
+
+    def shrinkage(self, step: float) -> tuple[float, float]:
+        """(shrink, factor) of the proximal step: w moves towards 0 by shrink, not past it, then is times factor."""
+
+
 @dataclass(frozen=True)
 class L2:
     """R(W) = lam * sum(W^2): the lectures' L2, without a factor of one half. dR/dW = 2 lam W."""
@@ -42,6 +50,10 @@ class L2:
     def gradient(self, W: Array) -> Array:
         """2 lam W."""
         return W * (2.0 * self.lam)
+
+    def shrinkage(self, step: float) -> tuple[float, float]:
+        """(0, 1 / (1 + 2 step lam)): see `Proximal`."""
+        return 0.0, 1.0 / (1.0 + 2.0 * step * self.lam)
 
     def prox(self, W: Array, step: float) -> Array:
         """argmin over V of ||V - W||^2 / 2 + step * R(V): W / (1 + 2 step lam)."""
@@ -64,6 +76,10 @@ class L1:
     def gradient(self, W: Array) -> Array:
         """lam * sign(W)."""
         return np.sign(W) * self.lam
+
+    def shrinkage(self, step: float) -> tuple[float, float]:
+        """(step lam, 1): see `Proximal`."""
+        return step * self.lam, 1.0
 
     def prox(self, W: Array, step: float) -> Array:
         """argmin over V of ||V - W||^2 / 2 + step * R(V): shrinks each entry by step * lam, to 0 and not past it."""
@@ -88,6 +104,10 @@ class ElasticNet:
     def gradient(self, W: Array) -> Array:
         """lam * (2 beta W + sign(W))."""
         return L2(self.lam * self.beta).gradient(W) + L1(self.lam).gradient(W)
+
+    def shrinkage(self, step: float) -> tuple[float, float]:
+        """(step lam, 1 / (1 + 2 step lam beta)): see `Proximal`."""
+        return step * self.lam, 1.0 / (1.0 + 2.0 * step * self.lam * self.beta)
 
     def prox(self, W: Array, step: float) -> Array:
         """argmin over V of ||V - W||^2 / 2 + step * R(V): the L1 step, then the L2 step."""

@@ -17,14 +17,14 @@ ctypedef double (*squares_t)(const floating *g, Py_ssize_t n) noexcept nogil
 
 cdef extern from "estimate.h" nogil:
     enum:
-        LANES  # 16 at most
+        LANES
     void roots_float(float *x) noexcept
     void roots_double(double *x) noexcept
 
 cdef enum:
     MAX_STATES = 3  # no rule has more state
     MAX_SCALARS = 7  # no rule has more hyper-parameters, with t
-    SHORT = 16  # room for fewer than LANES numbers
+    SQUARES = 16  # sums of squares side by side
 
 
 cdef inline void take_roots(floating *x) noexcept nogil:
@@ -38,21 +38,21 @@ cdef void update_rest(
         update_t update, int states, floating *w, const floating *g, floating **state, Py_ssize_t n, double t,
         const double *hyper) noexcept nogil:
     # The last n % LANES numbers.
-    cdef floating room[(MAX_STATES + 2) * SHORT]
+    cdef floating room[(MAX_STATES + 2) * LANES]
     cdef floating *short_state[MAX_STATES]
     cdef Py_ssize_t start = n - n % LANES
     cdef Py_ssize_t size = (n - start) * sizeof(floating)
     cdef int i
     if start == n:
         return
-    for i in range((MAX_STATES + 2) * SHORT):
+    for i in range((MAX_STATES + 2) * LANES):
         room[i] = 0
     memcpy(room, w + start, size)
-    memcpy(room + SHORT, g + start, size)
+    memcpy(room + LANES, g + start, size)
     for i in range(states):
-        short_state[i] = room + (2 + i) * SHORT
+        short_state[i] = room + (2 + i) * LANES
         memcpy(short_state[i], state[i] + start, size)
-    update(room, room + SHORT, short_state, LANES, t, hyper)
+    update(room, room + LANES, short_state, LANES, t, hyper)
     memcpy(w + start, room, size)
     for i in range(states):
         memcpy(state[i] + start, short_state[i], size)
@@ -234,7 +234,7 @@ cdef inline void adam_lanes(
     cdef floating highest[LANES]
     cdef floating step[LANES]
     cdef floating root[LANES]
-    cdef floating gradient
+    cdef floating gradient, before, now
     cdef Py_ssize_t k
     cdef Py_ssize_t i = 0
     while i + LANES <= n:
@@ -246,7 +246,9 @@ cdef inline void adam_lanes(
             root[k] = second[k] * unbias
         if v_max != NULL:
             for k in range(LANES):
-                highest[k] = v_max[i + k] if v_max[i + k] >= second[k] else second[k]  # a NaN gets in
+                before = v_max[i + k]
+                now = second[k]
+                highest[k] = before if before >= now else now  # a NaN gets in
                 root[k] = highest[k] * unbias
             for k in range(LANES):
                 v_max[i + k] = highest[k]
@@ -338,19 +340,19 @@ cdef void prox_rows(floating *w, Py_ssize_t n, double shrink, double factor) noe
 
 
 cdef double square_rows(const floating *g, Py_ssize_t n) noexcept nogil:
-    cdef double parts[SHORT]
+    cdef double parts[SQUARES]
     cdef double total = 0.0
     cdef Py_ssize_t i = 0
     cdef Py_ssize_t k
-    for k in range(SHORT):
+    for k in range(SQUARES):
         parts[k] = 0.0
-    while i + SHORT <= n:
-        for k in range(SHORT):
+    while i + SQUARES <= n:
+        for k in range(SQUARES):
             parts[k] += <double> g[i + k] * <double> g[i + k]
-        i += SHORT
+        i += SQUARES
     for k in range(n - i):
         parts[k] += <double> g[i + k] * <double> g[i + k]
-    for k in range(SHORT):
+    for k in range(SQUARES):
         total += parts[k]
     return total
 

@@ -93,6 +93,6 @@ def keep(dispatcher):
     return dispatcher
 
 
-def jit(function):
+def jit(function, fastmath=FASTMATH):
     """The function as a kernel: without the GIL, with IEEE's division, kept on disk."""
-    return keep(numba.njit(function, nogil=True, fastmath=FASTMATH, error_model="numpy"))
+    return keep(numba.njit(function, nogil=True, fastmath=fastmath, error_model="numpy"))

@@ -12,7 +12,12 @@ from fastlin.kernels.numba_cache import jit
 nadam_rates = jit(naive_updates.nadam_rates)
 
 
-@jit
+def jit_elements(function):
+    """Not "reassoc": there are no sums here, and b m + (1 - b) g would become b (m - g) + g, NaN for an infinite g."""
+    return jit(function, fastmath={"contract"})
+
+
+@jit_elements
 def sgd_update(w, g, lr, weight_decay):
     real = w.dtype.type
     rate, decay = real(lr), real(weight_decay)
@@ -20,7 +25,7 @@ def sgd_update(w, g, lr, weight_decay):
         w[i] -= rate * (g[i] + decay * w[i])
 
 
-@jit
+@jit_elements
 def momentum_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
     rate, mu, decay = real(lr), real(momentum), real(weight_decay)
@@ -29,7 +34,7 @@ def momentum_update(w, g, v, lr, momentum, weight_decay):
         w[i] -= rate * v[i]
 
 
-@jit
+@jit_elements
 def velocity_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
     rate, mu, decay = real(lr), real(momentum), real(weight_decay)
@@ -38,7 +43,7 @@ def velocity_update(w, g, v, lr, momentum, weight_decay):
         w[i] += v[i]
 
 
-@jit
+@jit_elements
 def nesterov_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
     rate, mu, decay = real(lr), real(momentum), real(weight_decay)
@@ -48,7 +53,7 @@ def nesterov_update(w, g, v, lr, momentum, weight_decay):
         w[i] -= rate * (gradient + mu * v[i])
 
 
-@jit
+@jit_elements
 def adagrad_update(w, g, s, lr, eps, weight_decay):
     real = w.dtype.type
     rate, small, decay = real(lr), real(eps), real(weight_decay)
@@ -58,7 +63,7 @@ def adagrad_update(w, g, s, lr, eps, weight_decay):
         w[i] -= rate * gradient / (np.sqrt(s[i]) + small)
 
 
-@jit
+@jit_elements
 def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
     real = w.dtype.type
     rate, keep, rest, small, decay = real(lr), real(alpha), real(1.0 - alpha), real(eps), real(weight_decay)
@@ -68,7 +73,7 @@ def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
         w[i] -= rate * gradient / (np.sqrt(s[i]) + small)
 
 
-@jit
+@jit_elements
 def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
     real = w.dtype.type
     rate, keep, rest, small, decay = real(lr), real(rho), real(1.0 - rho), real(eps), real(weight_decay)
@@ -80,7 +85,7 @@ def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
         w[i] -= rate * delta
 
 
-@jit
+@jit_elements
 def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
     rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
@@ -93,7 +98,7 @@ def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
         w[i] -= rate * m[i] / (np.sqrt(v[i] * unbias) + small)
 
 
-@jit
+@jit_elements
 def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
     b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
@@ -105,7 +110,7 @@ def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
         w[i] -= rate * m[i] / (np.sqrt(v[i]) + small)
 
 
-@jit
+@jit_elements
 def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
     rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
@@ -117,7 +122,7 @@ def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
         w[i] = keep * w[i] - rate * m[i] / (np.sqrt(v[i] * unbias) + small)
 
 
-@jit
+@jit_elements
 def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
     rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
@@ -131,7 +136,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
         w[i] -= rate * m[i] / (np.sqrt(v_max[i] * unbias) + small)
 
 
-@jit
+@jit_elements
 def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
     real = w.dtype.type
     rates = nadam_rates(t, lr, beta1, momentum_decay)
@@ -145,7 +150,7 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
         w[i] -= (of_gradient * gradient + of_moment * m[i]) / (np.sqrt(v[i] * unbias) + small)
 
 
-@jit
+@jit_elements
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     real = w.dtype.type
     b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
@@ -157,7 +162,7 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
         w[i] = keep * w[i] - rate * sign
 
 
-@jit
+@jit_elements
 def clip_stage(g, out, scale, limit):
     real = out.dtype.type
     factor, high, low = real(scale), real(limit), real(-limit)
@@ -166,7 +171,7 @@ def clip_stage(g, out, scale, limit):
         out[i] = low if x < low else high if x > high else x
 
 
-@jit
+@jit_elements
 def prox_stage(w, shrink, factor):
     real = w.dtype.type
     high, low, ratio = real(shrink), real(-shrink), real(factor)

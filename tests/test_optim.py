@@ -1,6 +1,9 @@
 """Optimizers, penalties and gradient checks as users call them."""
 
+import copy
 import inspect
+import io
+import pickle
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ def optimizers():
         fl.SGD(0.1, weight_decay=0.03),
         fl.SGD(0.1, momentum=0.8, weight_decay=0.03),
         fl.SGD(0.1, momentum=0.8, nesterov=True, weight_decay=0.03),
+        fl.Adam(fl.schedules.cosine(0.1, 7), clip_norm=1.0, clip_value=0.3, prox=fl.L1(0.01)),
         *(getattr(fl, name)(lr=0.05, weight_decay=0.03) for name in MADE),
     ]
 
@@ -35,8 +39,6 @@ def steps(optimizer, W, backend, count=5):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_steps_follow_naive(optimizer, order, backend, dtype):
     start = testing.random_case(1, 6, 5).W
-    import copy
-
     expected = steps(copy.deepcopy(optimizer), start.copy(), "naive")
     found = steps(optimizer, start.astype(dtype, order=order), backend)
     assert testing.error(found, expected) <= testing.tolerance(dtype, 5)
@@ -45,8 +47,6 @@ def test_steps_follow_naive(optimizer, order, backend, dtype):
 def test_strided_and_mixed_orders_are_updated(optimizer):
     """W and dW of any strides, and of different orders: the same numbers as for plain arrays."""
     start, dW = testing.random_case(1, 6, 5).W, testing.random_case(2, 6, 5).W
-    import copy
-
     plain = copy.deepcopy(optimizer)
     expected = start.copy()
     wide = np.zeros((12, 15))
@@ -78,7 +78,8 @@ def test_class_is_made_from_its_row(name):
     made = getattr(fl, name)
     row = next(op for op in ops.OPS.values() if op.public == name)
     parameters = inspect.signature(made).parameters
-    assert {arg: p.default for arg, p in parameters.items()} == {arg: h.default for arg, h in row.hyper.items()}
+    shared = {"clip_value": None, "clip_norm": None, "prox": None}
+    assert {arg: p.default for arg, p in parameters.items()} == {a: h.default for a, h in row.hyper.items()} | shared
     assert "W <- " in made.__doc__
     assert made.__module__ == "fastlin.optim"
 
@@ -95,6 +96,12 @@ def test_class_is_made_from_its_row(name):
         (lambda: fl.Adam(beta1=1.0), ValueError, r"beta1 must be in \[0, 1\); found 1.0"),
         (lambda: fl.Adam(beta2=np.nan), ValueError, "beta2 must be in"),
         (lambda: fl.Adam(eps=0.0), ValueError, r"eps must be in \(0, inf\); found 0.0"),
+        (lambda: fl.AdaDelta(rho=1.0), ValueError, "rho must be in"),
+        (lambda: fl.NAdam(momentum_decay=-1), ValueError, "momentum_decay must be in"),
+        (lambda: fl.Lion(lr=None), TypeError, "lr must be a number"),
+        (lambda: fl.Adam(clip_value=0), ValueError, r"clip_value must be in \(0, inf\); found 0.0"),
+        (lambda: fl.Adam(clip_norm=np.nan), ValueError, "clip_norm must be in"),
+        (lambda: fl.Adam(prox=0.1), TypeError, r"prox must be a penalty such as fl.L1\(0.1\); found 0.1"),
         (lambda: fl.L2(-1), ValueError, r"lam must be in \[0, inf\)"),
         (lambda: fl.ElasticNet(0.1, np.inf), ValueError, "beta must be in"),
     ],
@@ -107,9 +114,13 @@ def test_bad_hyper_parameter(make, kind, message):
 @pytest.mark.parametrize(
     ("W", "dW", "kind", "message"),
     [
-        ([1.0], np.ones(1), TypeError, "W must be an array; found list"),
+        ([1.0], np.ones(1), TypeError, "W and dW must be arrays, or both lists; found list and ndarray"),
         (np.ones(3, int), np.ones(3), TypeError, "W has dtype int64"),
         (np.ones(3), np.ones(4), ValueError, "W and dW must be alike"),
+        ([np.ones(3)], [np.ones(4)], ValueError, r"W\[0\] and dW\[0\] must be alike"),
+        ([np.ones(3)], [np.ones(3)] * 2, ValueError, "W has 1 arrays but dW has 2"),
+        ([np.ones(3), [1.0]], [np.ones(3), np.ones(1)], TypeError, r"W\[1\] must be an array; found list"),
+        (np.ma.ones(3), np.ones(3), TypeError, "W must be an array; found MaskedArray"),
         (np.ones(3), np.ones(3, np.float32), ValueError, "W and dW must be alike"),
         (np.broadcast_to(1.0, 3), np.ones(3), ValueError, "W is read-only"),
         (
@@ -131,8 +142,174 @@ def test_step_refuses_overlap_and_another_shape():
         fl.SGD(0.1).step(A[:4], A[2:])
     optimizer = fl.Adam()
     optimizer.step(np.ones(3), np.ones(3))
-    with pytest.raises(ValueError, match=r"this Adam holds the state of a W of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"this Adam holds the state of W \(3,\) float64; found W \(4,\) float64"):
         optimizer.step(np.ones(4), np.ones(4))
+
+
+def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
+    """Shapes and orders of their own; what holds for all of them together is the norm only."""
+    rng = np.random.default_rng(0)
+    Ws = [rng.standard_normal((4, 3)), rng.standard_normal(5), np.asfortranarray(rng.standard_normal((3, 2)))]
+    dWs = [rng.standard_normal(W.shape) for W in Ws]
+    flat, dflat = np.concatenate([W.ravel() for W in Ws]), np.concatenate([dW.ravel() for dW in dWs])
+    together = copy.deepcopy(optimizer)
+    for _ in range(3):
+        optimizer.step(Ws, dWs, backend=backend)
+        together.step(flat, dflat, backend=backend)
+    np.testing.assert_allclose(np.concatenate([W.ravel() for W in Ws]), flat, rtol=1e-12)
+    with pytest.raises(ValueError, match="Use one optimizer for each W or list of W"):
+        optimizer.step(Ws[:2], dWs[:2])
+
+
+def test_a_list_may_not_overlap():
+    A = np.ones(6)
+    with pytest.raises(ValueError, match=r"W\[0\] shares memory with W\[1\]"):
+        fl.SGD(0.1).step([A[:4], A[3:]], [np.ones(4), np.ones(3)])
+    with pytest.raises(ValueError, match=r"W\[1\] shares memory with dW\[0\]"):
+        fl.SGD(0.1).step([np.ones(3), A[:3]], [A[2:5], np.ones(3)])
+    assert (A == 1).all()
+
+
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_clip_by_norm_over_a_list(limit, backend, dtype):
+    """As torch's clip_grad_norm_: the factor is limit / (norm + 1e-6), at most 1."""
+    W, dW = [np.zeros(2, dtype), np.zeros(1, dtype)], [np.array([3.0, 0.0], dtype), np.array([4.0], dtype)]
+    fl.SGD(1.0, clip_norm=limit).step(W, dW, backend=backend)
+    factor = min(1.0, limit / (5 + 1e-6))
+    np.testing.assert_allclose(W[0], [-3 * factor, 0], rtol=1e-6)
+    np.testing.assert_allclose(W[1], [-4 * factor], rtol=1e-6)
+    np.testing.assert_array_equal(dW[0], [3, 0])
+
+
+def test_clip_by_value_comes_before_weight_decay(backend):
+    W = np.array([10.0, 10.0])
+    fl.SGD(1.0, weight_decay=0.1, clip_value=0.5).step(W, np.array([3.0, -0.2]), backend=backend)
+    np.testing.assert_allclose(W, [10 - 0.5 - 1, 10 + 0.2 - 1])
+
+
+def test_a_nan_is_not_clipped_away(backend):
+    for words in ({"clip_value": 1.0}, {"clip_norm": 1.0}):
+        W = np.zeros(2)
+        fl.SGD(1.0, **words).step(W, np.array([np.nan, 1.0]), backend=backend)
+        assert np.isnan(W[0])
+
+
+@pytest.mark.parametrize("penalty", [fl.L1(0.3), fl.L2(0.3), fl.ElasticNet(0.3, 0.7)], ids=repr)
+def test_prox_is_the_penaltys_own(penalty, backend, dtype):
+    """After the update, with the rate in force; L1 leaves exact zeros."""
+    start, dW = (A.astype(dtype) for A in np.random.default_rng(0).standard_normal((2, 50)))
+    W, plain = start.copy(), start.copy()
+    fl.SGD(fl.schedules.linear(0.5, 10), prox=penalty).step(W, dW, backend=backend)
+    fl.SGD(0.5).step(plain, dW, backend=backend)
+    expected = penalty.prox(plain, 0.5)
+    np.testing.assert_allclose(W, expected, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-7)
+    if not isinstance(penalty, fl.L2):
+        assert 0 < np.count_nonzero(W == 0) < 50
+
+
+def test_the_rate_follows_the_schedule():
+    optimizer = fl.SGD(lambda t: 1 / (t + 1))
+    W = np.zeros(1)
+    for expected in (1.0, 0.5, 1 / 3):
+        assert optimizer.lr_now == expected
+        optimizer.step(W, -np.ones(1))
+    assert W[0] == pytest.approx(1 + 1 / 2 + 1 / 3)
+    optimizer.lr = 2
+    assert optimizer.lr_now == 2.0
+    optimizer.lr = lambda t: -1.0
+    with pytest.raises(ValueError, match=r"lr\(3\) must be in \[0, inf\); found -1.0"):
+        optimizer.step(W, np.ones(1))
+    assert optimizer.t == 3
+
+
+# ---- State -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_state_goes_on_with_the_same_bits(optimizer, order, backend, dtype):
+    """Through .npz without pickle, into a new optimizer."""
+    start = testing.random_case(1, 6, 5).W.astype(dtype, order=order)
+    W = steps(optimizer, start, backend, count=3)
+    kept = io.BytesIO()
+    np.savez(kept, **optimizer.state_dict())
+    kept.seek(0)
+    fresh = optimizers()[[repr(o) for o in optimizers()].index(repr(optimizer))]
+    with np.load(kept, allow_pickle=False) as state:
+        fresh.load_state_dict(state)
+    V = W.copy(order="K")
+    steps(optimizer, W, backend)
+    steps(fresh, V, backend)
+    assert W.tobytes() == V.tobytes()
+    assert fresh.t == optimizer.t == 8
+
+
+def test_state_dict_is_a_copy_in_the_shape_of_W():
+    optimizer = fl.Adam()
+    W = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    optimizer.step([W, np.ones(2)], [W.copy(), np.ones(2)])
+    state = optimizer.state_dict()
+    assert list(state) == ["class", "rule", "t", "m.0", "v.0", "m.1", "v.1"]
+    np.testing.assert_allclose(state["m.0"], 0.1 * np.arange(6.0).reshape(2, 3))
+    state["m.0"][:] = 7
+    assert optimizer.state_dict()["m.0"][0, 0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class": "AdamW"}, "the state's class is 'AdamW'; this Adam needs 'Adam'"),
+        ({"rule": "adamw_update"}, "the state's rule is 'adamw_update'"),
+        ({"t": None}, "the state has no 't', which Adam needs"),
+        ({"v.0": None}, r"the state has no 'v.0', which Adam needs; it holds 'class', 'rule', 't', 'm.0'"),
+        ({"m.0": None, "v.0": None}, "the state has no 'm.0'"),
+        ({"v.0": np.ones(4)}, r"v.0 is \(4,\) float64 but m.0 is \(3,\) float64"),
+        ({"m.0": np.ones(4), "v.0": np.ones(4)}, r"this Adam steps W \(3,\) float64; the state is that of W \(4,\)"),
+        ({"t": -1}, "t must be an integer of at least 0"),
+    ],
+)
+def test_bad_state(change, message):
+    optimizer = fl.Adam()
+    optimizer.step(np.ones(3), np.ones(3))
+    before = optimizer.state_dict()
+    state = {key: value for key, value in (before | change).items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+def test_plateau_is_part_of_the_state():
+    def make():
+        return fl.SGD(fl.schedules.warmup(fl.schedules.plateau(1.0, patience=0), 1), momentum=0.9)
+
+    optimizer, fresh = make(), make()
+    optimizer.step(np.ones(2), np.ones(2))
+    for metric in (1.0, 2.0, 3.0):
+        optimizer.report(metric)
+    assert optimizer.lr_now == pytest.approx(0.01)
+    state = optimizer.state_dict()
+    fresh.load_state_dict(state)
+    assert fresh.lr_now == optimizer.lr_now
+    with pytest.raises(ValueError, match=r"the state has no 'schedule.best'"):
+        fresh.load_state_dict({key: value for key, value in state.items() if key != "schedule.best"})
+
+
+def test_pickle_goes_on_with_the_same_bits(optimizer):
+    W = steps(optimizer, testing.random_case(1, 6, 5).W, None, count=2)
+    twin, V = pickle.loads(pickle.dumps(optimizer)), W.copy()
+    steps(optimizer, W, None)
+    steps(twin, V, None)
+    assert W.tobytes() == V.tobytes()
+    assert repr(twin) == repr(optimizer)
+
+
+def test_order_of_W_may_change_between_steps():
+    optimizer, plain = fl.Adam(), fl.Adam()
+    W, expected = np.asfortranarray(testing.random_case(1, 6, 5).W), testing.random_case(1, 6, 5).W
+    for order in ("F", "C", "F"):
+        W = np.array(W, order=order)
+        optimizer.step(W, np.cos(W))
+        plain.step(expected, np.cos(expected))
+    np.testing.assert_array_equal(W, expected)
 
 
 PENALTIES = [fl.L2(0.3), fl.L1(0.3), fl.ElasticNet(0.3, 0.7)]

@@ -1,0 +1,353 @@
+"""Learning rates that change: callables from the number of a step, from 0, to a rate.
+
+Give one to an optimizer, `fl.Adam(lr=fl.schedules.cosine(1e-3, T=1000))`, which calls it with the number of the
+step, or call it yourself once an epoch. t and T are then steps, or epochs. All but `plateau` are immutable; all
+compare, print as they were written, and can be pickled.
+
+>>> cosine(0.1, T=100)(50)
+0.05
+>>> warmup(linear(0.1, T=100), steps=10)(5)
+0.05
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastlin import _check
+from fastlin._extras import need
+
+Lr = float | Callable[[int], float]
+
+
+class Schedule:
+    """What all schedules have in common: those without state ignore these."""
+
+    def __call__(self, t: int) -> float:
+        """The rate of step t."""
+        raise NotImplementedError
+
+    def report(self, metric: float) -> None:
+        """Hear what was reached; smaller is better."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes with time."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+
+    def _within(self, **intervals: str) -> None:
+        for name, interval in intervals.items():
+            _check.number(name, getattr(self, name), interval)
+
+
+@dataclass(frozen=True)
+class constant(Schedule):
+    """lr, always."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class step(Schedule):
+    """lr times `factor` for each of the steps `at` that has been reached (lecture 3, "Step").
+
+    "E.g. for ResNets, multiply LR by 0.1 after epochs 30, 60, and 90": the defaults, with t in epochs.
+    """
+
+    lr: float
+    at: tuple[int, ...] = (30, 60, 90)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", factor="(0, inf)")
+        object.__setattr__(self, "at", tuple(sorted(_check.count("at", t, 0) for t in self.at)))
+
+    def __call__(self, t: int) -> float:
+        return self.lr * self.factor ** sum(t >= reached for reached in self.at)
+
+
+@dataclass(frozen=True)
+class cosine(Schedule):
+    """lr (1 + cos(pi t / T)) / 2 (lecture 3, "Cosine"; Loshchilov & Hutter 2017), and 0 from T on."""
+
+    lr: float
+    T: int
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", T="(0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(t, self.T) / self.T))
+
+
+@dataclass(frozen=True)
+class linear(Schedule):
+    """lr (1 - t / T) (lecture 3, "Linear"), and 0 from T on."""
+
+    lr: float
+    T: int
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", T="(0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return self.lr * (1.0 - min(t, self.T) / self.T)
+
+
+@dataclass(frozen=True)
+class inverse_sqrt(Schedule):
+    """lr / sqrt(t) (lecture 3, "Inverse sqrt"; Vaswani et al. 2017). Step 0, where that is infinite, takes lr."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return self.lr / math.sqrt(max(t, 1))
+
+
+@dataclass(frozen=True)
+class cosine_restarts(Schedule):
+    """Cosine decay that begins anew after T steps, then `factor` T steps, factor^2 T, ... (SGDR).
+
+    low + (lr - low) (1 + cos(pi t / T)) / 2, t counted from the last restart (Loshchilov & Hutter 2017).
+    """
+
+    lr: float
+    T: int
+    factor: int = 1
+    low: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", low="[0, inf)")
+        _check.count("T", self.T)
+        _check.count("factor", self.factor)
+
+    def __call__(self, t: int) -> float:
+        T, since = self.T, t
+        if self.factor == 1:
+            since = t % T
+        while since >= T:
+            since -= T
+            T *= self.factor
+        return self.low + 0.5 * (self.lr - self.low) * (1.0 + math.cos(math.pi * since / T))
+
+
+@dataclass(frozen=True)
+class one_cycle(Schedule):
+    """Up to lr and far down again, along cosines (Smith & Topin 2019; torch's OneCycleLR, whose words these are).
+
+    From lr / div_factor to lr by step pct_start T - 1, to lr / div_factor / final_div_factor by step T - 1.
+    """
+
+    lr: float
+    T: int
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        self._within(
+            lr="[0, inf)", T="[2, inf)", pct_start="(0, 1)", div_factor="[1, inf)", final_div_factor="[1, inf)"
+        )
+
+    def __call__(self, t: int) -> float:
+        start, top, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
+        if t <= top:
+            return _along_cosine(start, self.lr, t / top if top else 1.0)
+        return _along_cosine(self.lr, start / self.final_div_factor, min((t - top) / (end - top), 1.0))
+
+
+def _along_cosine(start: float, end: float, part: float) -> float:
+    return end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * part))
+
+
+@dataclass
+class plateau(Schedule):
+    """lr, times `factor` whenever more than `patience` reports in a row were no better than the best before.
+
+    Better is smaller by more than `threshold` of the best (torch's ReduceLROnPlateau, mode "min"). Call
+    `optimizer.report(metric)`, once an epoch for instance; for an accuracy report its negative.
+    """
+
+    lr: float
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_lr: float = 0.0
+    _now: float = field(init=False, repr=False)
+    _best: float = field(init=False, repr=False, default=math.inf)
+    _bad: int = field(init=False, repr=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", factor="(0, 1)", threshold="[0, inf)", min_lr="[0, inf)")
+        _check.count("patience", self.patience, 0)
+        self._now = self.lr
+
+    def __call__(self, t: int) -> float:
+        return self._now
+
+    def report(self, metric: float) -> None:
+        """Hear what was reached; smaller is better. A NaN is no better than anything."""
+        margin = self.threshold * abs(self._best) if self._best < math.inf else 0.0
+        if metric < self._best - margin:
+            self._best, self._bad = float(metric), 0
+            return
+        self._bad += 1
+        if self._bad > self.patience:
+            self._now = min(self._now, max(self.factor * self._now, self.min_lr))
+            self._bad = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rate in force, the best report, and how many since were no better."""
+        return {"now": self._now, "best": self._best, "bad": self._bad}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        now, best, bad = (float(_check.state_entry("plateau", state, key)) for key in ("now", "best", "bad"))
+        self._now, self._best, self._bad = now, best, int(bad)
+
+
+@dataclass(frozen=True)
+class _Composed(Schedule):
+    """Passes reports and state on to the schedule inside."""
+
+    schedule: Lr
+
+    def report(self, metric: float) -> None:
+        """Pass it on."""
+        if isinstance(self.schedule, Schedule):
+            self.schedule.report(metric)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the schedule inside."""
+        return self.schedule.state_dict() if isinstance(self.schedule, Schedule) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        if isinstance(self.schedule, Schedule):
+            self.schedule.load_state_dict(state)
+
+
+@dataclass(frozen=True)
+class warmup(_Composed):
+    """From 0 up to the schedule's first rate in `steps` equal steps, then the schedule from its beginning.
+
+    Lecture 3, "Linear Warmup": "high initial learning rates can make loss explode; linearly increasing learning
+    rate from 0 over the first ~5,000 iterations can prevent this". `schedule` may be a number.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check.learning_rate(self.schedule)
+        _check.count("steps", self.steps)
+
+    def __call__(self, t: int) -> float:
+        if t < self.steps:
+            return t / self.steps * _rate(self.schedule, 0)
+        return _rate(self.schedule, t - self.steps)
+
+
+@dataclass(frozen=True)
+class scaled(_Composed):
+    """`factor` times the schedule."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check.learning_rate(self.schedule)
+        self._within(factor="[0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return self.factor * _rate(self.schedule, t)
+
+
+def _rate(lr: Lr, t: int) -> float:
+    return lr(t) if callable(lr) else lr
+
+
+def scale_lr(lr: Lr, factor: float) -> Lr:
+    """The rate for a batch `factor` times as large: a number times factor, or a schedule of which every rate is.
+
+    Lecture 3: "If you increase the batch size by N, also scale the initial learning rate by N" (Goyal et al. 2017).
+
+    >>> scale_lr(0.125, 8)
+    1.0
+    """
+    factor = _check.number("factor", factor, "[0, inf)")
+    lr = _check.learning_rate(lr)
+    return scaled(lr, factor) if callable(lr) else lr * factor
+
+
+_BY_NAME: dict[str, Callable[[float, int], Schedule]] = {
+    "constant": lambda lr, T: constant(lr),
+    "step": lambda lr, T: step(lr, tuple(T * tenths // 10 for tenths in (3, 6, 9))),
+    "cosine": cosine,
+    "linear": linear,
+    "inverse_sqrt": lambda lr, T: inverse_sqrt(lr),
+    "cosine_restarts": lambda lr, T: cosine_restarts(lr, max(1, T // 4)),
+    "one_cycle": one_cycle,
+}
+
+NAMES = tuple(_BY_NAME)
+
+
+def named(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
+    """The schedule called `name`, over `steps` steps of which the first `warm` warm up, with usual values for the rest.
+
+    step decays after 30, 60 and 90 percent; cosine_restarts restarts three times.
+    """
+    _check.choice("name", name, NAMES)
+    left = _check.count("steps", steps) - _check.count("warm", warm, 0)
+    if left < 1:
+        raise ValueError(f"warm must be smaller than steps; found {warm} and {steps}")
+    found = _BY_NAME[name](lr, left)
+    return warmup(found, warm) if warm else found
+
+
+def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
+    """A matplotlib figure of one schedule or several over steps 0 to steps - 1; the legend is their repr.
+
+    Needs `fastlin[plot]`. Save it with `plot(...).savefig("lr.png")`.
+    """
+    need("matplotlib", "plot", "schedules.plot")
+    from fastlin._plot_schedules import schedule_picture
+
+    several = schedules if isinstance(schedules, Sequence) else [schedules]
+    if not several:
+        raise ValueError("schedules is empty; there is nothing to plot")
+    rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
+    return schedule_picture(rates)
+
+
+__all__ = [
+    "NAMES",
+    "Lr",
+    "Schedule",
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "inverse_sqrt",
+    "linear",
+    "named",
+    "one_cycle",
+    "plateau",
+    "plot",
+    "scale_lr",
+    "scaled",
+    "step",
+    "warmup",
+]

@@ -1,0 +1,255 @@
+"""Optimizer steps against formulas written by hand, over many steps; roots to the last bits; clip, prox and norm."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import _step, ops, testing, updates
+
+RULES = [name for name, op in ops.OPS.items() if op.kind == "update"]
+CLOSE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def oracle(rule, w, g, state, t, h):
+    """A step in float64 as torch documents it (single tensor), Lion and the lecture's forms from their sources."""
+    lr, decay = h["lr"], h["weight_decay"]
+    if rule in ("adamw_update", "lion_update"):
+        w = w * (1 - lr * decay)
+    else:
+        g = g + decay * w
+    if rule == "sgd_update":
+        return w - lr * g, []
+    if rule in ("momentum_update", "nesterov_update"):
+        buf = h["momentum"] * state[0] + g
+        return w - lr * (g + h["momentum"] * buf if rule == "nesterov_update" else buf), [buf]
+    if rule == "velocity_update":
+        velocity = h["momentum"] * state[0] - lr * g
+        return w + velocity, [velocity]
+    if rule == "adagrad_update":
+        total = state[0] + g**2
+        return w - lr * g / (np.sqrt(total) + h["eps"]), [total]
+    if rule == "rmsprop_update":
+        average = h["alpha"] * state[0] + (1 - h["alpha"]) * g**2
+        return w - lr * g / (np.sqrt(average) + h["eps"]), [average]
+    if rule == "adadelta_update":
+        square = h["rho"] * state[0] + (1 - h["rho"]) * g**2
+        delta = np.sqrt(state[1] + h["eps"]) / np.sqrt(square + h["eps"]) * g
+        return w - lr * delta, [square, h["rho"] * state[1] + (1 - h["rho"]) * delta**2]
+    if rule == "lion_update":
+        step = np.sign(h["beta1"] * state[0] + (1 - h["beta1"]) * g)
+        return w - lr * step, [h["beta2"] * state[0] + (1 - h["beta2"]) * g]
+    return oracle_adam(rule, w, g, state, t, h)
+
+
+def oracle_adam(rule, w, g, state, t, h):
+    exp_avg = h["beta1"] * state[0] + (1 - h["beta1"]) * g
+    exp_avg_sq = h["beta2"] * state[1] + (1 - h["beta2"]) * g**2
+    found, second = [exp_avg, exp_avg_sq], exp_avg_sq
+    if rule == "adam_almost_update":
+        return w - h["lr"] * exp_avg / (np.sqrt(exp_avg_sq) + h["eps"]), found
+    if rule == "amsgrad_update":
+        second = np.maximum(state[2], exp_avg_sq)
+        found.append(second)
+    correction1, correction2 = 1 - h["beta1"] ** t, 1 - h["beta2"] ** t
+    denominator = np.sqrt(second) / math.sqrt(correction2) + h["eps"]
+    if rule != "nadam_update":
+        return w - h["lr"] / correction1 * exp_avg / denominator, found
+    mu = [h["beta1"] * (1 - 0.5 * 0.96 ** (i * h["momentum_decay"])) for i in range(1, t + 2)]
+    w = w - h["lr"] * (1 - mu[t - 1]) / (1 - math.prod(mu[:t])) * g / denominator
+    return w - h["lr"] * mu[t] / (1 - math.prod(mu)) * exp_avg / denominator, found
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_fifty_steps_equal_the_oracle(rule, backend, dtype):
+    """From a random state, every hyper-parameter off its default, odd size; w stays away from 0."""
+    h = testing.trial(rule)
+    op = ops.OPS[rule]
+    rng = np.random.default_rng(7)
+    w = rng.uniform(5, 6, 101)
+    state = [rng.uniform(0.1, 1.0, w.size) for _ in op.state]
+    gradients = rng.standard_normal((50, w.size))
+    arrays = [A.astype(dtype) for A in (w, *state)]
+    kernel = ops.kernel(rule, backend, dtype)
+    w, *state = (A.astype(np.float64) for A in arrays)
+    for t, g in enumerate(gradients.astype(dtype), 1):
+        g.flags.writeable = False
+        kernel(arrays[0], g, *arrays[1:], *([t] if "t" in op.args else []), *h.values())
+        w, state = oracle(rule, w, g.astype(np.float64), state, t, h)
+    np.testing.assert_allclose(arrays[0], w, rtol=CLOSE[dtype])
+    for found, expected in zip(arrays[1:], state, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=CLOSE[dtype], atol=CLOSE[dtype] * np.abs(expected).max())
+
+
+def test_momentum_in_both_formulations(backend):
+    """Lecture 3: "You may see SGD+Momentum formulated different ways, but they are equivalent"."""
+    one, other = fl.SGD(0.1, momentum=0.9), fl.Momentum(0.1, momentum=0.9)
+    W = np.linspace(-1, 1, 7)
+    V = W.copy()
+    for _ in range(30):
+        one.step(W, np.cos(3 * W), backend=backend)
+        other.step(V, np.cos(3 * V), backend=backend)
+    np.testing.assert_allclose(V, W, rtol=1e-12)
+    np.testing.assert_allclose(other.state_dict()["v.0"], -0.1 * one.state_dict()["v.0"], rtol=1e-9)
+
+
+def test_nesterov_is_the_lectures_change_of_variables(backend):
+    W, lr, rho = np.linspace(-1, 1, 7), 0.1, 0.9
+    x, v = W.copy(), np.zeros(7)
+    optimizer = fl.SGD(lr, momentum=rho, nesterov=True)
+    for _ in range(30):
+        optimizer.step(W, np.cos(3 * W), backend=backend)
+        before, v = v, rho * v - lr * np.cos(3 * x)
+        x = x + v + rho * (v - before)
+    np.testing.assert_allclose(W, x, rtol=1e-12)
+
+
+def test_almost_adam_starts_with_a_leap():
+    """Lecture 3: "What happens at first timestep?" (1 - beta1) / sqrt(1 - beta2) times Adam's step."""
+    W, V = np.zeros(4), np.zeros(4)
+    fl.Adam(lr=0.1).step(W, np.ones(4))
+    fl.AdamAlmost(lr=0.1).step(V, np.ones(4))
+    np.testing.assert_allclose(V / W, 0.1 / np.sqrt(0.001), rtol=1e-6)
+
+
+# ---- Roots, at the ends of the range ---------------------------------------------------------------------
+
+
+def test_division_by_a_root_is_within_two_ulp(compiled, dtype):
+    """AdaGrad with lr = 1, w = 0 and no decay is -g / (sqrt(g^2 + s) + eps): over the whole range of s."""
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(0)
+    low, high = np.log2(float(info.tiny)), np.log2(float(info.max))
+    s = np.exp2(rng.uniform(low, high, 20_000).astype(np.longdouble)).astype(dtype)
+    s = np.concatenate([s, np.full(37, info.smallest_subnormal), info.tiny * rng.uniform(0, 1, 40).astype(dtype)])
+    g = np.full(s.size, 2.0 ** (-76 if dtype == "float32" else -550), dtype)  # its square is nothing
+    w, exact = np.zeros_like(s), s.astype(np.longdouble)
+    ops.kernel("adagrad_update", compiled, dtype)(w, g, s.copy(), 1.0, 1e-300, 0.0)
+    expected = -g.astype(np.longdouble) / np.sqrt(exact)
+    assert np.max(np.abs(w - expected) / np.spacing(np.abs(expected).astype(dtype))) <= 2
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "eps" in ops.OPS[rule].hyper])
+def test_special_numbers_as_the_formula_says(rule, compiled, dtype):
+    """Zeros beside Inf and NaN, in one vector: what NumPy gives in the same type."""
+    op, h = ops.OPS[rule], testing.trial(rule) | {"weight_decay": 0.0}
+    g = np.array([0, 0, 1, np.inf, -np.inf, np.nan, 0, 1e-30, -0.0] * 5, dtype)
+    second = np.array([0, 0, 0, 1, 1, 1, np.inf, 1e-44, 0] * 5, dtype)
+    states = [np.zeros_like(g) if name == "m" else second.copy() for name in op.state]
+    scalars = [*([2] if "t" in op.args else []), *h.values()]
+    found = [np.ones_like(g), g, *(A.copy() for A in states)]
+    ops.kernel(rule, compiled, dtype)(*found, *scalars)
+    expected = [np.ones_like(g), g, *states]
+    with np.errstate(all="ignore"):
+        ops.kernel(rule, "numpy", dtype)(*expected, *scalars)
+    for A, B in zip(found, expected, strict=True):
+        np.testing.assert_allclose(A, B, rtol=1e-5)
+
+
+def test_subnormal_squares_count(compiled):
+    """v below the smallest normal number still divides, where eps is smaller yet."""
+    v = np.full(70, 1e-42, np.float32)
+    w, g = np.zeros_like(v), np.full(70, 1e-25, np.float32)
+    ops.kernel("adagrad_update", compiled, "float32")(w, g, v.copy(), 1.0, 1e-44, 0.0)
+    np.testing.assert_allclose(w, -g / np.sqrt(v.astype(float)), rtol=1e-6)
+
+
+# ---- Clip, prox, norm ------------------------------------------------------------------------------------
+
+
+def test_clip_stage(backend, dtype):
+    g = np.array([0.5, -3.0, 2.0, np.inf, -np.inf, np.nan, 0.0], dtype)
+    out = np.empty_like(g)
+    ops.kernel("clip_stage", backend, dtype)(g, out, 2.0, 1.5)
+    np.testing.assert_array_equal(out, np.array([1.0, -1.5, 1.5, 1.5, -1.5, np.nan, 0.0], dtype))
+    ops.kernel("clip_stage", backend, dtype)(g, out, 1.0, np.inf)
+    np.testing.assert_array_equal(out, g)
+
+
+def test_prox_stage(backend, dtype):
+    w = np.array([0.5, -3.0, 0.25, -0.25, np.inf, np.nan, 0.0], dtype)
+    neutral = w.copy()
+    ops.kernel("prox_stage", backend, dtype)(w, 0.25, 0.5)
+    np.testing.assert_array_equal(w, np.array([0.125, -1.375, 0, 0, np.inf, np.nan, 0], dtype))
+    ops.kernel("prox_stage", backend, dtype)(neutral, 0.0, 1.0)
+    np.testing.assert_array_equal(neutral, np.array([0.5, -3.0, 0.25, -0.25, np.inf, np.nan, 0.0], dtype))
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 37, 1000])
+def test_sum_of_squares(size, backend, dtype):
+    g = np.random.default_rng(size).standard_normal(size).astype(dtype)
+    found = ops.kernel("sum_squares", backend, dtype)(g)
+    assert isinstance(found, float)
+    assert found == pytest.approx(math.fsum(float(x) ** 2 for x in g), rel=1e-14)  # in float64 for float32 too
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
+    """Over several stretches and a tail; g is not written."""
+    case = testing.update_case(rule, 2 * _step.STRETCH + 5, dtype)
+    stages = _step.Stages(scale=0.5, limit=0.7, shrink=0.02, factor=0.9)
+    arrays = case.fresh()
+    before = arrays[1].copy()
+    _step.update(rule, arrays, case.scalars, stages, backend, None)
+    np.testing.assert_array_equal(arrays[1], before)
+    w, g, *state = case.fresh()
+    clipped = np.clip(g * np.dtype(dtype).type(0.5), -0.7, 0.7).astype(dtype)
+    case.kernel(backend)(w, clipped, *state, *case.scalars)
+    w = fl.L1(0.02).prox(w, 1.0) * np.dtype(dtype).type(0.9)
+    for A, B in zip((arrays[0], *arrays[2:]), (w, *state), strict=True):
+        np.testing.assert_allclose(A, B, rtol=0, atol=4 * np.finfo(dtype).eps * np.abs(B).max())
+
+
+def test_same_bits_for_any_number_of_threads(compiled):
+    size = 2 * _step.RANGE + 77
+    found = []
+    for threads in (1, 2, 3):
+        rng = np.random.default_rng(0)
+        W, dW = rng.standard_normal((2, size)).astype(np.float32)
+        optimizer = fl.Adam(lr=0.1, clip_norm=1.0, prox=fl.L1(1e-3))
+        optimizer.step(W, dW, backend=compiled, threads=threads)
+        plain = fl.AdaGrad()
+        plain.step(W, dW, backend=compiled, threads=threads)
+        found.append(W.tobytes())
+    assert len(set(found)) == 1
+
+
+# ---- The functions made from the rows --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_function_of_a_row(rule, backend, dtype):
+    case = testing.update_case(rule, 24, dtype)
+    op = ops.OPS[rule]
+    expected = case.step(backend)
+    arrays = [A.reshape((4, 6), order="F") for A in case.fresh()]
+    count = [3] if "t" in op.args else []
+    function = getattr(fl, rule)
+    function(*arrays, *count, **testing.trial(rule), backend=backend)
+    for A, B in zip(arrays, expected, strict=True):
+        np.testing.assert_array_equal(A.ravel(order="F"), B)
+    assert inspect.signature(function).parameters["lr"].default is inspect.Parameter.empty
+    assert rule in updates.__all__
+    assert "<-" in function.__doc__
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 0, lr=0.1), ValueError, "t must be an integer of at least 1"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing a required argument: 'lr'"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1, lr=-1), ValueError, "lr must be in"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v[1:], 1, lr=0.1), ValueError, "w and v must be alike"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, w, 1, lr=0.1), ValueError, "w shares memory with v"),
+        (lambda w, g, m, v: fl.sgd_update(w[::2], g[::2], lr=0.1), ValueError, "w is not contiguous"),
+        (lambda w, g, m, v: fl.sgd_update(w, g.astype(int), lr=0.1), TypeError, "g has dtype int64"),
+        (lambda w, g, m, v: fl.sgd_update(list(w), g, lr=0.1), TypeError, "w must be an array; found list"),
+    ],
+)
+def test_bad_function_argument(call, kind, message):
+    arrays = np.ones((4, 6))
+    with pytest.raises(kind, match=message):
+        call(*arrays)
+    assert (arrays == 1).all()
