@@ -63,6 +63,29 @@ class Optimizer:
         if not np.may_share_memory(w, W):
             W[...] = w.reshape(shape, order=order)
 
+    @property
+    def lr_now(self) -> float:
+        """The rate of the next step."""
+        return self.hyper["lr"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on: numbers, strings and arrays of our own."""
+        state: dict[str, Any] = {"rule": self._rule, "t": self.t, **self.hyper}
+        if self._like is not None:
+            state |= {"rows": self._like[0][0], "columns": self._like[0][1], "order": self._like[2]}
+        return state | {name: A.copy() for name, A in zip(self._op.state, self._state, strict=False)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where the optimizer of a `state_dict` was."""
+        for name, value in {"rule": self._rule, **self.hyper}.items():
+            if state.get(name) != value:
+                raise ValueError(f"the state is of {name}={state.get(name)!r}; this optimizer has {name}={value!r}")
+        self.t = int(state["t"])
+        arrays = [np.array(state[name]) for name in self._op.state if name in state]
+        self._state = tuple(arrays)
+        if "order" in state and arrays:
+            self._like = ((int(state["rows"]), int(state["columns"])), arrays[0].dtype, str(state["order"]))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value:g}' for name, value in self.hyper.items())})"
 
