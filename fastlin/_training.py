@@ -50,9 +50,9 @@ class Training:
     def run_epoch(self) -> None:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
-        row = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
+        lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
         order = shuffled(len(self.X), self.batch_size, self.seed, self.epoch)
-        row["loss"] = score = run_epoch(
+        score = run_epoch(
             self.W,
             self.X,
             self.y,
@@ -63,6 +63,7 @@ class Training:
             self.optimizer,
             self.average,
         )
+        row = {"loss": score}
         if self.validation is not None:
             row["validation_loss"], row["validation_accuracy"] = self._measure(*self.validation)
             score = row["validation_loss"]
@@ -71,8 +72,8 @@ class Training:
         self.epoch += 1
         if self.patience is not None and score < self.best_score:  # false for NaN
             self.best_epoch, self.best_score, self.best_W = self.epoch, score, self.weights().copy(order="F")
-        row["seconds"] = time.perf_counter() - began + (self.history["seconds"][-1] if self.epoch > 1 else 0.0)
-        for name, value in row.items():
+        before = self.history["seconds"][-1] if self.history else 0.0
+        for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
             self.history.setdefault(name, []).append(value)
 
     def weights(self) -> Array:

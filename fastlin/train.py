@@ -176,7 +176,7 @@ def _run(
             _update(result, training)
             if checkpoint is not None and result.state is not None:
                 _save.save(checkpoint, result.state)
-            advance(", ".join(f"{name} {values[-1]:.4g}" for name, values in training.history.items()))
+            advance(_last(training.history))
             if callback is not None and callback(training.epoch, result):
                 break
     if training.best_W is not None:
@@ -187,6 +187,12 @@ def _run(
 def _update(result: TrainResult, training: Training) -> None:
     result.W, result.history, result.state = training.weights(), training.history, training.state()
     result.best_epoch = training.best_epoch or None
+
+
+def _last(history: dict[str, list[float]]) -> str:
+    """The last epoch in a few words, for the progress bar."""
+    found = {name.replace("validation_", "val "): values[-1] for name, values in history.items() if name != "seconds"}
+    return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
 def _hyper(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
