@@ -85,10 +85,12 @@ def _add_what(command: argparse.ArgumentParser) -> None:
     default = "default: %(default)s"
     group.add_argument("--data", default="digits", metavar="DATA", help=f"{DATA_HELP}; {default}")
     group.add_argument("--loss", choices=ops.losses(), default="softmax", help=default)
-    group.add_argument("--reg", type=_number, default=1e-4, help=f"lam of lam * sum(W^2); {default}")
-    group.add_argument("--l1", type=_number, default=0.0, help=f"lam of lam * sum(|W|); {default}")
-    group.add_argument("--validation", type=_share, default=0.1, help=f"share of the rows held out; {default}")
-    group.add_argument("--seed", type=int, default=0, help=f"of the shuffling; {default}")
+    group.add_argument("--reg", type=_number, metavar="LAM", default=1e-4, help=f"lam of lam * sum(W^2); {default}")
+    group.add_argument("--l1", type=_number, metavar="LAM", default=0.0, help=f"lam of lam * sum(|W|); {default}")
+    group.add_argument(
+        "--validation", type=_share, default=0.1, metavar="SHARE", help=f"of the rows, held out; {default}"
+    )
+    group.add_argument("--seed", type=int, metavar="N", default=0, help=f"of the shuffling; {default}")
 
 
 def _add_how(command: argparse.ArgumentParser) -> None:
@@ -102,12 +104,16 @@ def _add_how(command: argparse.ArgumentParser) -> None:
         metavar="A[,B...]",
         help="learning rate, or several to compare; default: 0.05",
     )
-    group.add_argument("--momentum", type=_number, help="of an optimizer that has one; default: 0.9 for sgd")
+    group.add_argument(
+        "--momentum", type=_number, metavar="M", help="of an optimizer that has one; default: 0.9 for sgd"
+    )
     group.add_argument("--schedule", choices=SCHEDULES, default="constant", help=f"of the learning rate; {default}")
-    group.add_argument("--epochs", type=positive, default=50, help=default)
-    group.add_argument("--batch-size", type=positive, default=32, help=default)
-    group.add_argument("--patience", type=positive, help="stop after so many epochs without a lower validation loss")
-    group.add_argument("--threads", type=positive, help="default: as many as pay, up to the cores")
+    group.add_argument("--epochs", type=positive, metavar="N", default=50, help=default)
+    group.add_argument("--batch-size", type=positive, metavar="N", default=32, help=default)
+    group.add_argument(
+        "--patience", type=positive, metavar="N", help="stop after N epochs without a lower validation loss"
+    )
+    group.add_argument("--threads", type=positive, metavar="N", help="default: as many as pay, up to the cores")
     group.add_argument("--backend", choices=ops.BACKENDS, help="default: the first of cython, numba, numpy installed")
     group.add_argument("--out", type=Path, metavar="DIR", help="folder to write to; made if it is not there")
     group.add_argument("--format", choices=["npz", "safetensors"], default="npz", help=f"of the weights; {default}")
