@@ -180,11 +180,9 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
 def _read(path: str | os.PathLike[str], mmap_mode: Any = None) -> Any:
     """The array of an .npy, or a dict of those of an .npz; never a pickle."""
     try:
-        content = np.load(path, mmap_mode, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            return dict(content)
+        with Path(path).open("rb") as file:  # given a path, np.load does not close a damaged .npz
+            content = np.load(path if mmap_mode else file, mmap_mode, allow_pickle=False)
+            return content if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged or holds no plain arrays: {error}") from error
 

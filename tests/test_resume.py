@@ -204,6 +204,15 @@ def test_a_write_that_fails_leaves_the_old_file(checkpoint, monkeypatch):
     assert os.listdir(checkpoint.parent) == [checkpoint.name]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
+def test_whoever_reads_meanwhile_has_the_old_file_whole(checkpoint):
+    _save.save(checkpoint, {"epoch": 1})
+    content = checkpoint.read_bytes()
+    with checkpoint.open("rb") as reader:
+        _save.save(checkpoint, {"epoch": 2})
+        assert reader.read() == content
+
+
 def test_a_damaged_file_is_named(checkpoint):
     _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
     content = checkpoint.read_bytes()
