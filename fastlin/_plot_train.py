@@ -28,7 +28,11 @@ def loss_picture(histories: Mapping[float, History], best: float, title: str, pa
     figure = figures.Figure(figsize=(12 if measured else 7.5, 4.5), layout="constrained")
     axes = figure.subplots(1, 1 + measured, squeeze=False)[0]
     for (lr, history), colour in zip(sorted(histories.items(), reverse=True), _colours(len(histories)), strict=True):
-        name = _name(lr, history["loss"]) + (" (best)" if several and lr == best else "")
+        name = _name(lr, history["loss"])
+        if several:
+            name += " (best)" if lr == best else ""
+        elif measured:
+            name = f"training rows, {name}"
         _curve(axes[0], history["loss"], colour, name)
         if measured:
             _curve(axes[1], history["validation_accuracy"], colour if several else VALIDATION, None)

@@ -10,7 +10,9 @@ import json
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from fastlin._extras import need
 
 FACTS = "facts"
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error)
 
 
 def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
@@ -45,11 +48,22 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     _writer(path)
-    try:
-        arrays, facts = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
+    with opened(path, "was not written by fastlin") as file:
+        arrays, facts = _read_npz(file) if path.suffix == ".npz" else _read_safetensors(path)
         return {**json.loads(facts), **arrays}
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, struct.error, NotImplementedError) as error:
-        raise ValueError(f"{path} is damaged or was not written by fastlin: {error}") from error
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
+    """The file, open; what goes wrong in reading it is a ValueError: PATH is damaged or OTHERWISE.
+
+    A damaged zip file raises any of these; only a file that cannot be opened keeps its own error.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            yield file
+        except (ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError, *DAMAGE) as error:
+            raise ValueError(f"{path} is damaged or {otherwise}: {error}") from error
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
@@ -81,13 +95,12 @@ def _write_npz(file: IO[bytes], arrays: dict[str, Any], facts: str) -> None:
     np.savez(file, **{FACTS: np.array(facts), **arrays})
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Any], str]:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError("it is no .npz file")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as stored:
-            arrays = dict(stored)
+def _read_npz(file: IO[bytes]) -> tuple[dict[str, Any], str]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is no .npz file")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = dict(stored)
     return arrays, str(arrays.pop(FACTS))
 
 
@@ -99,7 +112,6 @@ def _write_safetensors(file: IO[bytes], arrays: dict[str, Any], facts: str) -> N
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], str]:
     safetensors = need("safetensors", "safetensors", "a .safetensors file")
-    path.open("rb").close()  # its own error for a missing file lacks the name
     try:
         with safetensors.safe_open(path, "numpy") as stored:
             facts = (stored.metadata() or {})[FACTS]

@@ -91,8 +91,8 @@ class Training:
         """Loss, penalty included, and accuracy on other rows."""
         loss, hyper, penalty, _, bias, backend, threads = self.objective
         where = {"bias": bias, "x_scale": self.x_scale, "x_shift": self.x_shift, "backend": backend, "threads": threads}
-        W, names = self.weights(), hyper_names(loss)
-        value, _ = evaluate(loss, dict(zip(names, hyper, strict=True)), W, X, y, penalty or 0.0, **where)
+        W, R = self.weights(), 0.0 if penalty is None else penalty
+        value, _ = evaluate(loss, dict(zip(hyper_names(loss), hyper, strict=True)), W, X, y, R, **where)
         return value, float(np.mean(predict(W, X, **where) == y))
 
     def state(self) -> State | None:

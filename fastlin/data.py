@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 
 from fastlin._check import Array
 from fastlin._extras import need
+from fastlin._save import opened
 
 
 class Dataset(NamedTuple):
@@ -72,15 +71,16 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             if (path / name).is_file():
                 yield name, (path / name).read_bytes()
         return
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                file = archive.extractfile(member) if name in wanted else None
-                if file is not None:
-                    yield name, file.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or no .tar.gz: {error}") from error
+    with opened(path, "no .tar.gz") as content:
+        try:
+            with tarfile.open(fileobj=content) as archive:
+                for member in archive:
+                    name = member.name.rpartition("/")[2]
+                    file = archive.extractfile(member) if name in wanted else None
+                    if file is not None:
+                        yield name, file.read()
+        except tarfile.TarError as error:
+            raise ValueError(str(error)) from error
 
 
 def _cifar10_records(where: str, content: bytes) -> tuple[Array, Array]:
@@ -179,12 +179,9 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
 
 def _read(path: str | os.PathLike[str], mmap_mode: Any = None) -> Any:
     """The array of an .npy, or a dict of those of an .npz; never a pickle."""
-    try:
-        with Path(path).open("rb") as file:  # given a path, np.load does not close a damaged .npz
-            content = np.load(path if mmap_mode else file, mmap_mode, allow_pickle=False)
-            return content if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or holds no plain arrays: {error}") from error
+    with opened(path, "holds no plain arrays") as file:  # given a path, np.load does not close a damaged .npz
+        content = np.load(path if mmap_mode else file, mmap_mode, allow_pickle=False)
+        return content if isinstance(content, np.ndarray) else dict(content)
 
 
 def _need_arrays(path: Any, arrays: dict[str, Array], names: Iterable[str]) -> None:

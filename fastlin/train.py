@@ -20,7 +20,7 @@ from fastlin.losses import predict
 from fastlin.optim import SGD
 from fastlin.penalties import Penalty, penalty
 
-Path = str | os.PathLike[str]
+FilePath = str | os.PathLike[str]
 
 
 @dataclass
@@ -43,14 +43,14 @@ class TrainResult:
         """The fraction of rows of X whose prediction is y."""
         return float(np.mean(self.predict(X) == np.asarray(y)))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: FilePath) -> None:
         """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
         given = {"x_scale": self.x_scale, "x_shift": self.x_shift}
         arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
         _save.save(path, {"W": self.W, "bias": self.bias, **arrays})
 
     @classmethod
-    def load(cls, path: Path) -> TrainResult:
+    def load(cls, path: FilePath) -> TrainResult:
         """What `save` wrote; the history is not kept."""
         stored = _save.load(path)
         if not {"W", "bias"} <= set(stored):
@@ -76,8 +76,8 @@ def train(
     x_shift: ArrayLike | None = None,
     patience: int | None = None,
     average: str | float | None = None,
-    checkpoint: Path | None = None,
-    resume: State | Path | None = None,
+    checkpoint: FilePath | None = None,
+    resume: State | FilePath | None = None,
     progress: bool = False,
     callback: Callable[[int, TrainResult], Any] | None = None,
     backend: str | None = None,
@@ -161,7 +161,7 @@ def train(
 def _run(
     training: Training,
     epochs: int,
-    checkpoint: Path | None,
+    checkpoint: FilePath | None,
     progress: bool,
     callback: Callable[[int, TrainResult], Any] | None,
 ) -> TrainResult:

@@ -143,6 +143,19 @@ def test_a_damaged_archive_is_named(bad, tmp_path):
         fl.load_cifar10(path)
 
 
+def test_any_damage_to_an_archive_names_it(tmp_path):
+    path = in_archive(binary_version(), tmp_path / "cifar.tar.gz")
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            fl.load_cifar10(path)
+        except (ValueError, FileNotFoundError) as error:
+            assert str(path) in str(error)  # noqa: PT017  (unharmed is right too)
+
+
 def test_a_hostile_pickle_runs_nothing(tmp_path):
     class Bomb:
         def __reduce__(self):

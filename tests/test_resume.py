@@ -1,5 +1,6 @@
 """A run that is cut short goes on to the same bits; its checkpoint is whole at every moment."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -219,6 +220,17 @@ def test_a_damaged_file_is_named(checkpoint):
     for length in range(0, len(content), 7):
         checkpoint.write_bytes(content[:length])
         with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
+            _save.load(checkpoint)
+
+
+def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
+    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
+    content, rng = checkpoint.read_bytes(), np.random.default_rng(0)
+    for _ in range(1000):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] = rng.integers(256)
+        checkpoint.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
             _save.load(checkpoint)
 
 
