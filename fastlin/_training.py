@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 import zlib
@@ -17,7 +16,8 @@ from fastlin import ops
 from fastlin._check import Array
 from fastlin._epoch import Average, Objective, Steps, run_epoch
 from fastlin.losses import evaluate, predict
-from fastlin.penalties import Penalty
+from fastlin.optim import Optimizer
+from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
 FORMAT = "fastlin training state 1"
@@ -155,7 +155,7 @@ class Training:
             "loss": loss,
             **dict(zip(hyper_names(loss), hyper, strict=True)),
             "reg": _describe(penalty),
-            "optimizer": type(self.optimizer).__name__,
+            "optimizer": _describe(self.optimizer),
             "batch_size": self.batch_size,
             "seed": self.seed,
             "bias": bias,
@@ -194,8 +194,8 @@ def _digest(value: Any) -> str | None:
     return f"{A.dtype} {A.shape} crc {zlib.crc32(A.tobytes()):08x}"
 
 
-def _describe(penalty: Penalty | None) -> str | None:
-    """A penalty in words; the default repr of a class of the caller's own would name an address."""
-    if penalty is None or dataclasses.is_dataclass(penalty):
-        return None if penalty is None else repr(penalty)
-    return type(penalty).__name__
+def _describe(thing: Penalty | Steps | None) -> str | None:
+    """A penalty or an optimizer in words; the repr of a class of the caller's own may name an address."""
+    if thing is None:
+        return None
+    return repr(thing) if isinstance(thing, (L1, L2, ElasticNet, Optimizer)) else type(thing).__name__

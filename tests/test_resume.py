@@ -150,6 +150,12 @@ def test_other_arguments_are_named(name):
         fl.train(**given, resume=state)
 
 
+def test_the_optimizers_hyper_parameters_are_named():
+    state = fl.train(**arguments() | {"epochs": 1}).state
+    with pytest.raises(ValueError, match=r"optimizer: Adam\(lr=0\.05, .* there, Adam\(lr=0\.06, .* here"):
+        fl.train(**arguments() | {"optimizer": fl.Adam(0.06, beta1=0.8)}, resume=state)
+
+
 def test_more_epochs_and_other_threads_are_no_difference():
     state = fl.train(**arguments()).state
     expected = fl.train(**arguments() | {"epochs": 8, "patience": 4})
