@@ -101,6 +101,8 @@ def _read_npz(file: IO[bytes]) -> tuple[dict[str, Any], str]:
     file.seek(0)
     with np.load(file, allow_pickle=False) as stored:
         arrays = dict(stored)
+    if FACTS not in arrays:
+        raise ValueError(f"it has no array {FACTS!r}; found {', '.join(arrays) or 'none'}")
     return arrays, str(arrays.pop(FACTS))
 
 

@@ -21,6 +21,7 @@ from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
 FORMAT = "fastlin training state 1"
+COLUMNS = ("loss", "validation_loss", "validation_accuracy", "lr", "seconds")  # of the history, in this order
 ARGUMENT = "argument."  # before the name of each argument that a resumed run must share
 
 
@@ -122,7 +123,8 @@ class Training:
         self.optimizer.load_state_dict(_part(state, "optimizer."))  # type: ignore[attr-defined]  # checked by train
         self.W = np.array(state["W"], order="F")
         self.epoch = int(state["epoch"])
-        self.history = {name: values.tolist() for name, values in _part(state, "history.").items()}
+        columns = _part(state, "history.")  # a file may have them in any order
+        self.history = {name: columns[name].tolist() for name in COLUMNS if name in columns}
         if self.average is not None:
             self.average.t = int(state["average.t"])
             self.average.mean = np.array(state["average.mean"], order="F") if self.average.t else None

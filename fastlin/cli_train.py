@@ -171,12 +171,10 @@ def _train(arguments: argparse.Namespace) -> int:
     given = _given(data, arguments)
     print(f"{arguments.data}: {_rows(given)}, {data.X.shape[1]} features; backend {ops.resolve(arguments.backend)}")
     try:
-        runs = [_run(data, lr, arguments, given) for lr in arguments.lr]
+        runs = [_run(lr, arguments, given) for lr in arguments.lr]
     except KeyboardInterrupt:
-        print(
-            "interrupted" + ("; --resume goes on from the last complete epoch" if arguments.out else ""),
-            file=sys.stderr,
-        )
+        advice = "; --resume goes on from the last complete epoch" if arguments.out else ""
+        print(f"interrupted{advice}", file=sys.stderr)
         return 130
     best = min(runs, key=lambda run: run.score)
     print(_table(runs, best))
@@ -199,9 +197,9 @@ def _given(data: Dataset, arguments: argparse.Namespace) -> dict[str, Any]:
                 "shuffle them in the file, or pass --validation 0"
             )
         given["validation"] = X[cut:], y[cut:]
-    if X.dtype == np.uint8:
+    if X.dtype == np.uint8 and y.dtype.kind in "iu":
         given |= {"x_scale": 1 / 255, "x_shift": -X[:cut].mean(axis=0) / 255}
-        given["W"] = np.zeros((X.shape[1] + 1, int(y.max()) + 1), np.float32)
+        given["W"] = np.zeros((X.shape[1] + 1, int(y.max()) + 1), np.float32)  # float64 would gain pixels nothing
     return given
 
 
@@ -210,7 +208,7 @@ def _rows(given: dict[str, Any]) -> str:
     return f"{len(given['X'])} rows to train on, {held_out} held out for validation"
 
 
-def _run(data: Dataset, lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run:
+def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run:
     """Train with one learning rate, from its checkpoint if that is wanted and there."""
     checkpoint = resume = None
     if arguments.out is not None:

@@ -75,6 +75,9 @@ def test_after_an_error_in_the_callback(whole, checkpoint):
         fl.train(**arguments(), checkpoint=checkpoint, callback=fail)
     assert _save.load(checkpoint)["epoch"] == 2
     assert resumed(checkpoint) == whole
+    history = fl.train(**arguments(), resume=checkpoint).history
+    assert list(history) == ["loss", "validation_loss", "validation_accuracy", "lr", "seconds"]
+    assert history["seconds"] == sorted(history["seconds"])
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
