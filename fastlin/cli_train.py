@@ -38,7 +38,9 @@ uint8 X are taken for images: scaled to [0, 1], the mean image subtracted.
 --out writes weights, history.csv, loss.png, for image data templates.png, and a checkpoint of every run."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    name.lower(): getattr(optim, name) for name in optim.__all__ if name != "Optimizer"
+    name.lower(): kind
+    for name in optim.__all__
+    if isinstance(kind := getattr(optim, name), type) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
 # What `lr` an optimizer gets for a rate and the number of steps of the whole run.
 SCHEDULES: dict[str, Callable[[float, int], Any]] = {"constant": lambda lr, steps: lr}
