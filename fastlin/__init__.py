@@ -9,6 +9,7 @@
 
 from fastlin import optim, schedules, updates
 from fastlin._pool import set_num_threads
+from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
 from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
 from fastlin.ops import show_backends, use_backend
@@ -23,10 +24,14 @@ __version__ = "0.1.0"
 __all__ = [
     "L1",
     "L2",
+    "Dataset",
     "ElasticNet",
     "GradientCheck",
     "TrainResult",
     "check_gradient",
+    "load_arrays",
+    "load_cifar10",
+    "load_digits",
     "numerical_gradient",
     "predict",
     "scale_lr",

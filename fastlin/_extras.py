@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,3 +26,18 @@ def progress(items: Iterable[T], what: str, show: bool, count: int | None = None
     tqdm = need("tqdm", "progress", "a progress bar").tqdm
     bar: Iterator[T] = iter(tqdm(items, desc=what, total=count, leave=False))
     return bar
+
+
+@contextmanager
+def progress_bar(what: str, show: bool, count: int, done: int = 0) -> Iterator[Callable[[str], None]]:
+    """A function to call after each of `count` things with what to write beside the bar; `done` are done already."""
+    if not show:
+        yield lambda beside: None
+        return
+    with need("tqdm", "progress", "a progress bar").tqdm(desc=what, total=count, initial=done, leave=False) as bar:
+
+        def advance(beside: str) -> None:
+            bar.set_postfix_str(beside, refresh=False)
+            bar.update()
+
+        yield advance

@@ -1,4 +1,4 @@
-"""The command line: fastlin compare | train | plot-schedule | info."""
+"""The command line: fastlin compare | train | predict | plot-schedule | info."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastlin import cli_schedules, machine, ops
+from fastlin import cli_schedules, cli_train, machine, ops
 from fastlin import compare as comparison
 from fastlin._extras import progress
-from fastlin.optim import SGD
+from fastlin.cli_train import positive
 from fastlin.testing import Case, random_case
-from fastlin.train import train
 
 COMPARE_EPILOG = """\
 examples:
@@ -36,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastlin", description="Linear classifiers on a CPU.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="compare | train | plot-schedule | info")
+    listed = "compare | train | predict | plot-schedule | info"
+    commands = parser.add_subparsers(dest="command", required=True, metavar=listed)
     _add_compare(commands)
-    _add_train(commands)
+    cli_train.add(commands)
     cli_schedules.add(commands)
     info = commands.add_parser("info", help="versions, backends, instruction set, threads")
     info.set_defaults(run=_info)
@@ -55,7 +55,7 @@ def _add_compare(commands: Any) -> None:
     )
     source = command.add_mutually_exclusive_group()
     source.add_argument(
-        "--shape", nargs=3, type=_positive, metavar=("N", "D", "C"), help="random rows, features, classes"
+        "--shape", nargs=3, type=positive, metavar=("N", "D", "C"), help="random rows, features, classes"
     )
     source.add_argument("--data", metavar="FILE.npz", help="arrays X (n, d) and y (n,) of your own")
     command.add_argument("--dtype", choices=ops.DTYPES, default="float32", help="default: %(default)s")
@@ -63,34 +63,14 @@ def _add_compare(commands: Any) -> None:
         "--ops", nargs="+", choices=comparison.op_names(), metavar="OP", help=_or(comparison.op_names())
     )
     command.add_argument("--backends", nargs="+", choices=ops.BACKENDS, metavar="B", help=_or(ops.BACKENDS))
-    command.add_argument("--threads", type=_positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
+    command.add_argument("--threads", type=positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
     command.add_argument("--json", metavar="FILE", help="write every figure and the machine it was measured on")
     command.add_argument("--plot", metavar="FILE.png", help="draw the times (needs fastlin[plot])")
     command.set_defaults(run=_compare)
 
 
-def _add_train(commands: Any) -> None:
-    command = commands.add_parser("train", help="train a classifier by mini-batch gradient descent")
-    command.add_argument("--data", choices=["digits"], default="digits", help="default: %(default)s")
-    command.add_argument("--loss", choices=ops.losses(), default="softmax", help="default: %(default)s")
-    command.add_argument("--backend", choices=ops.BACKENDS, help="default: the first of cython, numba, numpy installed")
-    command.add_argument("--epochs", type=_positive, default=50, help="default: %(default)s")
-    command.add_argument("--batch-size", type=_positive, default=32, help="default: %(default)s")
-    command.add_argument("--lr", type=float, default=0.05, help="learning rate; default: %(default)s")
-    command.add_argument("--momentum", type=float, default=0.9, help="default: %(default)s")
-    command.add_argument("--reg", type=float, default=1e-4, help="lam of lam * sum(W^2); default: %(default)s")
-    command.add_argument("--seed", type=int, default=0, help="of the shuffling; default: %(default)s")
-    command.set_defaults(run=_train)
-
-
 def _or(names: Iterable[str]) -> str:
     return "any of " + ", ".join(names)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, found {text!r}")
-    return int(text)
 
 
 def _cases(arguments: argparse.Namespace) -> list[Case]:
@@ -127,30 +107,6 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _bar(jobs: Iterable[Any], count: int) -> Iterable[Any]:
     return progress(jobs, "comparing", sys.stderr.isatty(), count)
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    X, y, X_test, y_test = comparison.digits(held_out=True)
-    result = train(
-        X,
-        y,
-        loss=arguments.loss,
-        optimizer=SGD(arguments.lr, momentum=arguments.momentum),
-        reg=arguments.reg,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        backend=arguments.backend,
-        progress=sys.stderr.isatty(),
-    )
-    history = result.history
-    print(
-        f"{arguments.data}: {len(X)} rows to train on, {len(X_test)} held out; backend {ops.resolve(arguments.backend)}"
-    )
-    print(f"loss {history['loss'][0]:.4f} after the first epoch, {history['loss'][-1]:.4f} after {arguments.epochs}")
-    print(f"{history['seconds'][-1]:.2f} s; accuracy {result.accuracy(X, y):.4f} on the training rows")
-    print(f"test accuracy {result.accuracy(X_test, y_test):.4f}")
-    return 0
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from fastlin import _check, machine, ops
-from fastlin._check import Array
 from fastlin._extras import need
+from fastlin.data import load_arrays, load_digits
 from fastlin.testing import Case, error, random_case, reference, tolerance, update_case
 
 PAUSE = 0.1  # seconds: longer than BLAS threads spin
@@ -61,30 +61,18 @@ def default_cases(dtype: str) -> list[Case]:
     return [digits_case(dtype), Case("CIFAR-10-shaped batch 256x3073x10", batch.W, batch.X, batch.y)]
 
 
-def digits(held_out: bool = False) -> tuple[Array, Array, Array, Array]:
-    """scikit-learn's digits in [0, 1], cut into four fifths and a fixed held-out fifth: X, y, X_test, y_test."""
-    X, y = need("sklearn.datasets", "sklearn", "the digits data set").load_digits(return_X_y=True)
-    X, y = X / 16.0, y.astype(np.int64)
-    order = np.random.default_rng(2026).permutation(len(X))
-    cut = len(X) // 5 if held_out else 0
-    test, fit = order[:cut], order[cut:]
-    return X[fit], y[fit], X[test], y[test]
-
-
 def digits_case(dtype: str) -> Case:
     """All of digits with a small random W."""
-    X, y, _, _ = digits()
+    digits = load_digits()
+    X, y = (np.concatenate([digits.X_test, digits.X]), np.concatenate([digits.y_test, digits.y]))
     W = random_case(1, X.shape[1], 10).W
     return Case(f"digits {len(X)}x{X.shape[1]}x10", W, X, y).astype(dtype)
 
 
 def file_case(path: str, dtype: str) -> Case:
     """The X (n, d) and y (n,) of an .npz file with a small random W."""
-    with np.load(path) as arrays:
-        lacking = {"X", "y"} - set(arrays)
-        if lacking:
-            raise ValueError(f"{path} has no array {' or '.join(sorted(lacking))}; found {', '.join(arrays) or 'none'}")
-        X, y = _check.array("X", arrays["X"], 2), _check.array("y", arrays["y"], 1)
+    data = load_arrays(path)
+    X, y = _check.array("X", data.X, 2), _check.array("y", data.y, 1)
     if not X.size or not y.size or y.dtype.kind not in "iu":
         raise ValueError(f"{path}: expected X (n, d), not empty, and integer labels y; found {X.shape}, y {y.dtype}")
     c = int(y.max()) + 1

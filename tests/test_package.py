@@ -188,25 +188,11 @@ def test_compare_own_data(quick, tmp_path, capsys):
     assert "has no array X or y; found Z" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("loss", ["softmax", "svm"])
-def test_train_on_digits(loss, capsys):
-    pytest.importorskip("sklearn")
-    assert cli.main(["train", "--loss", loss, "--epochs", "30"]) == 0
-    accuracy = float(capsys.readouterr().out.split("test accuracy ")[1])
-    assert accuracy >= 0.94
-
-
 def test_info(capsys):
     assert cli.main(["info"]) == 0
     out = capsys.readouterr().out
     for word in ("instruction set", "threads", "numpy", "naive", "(default)"):
         assert word in out
-
-
-def test_missing_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    assert cli.main(["train"]) == 2
-    assert "the digits data set needs sklearn: pip install 'fastlin[sklearn]'" in capsys.readouterr().err
 
 
 def test_readme_examples():

@@ -1,15 +1,18 @@
 """Training, threads, and what happens when a call is cut short."""
 
+import functools
 import os
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import fastlin as fl
 from fastlin import _pool, testing
+from fastlin._training import shuffled
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,197 @@ def test_dtype_follows_X(blobs):
     assert fl.train((X * 10).astype(np.int16), y, epochs=1).W.dtype == np.float64
 
 
+# ---- Against the formulas, in plain NumPy ----------------------------------------------------------------
+
+
+def _softmax_gradient(W, F, y, weight, smoothing):
+    """Mean loss and gradient in F's columns and a bias: lecture 3's formulas, rows weighted, labels smoothed."""
+    F = np.hstack([F, np.ones((len(F), 1))])
+    S = F @ W
+    P = np.exp(S - S.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    T = np.full_like(P, smoothing / P.shape[1])
+    T[np.arange(len(y)), y] += 1 - smoothing
+    loss = -(weight[:, None] * T * np.log(P)).sum() / len(y)
+    return loss, F.T @ (weight[:, None] * (P - T)) / len(y)
+
+
+def _train_by_hand(X, y, weight, *, epochs, batch, seed, lr, momentum, lam, scale, shift, smoothing):
+    """The weights after every step, and the mean loss of every epoch."""
+    W = np.zeros((X.shape[1] + 1, y.max() + 1))
+    V = np.zeros_like(W)
+    steps, losses = [], []
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(len(X))
+        total = 0.0
+        for start in range(0, len(X), batch):
+            rows = order[start : start + batch]
+            loss, dW = _softmax_gradient(W, X[rows] * scale + shift, y[rows], weight[rows], smoothing)
+            total += len(rows) * (loss + lam * (W[:-1] ** 2).sum())
+            dW[:-1] += 2 * lam * W[:-1]
+            V = momentum * V + dW
+            W = W - lr * V
+            steps.append(W)
+        losses.append(total / len(X))
+    return steps, losses
+
+
+@pytest.fixture(scope="module")
+def by_hand(blobs):
+    X, y = blobs[0][:101], blobs[1][:101]
+    weight = np.random.default_rng(1).uniform(0.5, 1.5, 101)
+    scale, shift = np.linspace(0.5, 2, 5), np.linspace(-1, 1, 5)
+    settings = {"epochs": 3, "seed": 7, "lr": 0.1, "momentum": 0.8, "lam": 0.01, "smoothing": 0.1}
+    found = _train_by_hand(X, y, weight, batch=16, scale=scale, shift=shift, **settings)
+    arguments = {"X": X, "y": y, "sample_weight": weight, "x_scale": scale, "x_shift": shift}
+    arguments |= {"reg": 0.01, "label_smoothing": 0.1, "epochs": 3, "batch_size": 16, "seed": 7}
+    return found, arguments
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "swapped"])
+def test_steps_are_those_by_hand(by_hand, layout, backend):
+    (steps, losses), arguments = by_hand
+    X = testing.layouts(arguments["X"])[layout]  # read-only
+    result = fl.train(**arguments | {"X": X}, optimizer=fl.SGD(0.1, momentum=0.8), backend=backend)
+    np.testing.assert_allclose(result.W, steps[-1], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(result.history["loss"], losses, rtol=1e-10)
+    assert result.history["lr"] == [0.1] * 3
+    np.testing.assert_array_equal(result.predict(X), _predict_by_hand(steps[-1], **arguments))
+
+
+def _predict_by_hand(W, X, x_scale, x_shift, **others):
+    return ((X * x_scale + x_shift) @ W[:-1] + W[-1]).argmax(axis=1)
+
+
+def test_averages_are_those_by_hand(by_hand):
+    (steps, _), arguments = by_hand
+    moving = steps[0]
+    for W in steps[1:]:
+        moving = 0.9 * moving + 0.1 * W
+    for average, expected in (("polyak", np.mean(steps, axis=0)), (0.9, moving)):
+        validation = arguments["X"], arguments["y"]
+        how = {"optimizer": fl.SGD(0.1, momentum=0.8), "average": average, "validation": validation}
+        result = fl.train(**arguments, **how)
+        np.testing.assert_allclose(result.W, expected, rtol=1e-10, atol=1e-12)
+        hits = _predict_by_hand(expected, **arguments) == arguments["y"]
+        assert result.history["validation_accuracy"][-1] == hits.mean()
+
+
+def test_each_row_once_and_ascending_within_a_batch():
+    order = shuffled(103, 10, seed=5, epoch=2)
+    assert sorted(order) == list(range(103))
+    batches = [order[start : start + 10] for start in range(0, 103, 10)]
+    assert all((np.diff(batch) > 0).all() for batch in batches)
+    assert (order != shuffled(103, 10, seed=5, epoch=3)).any()
+
+
+# ---- Stopping early --------------------------------------------------------------------------------------
+
+
+def _overfit():
+    """Random labels: the loss on other rows gets worse once the first structure is learned."""
+    rng = np.random.default_rng(0)
+    return (rng.standard_normal((40, 30)), rng.integers(0, 3, 40)), (
+        rng.standard_normal((50, 30)),
+        rng.integers(0, 3, 50),
+    )
+
+
+@pytest.mark.parametrize("average", [None, 0.5])
+def test_patience_returns_the_best_weights(average):
+    (X, y), validation = _overfit()
+    seen = {}
+    how = {"optimizer": fl.SGD(0.2), "epochs": 60, "batch_size": 8, "average": average, "validation": validation}
+    result = fl.train(X, y, W=_far(), patience=3, callback=lambda e, r: seen.update({e: r.W.copy()}), **how)
+    losses = result.history["validation_loss"]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    assert 1 < len(losses) == result.best_epoch + 3 < 60
+    assert result.W.tobytes() == seen[result.best_epoch].tobytes() != seen[len(losses)].tobytes()
+
+
+def _far():
+    return np.random.default_rng(3).standard_normal((31, 3))
+
+
+def test_patience_without_validation_watches_the_loss(blobs):
+    X, y = blobs
+    result = fl.train(X, y, optimizer=fl.SGD(1e-300), epochs=9, patience=2)  # it never gets better
+    assert len(result.history["loss"]) == 3
+    assert result.best_epoch == 1
+
+
+def test_plateau_hears_of_the_validation_loss(blobs):
+    X, y = blobs
+    optimizer, heard = fl.SGD(0.1), []
+    optimizer.report = heard.append
+    result = fl.train(X, y, optimizer=optimizer, epochs=3, validation=(X, y))
+    assert heard == result.history["validation_loss"]
+    optimizer.report = heard.append
+    result = fl.train(X, y, optimizer=optimizer, epochs=2)
+    assert heard[3:] == result.history["loss"]
+
+
+# ---- What it is given ------------------------------------------------------------------------------------
+
+
+def test_an_optimizer_of_the_callers_own(blobs):
+    class Plain:
+        def step(self, W, dW):
+            W -= 0.1 * dW
+
+    X, y = blobs
+    result = fl.train(X, y, optimizer=Plain(), epochs=2)
+    np.testing.assert_allclose(result.W, fl.train(X, y, optimizer=fl.SGD(0.1), epochs=2).W, rtol=1e-10, atol=1e-12)
+    assert result.state is None
+    assert "lr" not in result.history
+
+
+def test_a_rate_that_is_too_high_ends_in_nan_not_in_an_error(blobs):
+    X, y = blobs
+    result = fl.train(X, y, optimizer=fl.SGD(1e200), epochs=3, average="polyak", patience=2, validation=(X, y), reg=0.1)
+    assert not np.isfinite(result.history["loss"][-1])
+
+
+def test_memory_mapped_rows_are_read_a_batch_at_a_time(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((10_000, 500)).astype(np.float32), rng.integers(0, 3, 10_000)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    expected = fl.train(X, y, epochs=1, batch_size=100)
+    tracemalloc.start()
+    found = fl.train(mapped, y, epochs=1, batch_size=100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.W.tobytes() == expected.W.tobytes()
+    assert peak < X.nbytes / 10
+
+
+def test_progress_shows_how_it_goes(blobs, capsys, monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+    monkeypatch.setattr(tqdm, "tqdm", functools.partial(tqdm.tqdm, mininterval=0))  # else what is quick is not drawn
+    X, y = blobs
+    fl.train(X, y, epochs=2, validation=(X, y), progress=True)
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    for word in ("loss", "val accuracy", "lr 0.01"):
+        assert word in shown
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_weights_in_a_file(by_hand, suffix, tmp_path):
+    pytest.importorskip("safetensors")
+    _, arguments = by_hand
+    result = fl.train(**arguments)
+    path = tmp_path / f"w.{suffix}"
+    result.save(path)
+    again = fl.TrainResult.load(path)
+    assert again.W.tobytes("F") == result.W.tobytes("F")
+    np.testing.assert_array_equal(again.predict(arguments["X"]), result.predict(arguments["X"]))
+    np.savez(tmp_path / "other.npz", X=np.ones(3))
+    with pytest.raises(ValueError, match=r"other\.npz is damaged or was not written by fastlin"):
+        fl.TrainResult.load(tmp_path / "other.npz")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -68,11 +262,26 @@ def test_dtype_follows_X(blobs):
         ({"validation": 3}, r"validation must be a pair \(X, y\)"),
         ({"reg": -1}, "reg must be in"),
         ({"W": np.zeros((5, 3))}, "with bias=True W must have 6"),
+        ({"seed": -1}, "seed must be an integer of at least 0; found -1"),
+        ({"patience": 0}, "patience must be an integer of at least 1"),
+        ({"average": "ema"}, r"average must be None, 'polyak' or a decay in \(0, 1\); found 'ema'"),
+        ({"average": 1.0}, r"average must be in \(0, 1\); found 1\.0"),
+        ({"margin": 2.0}, "train has no argument 'margin' with loss='softmax', whose own are label_smoothing"),
+        ({"loss": "svm", "margin": -1.0}, r"margin must be in \[0, inf\)"),
+        ({"sample_weight": np.ones(3)}, "X has 300 rows but sample_weight has 3 entries"),
+        ({"x_scale": np.ones(4)}, r"x_scale has shape \(4,\); expected one number or \(5,\)"),
+        ({"validation": (np.ones((2, 5)), [0, 3])}, r"validation: y\[1\] = 3 is out of range"),
+        ({"validation": (np.ones((2, 4)), [0, 1])}, "validation: X has 4 columns"),
+        ({"checkpoint": "state.pickle"}, r"state\.pickle must end in \.npz or \.safetensors"),
+        ({"checkpoint": "no/such/state.npz"}, "checkpoint: there is no folder no/such to write state.npz in"),
+        ({"resume": "absent.npz"}, r"absent\.npz"),
+        ({"resume": 3}, "resume must be the state of a TrainResult or a path; found int"),
+        ({"resume": {"epoch": 3}}, "resume is not a training state"),
     ],
 )
 def test_bad_training(blobs, changes, message):
     arguments = {"X": blobs[0], "y": blobs[1]} | changes
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
         fl.train(**arguments)
 
 

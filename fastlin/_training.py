@@ -1,0 +1,203 @@
+"""A training run: what it is given, where it stands after each epoch, and how that becomes a state and back."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastlin import ops
+from fastlin._check import Array
+from fastlin._epoch import Average, Objective, Steps, run_epoch
+from fastlin.losses import evaluate, predict
+from fastlin.optim import Optimizer
+from fastlin.penalties import L1, L2, ElasticNet, Penalty
+
+State = dict[str, Any]
+FORMAT = "fastlin training state 1"
+COLUMNS = ("loss", "validation_loss", "validation_accuracy", "lr", "seconds")  # of the history, in this order
+ARGUMENT = "argument."  # before the name of each argument that a resumed run must share
+
+
+@dataclass
+class Training:
+    """Checked arguments, and all that the next epoch depends on."""
+
+    X: Array
+    y: Array
+    sample_weight: Array
+    objective: Objective
+    optimizer: Steps
+    batch_size: int
+    seed: int
+    validation: tuple[Array, Array] | None
+    x_scale: Any
+    x_shift: Any
+    patience: int | None
+    average: Average | None
+    W: Array
+    history: dict[str, list[float]] = field(default_factory=dict)
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = math.inf
+    best_W: Array | None = None
+
+    def run_epoch(self) -> None:
+        """One more epoch, measured and recorded."""
+        began = time.perf_counter()
+        lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
+        order = shuffled(len(self.X), self.batch_size, self.seed, self.epoch)
+        score = run_epoch(
+            self.W,
+            self.X,
+            self.y,
+            self.sample_weight,
+            order,
+            self.batch_size,
+            self.objective,
+            self.optimizer,
+            self.average,
+        )
+        row = {"loss": score}
+        if self.validation is not None:
+            row["validation_loss"], row["validation_accuracy"] = self._measure(*self.validation)
+            score = row["validation_loss"]
+        if hasattr(self.optimizer, "report"):
+            self.optimizer.report(score)
+        self.epoch += 1
+        if self.patience is not None and score < self.best_score:  # false for NaN
+            self.best_epoch, self.best_score, self.best_W = self.epoch, score, self.weights().copy(order="F")
+        before = self.history["seconds"][-1] if self.history else 0.0
+        for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
+            self.history.setdefault(name, []).append(value)
+
+    def weights(self) -> Array:
+        """The weights that are measured and returned: W, or its average."""
+        if self.average is None or self.average.mean is None:
+            return self.W
+        return self.average.mean.astype(self.W.dtype)
+
+    def finished(self, epochs: int) -> bool:
+        """Whether there is nothing left to do: all epochs done, or none of the last `patience` was the best."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= epochs or (self.patience is not None and waited >= self.patience)
+
+    def _measure(self, X: Array, y: Array) -> tuple[float, float]:
+        """Loss, penalty included, and accuracy on other rows."""
+        loss, hyper, penalty, _, bias, backend, threads = self.objective
+        where = {"bias": bias, "x_scale": self.x_scale, "x_shift": self.x_shift, "backend": backend, "threads": threads}
+        W, R = self.weights(), 0.0 if penalty is None else penalty
+        value, _ = evaluate(loss, dict(zip(hyper_names(loss), hyper, strict=True)), W, X, y, R, **where)
+        return value, float(np.mean(predict(W, X, **where) == y))
+
+    def state(self) -> State | None:
+        """A copy of all that `restore` needs; None where the optimizer cannot tell its own state."""
+        if not hasattr(self.optimizer, "state_dict"):
+            return None
+        state = {"format": FORMAT, "epoch": self.epoch, "W": self.W.copy(order="F")}
+        state |= {f"{ARGUMENT}{name}": value for name, value in self._arguments.items()}
+        state |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
+        state |= {f"history.{name}": np.array(values) for name, values in self.history.items()}
+        if self.average is not None:
+            state["average.t"] = self.average.t
+            if self.average.mean is not None:
+                state["average.mean"] = self.average.mean.copy(order="F")
+        if self.best_W is not None:
+            state |= {"best_epoch": self.best_epoch, "best_score": self.best_score, "best_W": self.best_W.copy("F")}
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Stand where the run that this is a state of stood.
+
+        Raises ValueError if the state is of a run with other arguments; names them.
+        """
+        if state.get("format") != FORMAT:
+            raise ValueError(f"resume is not a training state: its format is {state.get('format')!r}, not {FORMAT!r}")
+        self._check_arguments(_part(state, ARGUMENT))
+        self.optimizer.load_state_dict(_part(state, "optimizer."))  # type: ignore[attr-defined]  # checked by train
+        self.W = np.array(state["W"], order="F")
+        self.epoch = int(state["epoch"])
+        columns = _part(state, "history.")  # a file may have them in any order
+        self.history = {name: columns[name].tolist() for name in COLUMNS if name in columns}
+        if self.average is not None:
+            self.average.t = int(state["average.t"])
+            self.average.mean = np.array(state["average.mean"], order="F") if self.average.t else None
+        if "best_W" in state:
+            self.best_epoch, self.best_score = int(state["best_epoch"]), float(state["best_score"])
+            self.best_W = np.array(state["best_W"], order="F")
+
+    def _check_arguments(self, before: dict[str, Any]) -> None:
+        now = self._arguments
+        other = [name for name in before | now if before.get(name) != now.get(name)]
+        if other:
+            found = "; ".join(f"{name}: {before.get(name)} there, {now.get(name)} here" for name in other)
+            raise ValueError(
+                f"resume: the state is of a run with other arguments. {found}. Pass the same ones, or start a new run "
+                f"from its weights with W=state['W']"
+            )
+
+    @cached_property
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
+        loss, hyper, penalty, _, bias, backend, _ = self.objective
+        return {
+            "X": f"{self.X.dtype} {self.X.shape}",
+            "y": _digest(self.y),
+            "W": f"{self.W.dtype} {self.W.shape}",
+            "sample_weight": _digest(self.sample_weight),
+            "x_scale": _digest(self.x_scale),
+            "x_shift": _digest(self.x_shift),
+            "validation": None if self.validation is None else _digest(self.validation[1]),
+            "loss": loss,
+            **dict(zip(hyper_names(loss), hyper, strict=True)),
+            "reg": _describe(penalty),
+            "optimizer": _describe(self.optimizer),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "bias": bias,
+            "patience": self.patience,
+            "average": None if self.average is None else self.average.decay or "polyak",
+            "backend": backend,
+        }
+
+
+def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
+    """All n rows in an order that depends on nothing but the arguments, ascending within each batch.
+
+    A batch is a sum, so the order within it is free: ascending, a memory-mapped X is read forwards, each page once.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    whole = n // batch_size * batch_size
+    order[:whole].reshape(-1, batch_size).sort(axis=1)
+    order[whole:].sort()
+    return order
+
+
+def hyper_names(loss: str) -> list[str]:
+    """The names of a loss's hyper-parameters, in the order of its row."""
+    return list(ops.OPS[f"{loss}_epilogue"].hyper)
+
+
+def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _digest(value: Any) -> str | None:
+    """What tells one array from another in a few words."""
+    if value is None:
+        return None
+    A = np.ascontiguousarray(value)
+    return f"{A.dtype} {A.shape} crc {zlib.crc32(A.tobytes()):08x}"
+
+
+def _describe(thing: Penalty | Steps | None) -> str | None:
+    """A penalty or an optimizer in words; the repr of a class of the caller's own may name an address."""
+    if thing is None:
+        return None
+    return repr(thing) if isinstance(thing, (L1, L2, ElasticNet, Optimizer)) else type(thing).__name__

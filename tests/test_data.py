@@ -1,0 +1,262 @@
+"""Data sets in the formats that they are distributed in, whole and damaged."""
+
+import io
+import pickle
+import tarfile
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import data
+
+ROWS = 4
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes as cPickle of Python 2 did, with which CIFAR-10 was made: every string is bytes."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_python2_string(self, obj):
+        content = obj.encode("latin-1") if isinstance(obj, str) else obj
+        short = len(content) < 256
+        self.write((b"U" + bytes([len(content)]) if short else b"T" + len(content).to_bytes(4, "little")) + content)
+        self.memoize(obj)
+
+    dispatch[bytes] = dispatch[str] = save_python2_string
+
+
+def as_python2(value):
+    file = io.BytesIO()
+    Python2Pickler(file, protocol=2).dump(value)
+    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")  # its name before NumPy 2
+
+
+def batches():
+    """What is in each file: images, labels."""
+    rng = np.random.default_rng(0)
+    return {
+        name: (rng.integers(0, 256, (ROWS, 3072)).astype(np.uint8), rng.integers(0, 10, ROWS).tolist())
+        for name in data.CIFAR10_FILES
+    }
+
+
+def python_version(order="C"):
+    for number, (name, (X, labels)) in enumerate(batches().items()):
+        batch = {b"batch_label": b"batch %d of 5" % number, b"labels": labels, b"data": np.array(X, order=order)}
+        yield name, as_python2(batch | {b"filenames": [b"a_%d.png" % i for i in range(ROWS)]})
+
+
+def binary_version():
+    for name, (X, labels) in batches().items():
+        yield f"{name}.bin", np.column_stack([np.array(labels, np.uint8), X]).tobytes()
+
+
+def in_folder(files, path):
+    path.mkdir()
+    for name, content in files:
+        (path / name).write_bytes(content)
+    return path
+
+
+def in_archive(files, path):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in reversed(list(files)):  # the order in an archive is anybody's
+            member = tarfile.TarInfo(f"cifar-10-batches/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+VERSIONS = {"python": python_version, "fortran": lambda: python_version("F"), "binary": binary_version}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("put", [in_folder, in_archive])
+def test_cifar10(version, put, tmp_path):
+    found = fl.load_cifar10(put(VERSIONS[version](), tmp_path / "cifar"))
+    *fit, (X_test, y_test) = batches().values()
+    np.testing.assert_array_equal(found.X, np.concatenate([X for X, _ in fit]))
+    np.testing.assert_array_equal(found.y, np.concatenate([y for _, y in fit]))
+    np.testing.assert_array_equal(found.X_test, X_test)
+    np.testing.assert_array_equal(found.y_test, y_test)
+    assert found.X.dtype == np.uint8
+    assert found.classes[3] == "cat"
+    fl.train(found.X, found.y, epochs=1, x_scale=1 / 255)
+
+
+def test_pickles_are_those_of_python_2():
+    """The test's own writer: what the real files begin with, and what pickle itself reads from it."""
+    name, content = next(python_version())
+    assert name == "data_batch_1"
+    assert content.startswith(b"\x80\x02}q")
+    assert b"cnumpy.core.multiarray\n_reconstruct\n" in content
+    assert pickle.loads(as_python2([b"a", 3]), encoding="bytes") == [b"a", 3]
+
+
+@pytest.mark.parametrize("version", ["python", "binary"])
+def test_a_missing_file_is_named(version, tmp_path):
+    folder = in_folder(VERSIONS[version](), tmp_path / "cifar")
+    missing = "data_batch_3" + (".bin" if version == "binary" else "")
+    (folder / missing).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{folder} lacks {missing} of CIFAR-10"):
+        fl.load_cifar10(folder)
+    with pytest.raises(FileNotFoundError, match="lacks data_batch_1, "):
+        fl.load_cifar10(tmp_path)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        fl.load_cifar10(tmp_path / "absent")
+
+
+def test_a_file_cut_short_is_named_with_its_size(tmp_path):
+    folder = in_folder(binary_version(), tmp_path / "binary")
+    file = folder / "data_batch_2.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        ValueError, match=r"data_batch_2\.bin has 12291 bytes; expected records of 3073 bytes, 30730000"
+    ):
+        fl.load_cifar10(folder)
+    folder = in_folder(python_version(), tmp_path / "python")
+    file = folder / "test_batch"
+    content = file.read_bytes()
+    for length in range(0, len(content), 97):
+        file.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"test_batch is damaged or not of CIFAR-10 \(\d+ bytes; about 31 MB"):
+            fl.load_cifar10(folder)
+
+
+def test_labels_out_of_range_are_refused(tmp_path):
+    folder = in_folder(binary_version(), tmp_path / "cifar")
+    content = bytearray((folder / "test_batch.bin").read_bytes())
+    content[3073] = 10
+    (folder / "test_batch.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=r"test_batch\.bin is damaged: its labels are not integers in \[0, 10\)"):
+        fl.load_cifar10(folder)
+
+
+@pytest.mark.parametrize("bad", [b"", b"no archive", None])
+def test_a_damaged_archive_is_named(bad, tmp_path):
+    path = in_archive(binary_version(), tmp_path / "cifar.tar.gz")
+    path.write_bytes(path.read_bytes()[:9000] if bad is None else bad)
+    with pytest.raises(ValueError, match=r"cifar\.tar\.gz is damaged or no \.tar\.gz"):
+        fl.load_cifar10(path)
+
+
+def test_any_damage_to_an_archive_names_it(tmp_path):
+    path = in_archive(binary_version(), tmp_path / "cifar.tar.gz")
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            fl.load_cifar10(path)
+        except (ValueError, FileNotFoundError) as error:
+            assert str(path) in str(error)  # noqa: PT017  (unharmed is right too)
+
+
+def test_a_hostile_pickle_runs_nothing(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "ran").touch, ()
+
+    folder = in_folder(python_version(), tmp_path / "cifar")
+    hostile = (
+        pickle.dumps(Bomb()),
+        b'cbuiltins\neval\n(S\'open("ran", "w")\'\ntR.',
+        b"cnumpy\nload\n(S'ran'\ntR.",
+        b"cnumpy\nndarray.tofile\n.",
+    )
+    for content in hostile:
+        (folder / "data_batch_1").write_bytes(content)
+        with pytest.raises(ValueError, match=r"data_batch_1 is damaged or not of CIFAR-10 .*it asks for"):
+            fl.load_cifar10(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_any_damage_is_an_error_or_other_pixels():
+    """Never an exception of another kind, whatever a byte is changed to."""
+    _, content = next(python_version())
+    rng = np.random.default_rng(0)
+    frame = [i for i in range(len(content)) if i < 200 or i > len(content) - 200]  # between them lie pixels
+    for _ in range(2000):
+        damaged = bytearray(content)
+        damaged[rng.choice(frame)] = rng.integers(256)
+        try:
+            X, y = data._cifar10_pickle("file", bytes(damaged))
+        except ValueError as error:
+            assert "file is damaged" in str(error)  # noqa: PT017  (either outcome is right)
+        else:
+            assert X.shape == (len(y), 3072)
+
+
+def test_digits():
+    pytest.importorskip("sklearn")
+    found = fl.load_digits()
+    assert found.X.shape == (1438, 64)
+    assert found.X_test.shape == (359, 64)
+    assert found.X.min() == 0
+    assert found.X.max() == 1
+    assert found.image == (8, 8)
+    again = fl.load_digits()
+    assert again.X.tobytes() == found.X.tobytes()
+
+
+# ---- Arrays of your own ----------------------------------------------------------------------------------
+
+
+def test_npz(tmp_path):
+    X, y = np.arange(12.0).reshape(4, 3), np.array([0, 1, 2, 1])
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    found = fl.load_arrays(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.X, X)
+    np.testing.assert_array_equal(found.y, y)
+    assert found.X_test is None
+    np.savez(tmp_path / "b.npz", X=X, y=y, X_test=X[:2], y_test=y[:2])
+    found = fl.load_arrays(tmp_path / "b.npz")
+    np.testing.assert_array_equal(found.y_test, y[:2])
+
+
+def test_npy_pair_is_mapped_into_memory(tmp_path):
+    X, y = np.arange(12.0).reshape(4, 3), np.array([0, 1, 2, 1])
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", y)
+    found = fl.load_arrays(tmp_path / "X.npy", tmp_path / "y.npy")
+    assert isinstance(found.X, np.memmap)
+    np.testing.assert_array_equal(found.X, X)
+    np.testing.assert_array_equal(found.y, y)
+
+
+def test_bad_arrays(tmp_path):
+    X, y = np.ones((4, 3)), np.zeros(4, int)
+    stored = {
+        "lacks": {"X": X},
+        "half": {"X": X, "y": y, "X_test": X},
+        "rows": {"X": X, "y": y[:3]},
+        "flat": {"X": y, "y": y},
+        "objects": {"X": X, "y": np.array([{}] * 4, object)},
+    }
+    messages = {
+        "lacks": "lacks.npz has no array y; found X",
+        "half": "half.npz has no array y_test; found X, y, X_test",
+        "rows": r"rows.npz: expected X \(n, d\) and as many labels y \(n,\); found shapes \(4, 3\) and \(3,\)",
+        "flat": r"flat.npz: expected X \(n, d\)",
+        "objects": "objects.npz is damaged or holds no plain arrays",
+    }
+    for name, message in messages.items():
+        np.savez(tmp_path / f"{name}.npz", **stored[name])
+        with pytest.raises(ValueError, match=message):
+            fl.load_arrays(tmp_path / f"{name}.npz")
+    with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
+        fl.load_arrays(tmp_path / "absent.npz")
+    np.save(tmp_path / "X.npy", X)
+    with pytest.raises(ValueError, match=r"X\.npy holds one array, without labels"):
+        fl.load_arrays(tmp_path / "X.npy")
+    with pytest.raises(ValueError, match=r"must be \.npy files of one array each"):
+        fl.load_arrays(tmp_path / "lacks.npz", tmp_path / "X.npy")
+    for name in ("X.npy", "rows.npz"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+        with pytest.raises(ValueError, match=f"{name} is damaged"):
+            fl.load_arrays(tmp_path / name, *([tmp_path / name] if name == "X.npy" else []))

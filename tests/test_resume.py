@@ -1,0 +1,254 @@
+"""A run that is cut short goes on to the same bits; its checkpoint is whole at every moment."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import _save
+
+SUFFIXES = ["npz", "safetensors"]
+
+# One script for the run that is killed and the one that is not: six epochs, with everything that has a state.
+SCRIPT = """
+    import os, signal, sys
+    import numpy as np
+    import fastlin as fl
+
+    def arguments():
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 3, 150)
+        X = (rng.standard_normal((150, 5)) + np.eye(3, 5)[y]).astype(np.float32)
+        return dict(X=X[:120], y=y[:120], validation=(X[120:], y[120:]), loss="squared_svm", margin=0.7,
+                    optimizer=fl.Adam(0.05, beta1=0.8), reg=fl.ElasticNet(1e-3, 0.5), epochs=6, batch_size=16, seed=3,
+                    sample_weight=rng.uniform(0.5, 1.5, 120), x_scale=0.5, average=0.9, patience=4)
+
+    def kill(epoch, result):
+        if epoch == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if __name__ == "__main__":
+        fl.train(**arguments(), checkpoint=sys.argv[1], callback=kill)
+"""
+_script = {}
+exec(textwrap.dedent(SCRIPT), _script)
+arguments = _script["arguments"]
+
+
+def bits(result):
+    """All of a result, but for the seconds."""
+    values = dict(result.state) | {"result": result.W, "best": result.best_epoch}
+    del values["history.seconds"]
+    return {name: A.tobytes("F") if isinstance(A, np.ndarray) else A for name, A in values.items()}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The run that nothing interrupts."""
+    return bits(fl.train(**arguments()))
+
+
+@pytest.fixture(params=SUFFIXES)
+def checkpoint(request, tmp_path):
+    if request.param == "safetensors":
+        pytest.importorskip("safetensors")
+    return tmp_path / f"state.{request.param}"
+
+
+def resumed(checkpoint):
+    return bits(fl.train(**arguments(), resume=checkpoint))
+
+
+def test_after_an_error_in_the_callback(whole, checkpoint):
+    def fail(epoch, result):
+        if epoch == 2:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        fl.train(**arguments(), checkpoint=checkpoint, callback=fail)
+    assert _save.load(checkpoint)["epoch"] == 2
+    assert resumed(checkpoint) == whole
+    history = fl.train(**arguments(), resume=checkpoint).history
+    assert list(history) == ["loss", "validation_loss", "validation_accuracy", "lr", "seconds"]
+    assert history["seconds"] == sorted(history["seconds"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_after_sigkill(whole, checkpoint):
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT), checkpoint], check=False, cwd="/")
+    assert done.returncode == -signal.SIGKILL
+    assert _save.load(checkpoint)["epoch"] == 3
+    assert resumed(checkpoint) == whole
+
+
+def test_after_ctrl_c_within_an_epoch(whole, checkpoint):
+    given = arguments()
+    step, steps, seen = given["optimizer"].step, [], []
+
+    def interrupted(W, dW):
+        steps.append(1)
+        if len(steps) == 20:  # 8 steps an epoch: in the third
+            signal.raise_signal(signal.SIGINT)
+        step(W, dW)
+
+    given["optimizer"].step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        fl.train(**given, checkpoint=checkpoint, callback=lambda epoch, result: seen.append(result))
+    assert _save.load(checkpoint)["epoch"] == len(seen) == 2
+    assert np.isfinite(seen[-1].W).all()
+    assert resumed(checkpoint) == whole
+
+
+def test_from_the_state_of_a_result(whole):
+    part = fl.train(**arguments() | {"epochs": 4})
+    assert bits(fl.train(**arguments(), resume=part.state)) == whole
+    assert bits(fl.train(**arguments(), resume=part.state)) == whole  # the state is not used up
+
+
+def test_a_finished_run_has_nothing_left_to_do(whole):
+    result = fl.train(**arguments())
+    assert bits(fl.train(**arguments(), resume=result.state)) == whole
+
+
+def test_a_run_that_stopped_early_stays_stopped():
+    given = arguments() | {"epochs": 50, "patience": 1}
+    stopped = fl.train(**given)
+    assert len(stopped.history["loss"]) < 50
+    assert bits(fl.train(**given | {"optimizer": fl.Adam(0.05, beta1=0.8)}, resume=stopped.state)) == bits(stopped)
+
+
+OTHER = {
+    "seed": 4,
+    "batch_size": 15,
+    "optimizer": fl.SGD(0.05),
+    "loss": "svm",
+    "margin": 0.8,
+    "reg": 0.1,
+    "bias": False,
+    "average": "polyak",
+    "patience": 5,
+    "x_scale": 0.6,
+    "sample_weight": None,
+    "validation": None,
+    "backend": "naive",
+    "X": np.ones((120, 4), np.float32),
+    "y": np.arange(120) % 3,
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_arguments_are_named(name):
+    state = fl.train(**arguments() | {"epochs": 1}).state
+    given = arguments() | {name: OTHER[name]}
+    if name == "X":
+        given["validation"] = (given["X"], given["y"])
+    with pytest.raises(ValueError, match=rf"run with other arguments\. (.*; )?{name}: .+ there, .+ here"):
+        fl.train(**given, resume=state)
+
+
+def test_the_optimizers_hyper_parameters_are_named():
+    state = fl.train(**arguments() | {"epochs": 1}).state
+    with pytest.raises(ValueError, match=r"optimizer: Adam\(lr=0\.05, .* there, Adam\(lr=0\.06, .* here"):
+        fl.train(**arguments() | {"optimizer": fl.Adam(0.06, beta1=0.8)}, resume=state)
+
+
+def test_more_epochs_and_other_threads_are_no_difference():
+    state = fl.train(**arguments()).state
+    expected = fl.train(**arguments() | {"epochs": 8, "patience": 4})
+    found = fl.train(**arguments() | {"epochs": 8}, resume=state, threads=2)
+    assert found.W.tobytes() == expected.W.tobytes()
+
+
+def test_an_optimizer_without_a_state_is_refused(tmp_path):
+    class Plain:
+        def step(self, W, dW):
+            W -= dW
+
+    with pytest.raises(TypeError, match="need an optimizer with state_dict and load_state_dict"):
+        fl.train(**arguments() | {"optimizer": Plain()}, checkpoint=tmp_path / "state.npz")
+
+
+# ---- The file --------------------------------------------------------------------------------------------
+
+
+def test_values_survive(checkpoint):
+    values = {
+        "text": "naïve",
+        "flag": True,
+        "none": None,
+        "number": 0.1 + 0.2,
+        "nan": float("nan"),
+        "big": 2**100,
+        "numpy": np.float32(0.1),
+        "list": [1, 2],
+        "F": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "bytes": np.arange(3, dtype=np.uint8),
+        "zero-d": np.array(1.5),
+    }
+    _save.save(checkpoint, values)
+    found = _save.load(checkpoint)
+    assert found.keys() == values.keys()
+    assert repr(found["nan"]) == "nan"
+    for name in set(values) - {"nan"}:
+        np.testing.assert_array_equal(found[name], values[name])
+        assert np.asarray(found[name]).shape == np.asarray(values[name]).shape
+
+
+def test_a_write_that_fails_leaves_the_old_file(checkpoint, monkeypatch):
+    _save.save(checkpoint, {"epoch": 1})
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        _save.save(checkpoint, {"epoch": 2})
+    assert _save.load(checkpoint) == {"epoch": 1}
+    assert os.listdir(checkpoint.parent) == [checkpoint.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
+def test_whoever_reads_meanwhile_has_the_old_file_whole(checkpoint):
+    _save.save(checkpoint, {"epoch": 1})
+    content = checkpoint.read_bytes()
+    with checkpoint.open("rb") as reader:
+        _save.save(checkpoint, {"epoch": 2})
+        assert reader.read() == content
+
+
+def test_a_damaged_file_is_named(checkpoint):
+    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
+    content = checkpoint.read_bytes()
+    for length in range(0, len(content), 7):
+        checkpoint.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
+            _save.load(checkpoint)
+
+
+def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
+    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
+    content, rng = checkpoint.read_bytes(), np.random.default_rng(0)
+    for _ in range(1000):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] = rng.integers(256)
+        checkpoint.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            _save.load(checkpoint)
+
+
+def test_no_pickle_is_read(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return Path(tmp_path / "ran").touch, ()
+
+    np.savez(tmp_path / "state.npz", facts=np.array("{}"), W=np.array([Bomb()], object))
+    with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
+        _save.load(tmp_path / "state.npz")
+    assert not (tmp_path / "ran").exists()
