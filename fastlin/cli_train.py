@@ -37,7 +37,7 @@ uint8 X are taken for images: scaled to [0, 1], the mean image subtracted.
 
 --out writes weights, history.csv, loss.png, for image data templates.png, and a checkpoint of every run."""
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     name.lower(): kind
     for name in optim.__all__
     if isinstance(kind := getattr(optim, name), type) and issubclass(kind, Optimizer) and kind is not Optimizer
