@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _check, ops, optim
+from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
@@ -42,8 +42,6 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     for name in optim.__all__
     if isinstance(kind := getattr(optim, name), type) and issubclass(kind, Optimizer) and kind is not Optimizer
 }
-# What `lr` an optimizer gets for a rate and the number of steps of the whole run.
-SCHEDULES: dict[str, Callable[[float, int], Any]] = {"constant": lambda lr, steps: lr}
 
 
 @dataclass
@@ -109,7 +107,7 @@ def _add_how(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--momentum", type=_number, metavar="M", help="of an optimizer that has one; default: 0.9 for sgd"
     )
-    group.add_argument("--schedule", choices=SCHEDULES, default="constant", help=f"of the learning rate; {default}")
+    group.add_argument("--schedule", choices=schedules.NAMES, default="constant", help=f"of the rate; {default}")
     group.add_argument("--epochs", type=positive, metavar="N", default=50, help=default)
     group.add_argument("--batch-size", type=positive, metavar="N", default=32, help=default)
     group.add_argument(
@@ -221,7 +219,7 @@ def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run
     result = train(
         **given,
         loss=arguments.loss,
-        optimizer=_optimizer(arguments, SCHEDULES[arguments.schedule](lr, steps)),
+        optimizer=_optimizer(arguments, schedules.named(arguments.schedule, lr, steps)),
         reg=_penalty(arguments.reg, arguments.l1),
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,

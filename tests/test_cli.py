@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _save, cli, cli_train, data, ops
+from fastlin import _save, cli, cli_train, data, ops, schedules
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_every_optimizer_by_name(name, folder):
     assert fastlin(*mine(folder, "--optimizer", name, "--lr", "0.01")) == 0
 
 
-@pytest.mark.parametrize("name", cli_train.SCHEDULES)
+@pytest.mark.parametrize("name", schedules.NAMES)
 def test_every_schedule_by_name(name, folder):
     assert fastlin(*mine(folder, "--schedule", name)) == 0
 
@@ -222,5 +222,5 @@ def test_without_sklearn_the_extra_is_named(monkeypatch, capsys):
 def test_help_names_every_choice(capsys):
     assert fastlin("train", "--help") == 0
     shown = capsys.readouterr().out
-    for word in (*ops.losses(), *cli_train.OPTIMIZERS, *cli_train.SCHEDULES, "cifar10:FOLDER", "examples:"):
+    for word in (*ops.losses(), *cli_train.OPTIMIZERS, *schedules.NAMES, "cifar10:FOLDER", "examples:"):
         assert word in shown
