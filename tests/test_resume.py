@@ -112,6 +112,17 @@ def test_from_the_state_of_a_result(whole):
     assert bits(fl.train(**arguments(), resume=part.state)) == whole  # the state is not used up
 
 
+def test_a_schedule_goes_on_where_it_was(checkpoint):
+    def given(epochs):
+        lr = fl.schedules.warmup(fl.schedules.plateau(3.0, factor=0.5, patience=0), steps=3)
+        return arguments() | {"optimizer": fl.SGD(lr, momentum=0.9), "epochs": epochs, "patience": None}
+
+    whole = fl.train(**given(6))
+    assert len(set(whole.history["lr"][1:])) > 2  # it heard of the losses
+    fl.train(**given(4), checkpoint=checkpoint)
+    assert bits(fl.train(**given(6), resume=checkpoint)) == bits(whole)
+
+
 def test_a_finished_run_has_nothing_left_to_do(whole):
     result = fl.train(**arguments())
     assert bits(fl.train(**arguments(), resume=result.state)) == whole
