@@ -243,7 +243,7 @@ OPS: dict[str, Op] = {
         doc="""Adam with decoupled weight decay (Loshchilov & Hutter 2019): it bypasses m and v.
 
         m <- beta1 m + (1 - beta1) dW;  v <- beta2 v + (1 - beta2) dW^2
-        W <- (1 - lr weight_decay) W - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+        W <- W - lr weight_decay W - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
         """,
     ),
     "amsgrad_update": Op(
@@ -292,7 +292,7 @@ OPS: dict[str, Op] = {
         public="Lion",
         doc="""Lion: the sign of a momentum (Chen et al. 2023). Its lr is 3 to 10 times smaller than AdamW's.
 
-        W <- (1 - lr weight_decay) W - lr sign(beta1 m + (1 - beta1) dW);  m <- beta2 m + (1 - beta2) dW
+        W <- W - lr weight_decay W - lr sign(beta1 m + (1 - beta1) dW);  m <- beta2 m + (1 - beta2) dW
         """,
     ),
     # What may stand before and after an update: [clip g] -> update -> [prox of w]. A driver runs all three over

@@ -11,6 +11,8 @@ cdef struct Steps:
     Room partial  # scores (2, strips, c, block): of this block and of the one before
     Py_ssize_t batch, blocks  # rows of a batch, and its blocks
     Py_ssize_t first, last  # blocks of the epoch that this call begins with and ends before
+    const char *x_scale  # of each feature, or NULL
+    const char *x_shift
     bint bias
     double l2, l1  # the penalty l2 sum(W^2) + l1 sum(|W|), without b
     double most_norm, limit  # of the gradient, and of its entries
@@ -45,6 +47,15 @@ cdef Py_ssize_t columns_of_strip(Steps *job, int strip, Py_ssize_t *start) noexc
     return (d if strip + 1 == job.strips else d * (strip + 1) // job.strips // 16 * 16) - start[0]
 
 
+cdef void map_rows(
+        floating *rows, Py_ssize_t count, Py_ssize_t width, Py_ssize_t ld, const floating *scale,
+        const floating *shift) noexcept nogil:
+    cdef Py_ssize_t r, k
+    for r in range(count):
+        for k in range(width):
+            rows[r * ld + k] = rows[r * ld + k] * scale[k] + shift[k]
+
+
 cdef void begin_block(Steps *job, Py_ssize_t number, int strip, floating *W) noexcept nogil:
     # Fetches the strip of some rows, and what it has of their scores.
     cdef LossJob *loss = &job.loss
@@ -58,6 +69,8 @@ cdef void begin_block(Steps *job, Py_ssize_t number, int strip, floating *W) noe
     cdef Py_ssize_t width = columns_of_strip(job, strip, &start)
     cdef bint with_b = strip == 0
     gather(loss.X.at + start * loss.X.column, loss.X.row, loss.order, first, rows, width, room, loss.rows.ld, &ldx)
+    if job.x_scale != NULL:
+        map_rows(room, rows, width, ldx, <const floating *> job.x_scale + start, <const floating *> job.x_shift + start)
     scores_of(
         room, ldx, rows, width, W + start, loss.by_class.ld, W + loss.d if with_b else &nothing,
         loss.by_class.ld if with_b else 0, loss.c, partial, job.partial.ld)
@@ -130,8 +143,9 @@ cdef double finish_gradient(
     return square_rows[floating](g, n) if job.by_norm else 0
 
 
-cdef void update_weights(
-        Steps *job, Py_ssize_t step, floating *w, floating *g, Py_ssize_t at, Py_ssize_t n, double scale) noexcept nogil:
+cdef void update_some(
+        Steps *job, Py_ssize_t step, floating *w, floating *g, Py_ssize_t at, Py_ssize_t n, double scale,
+        bint weights) noexcept nogil:
     cdef double scalars[MAX_SCALARS]
     cdef floating *state[MAX_STATES]
     cdef int i
@@ -142,7 +156,7 @@ cdef void update_weights(
     if scale != 1 or job.limit != INFINITY:
         clip_rows[floating](g + at, g + at, n, scale, job.limit)
     (<update_t> job.update)(w + at, g + at, state, n, job.t + step, scalars)
-    if job.shrink != 0 or job.divide != 0:
+    if weights and (job.shrink != 0 or job.divide != 0):
         prox_rows[floating](w + at, n, scalars[0] * job.shrink, 1.0 / (1.0 + scalars[0] * job.divide))
 
 
@@ -156,7 +170,7 @@ cdef double norm_scale(Steps *job) noexcept nogil:
     for i in range(job.strips):
         total += job.squares[i]
     scale = job.most_norm / (c_sqrt(total) + 1e-6)
-    return scale if scale < 1 else 1
+    return 1 if scale >= 1 else scale  # a NaN stays
 
 
 cdef void end_batch(
@@ -171,12 +185,12 @@ cdef void end_batch(
         if finishing:
             squares += finish_gradient(job, step, strip, W + j * ld + start, g + j * ld + start, width, True)
         if updating:
-            update_weights(job, step, W, g, j * ld + start, width, scale)
+            update_some(job, step, W, g, j * ld + start, width, scale, True)
         if strip == 0 and job.bias:
             if finishing:
                 squares += finish_gradient(job, step, strip, W + j * ld + job.loss.d, g + j * ld + job.loss.d, 1, False)
             if updating:
-                update_weights(job, step, W, g, j * ld + job.loss.d, 1, scale)
+                update_some(job, step, W, g, j * ld + job.loss.d, 1, scale, False)
     if finishing:
         job.squares[strip] = squares
 
@@ -214,21 +228,22 @@ cdef class Epoch:
     cdef Update update
 
     def __call__(
-            self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, tuple hyper, Py_ssize_t batch,
-            Py_ssize_t first, Py_ssize_t steps, double t, ndarray rates, tuple scalars, tuple penalty, tuple clip,
-            tuple prox, bint bias, ndarray W, tuple state, ndarray rows, ndarray partial, ndarray scores, ndarray dW,
-            ndarray losses, ndarray penalties, ndarray squares, int threads, run):
+            self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, tuple features, tuple hyper, bint bias,
+            Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last, Py_ssize_t t, ndarray rates, tuple scalars,
+            tuple penalty, tuple clip, tuple prox, ndarray W, tuple state, ndarray rows, ndarray partial,
+            ndarray scores, ndarray dW, ndarray losses, ndarray penalties, ndarray squares, int threads, run):
         cdef Steps job
         cdef team_job team
         cdef bint single = PyArray_ITEMSIZE(W) == sizeof(float)
-        cdef ndarray slot
         cdef int i
         self.loss.prepare(&job.loss, X, y, sample_weight, hyper, W, rows, scores, dW, losses)
         job.loss.n = PyArray_DIM(order, 0)
         job.loss.order = <const int64_t *> PyArray_DATA(order)
         job.partial = room(partial)
         job.batch, job.blocks = batch, (batch + job.loss.block - 1) // job.loss.block
-        job.first, job.last = first * job.blocks, (first + steps) * job.blocks
+        job.first, job.last = first, last
+        job.x_scale = data_of(features, 0)
+        job.x_shift = data_of(features, 1)
         job.bias = bias
         job.l2, job.l1 = penalty
         job.limit, job.most_norm = clip
@@ -238,20 +253,24 @@ cdef class Epoch:
         job.update = self.update.float_rows if single else self.update.double_rows
         job.states = self.update.states
         for i in range(job.states):
-            slot = state[i]
-            job.state[i] = PyArray_DATA(slot)
+            job.state[i] = data_of(state, i)
         job.t, job.rates = t, <const double *> PyArray_DATA(rates)
         for i in range(len(scalars)):
             job.scalars[i] = scalars[i]
         job.strips = <int> PyArray_DIM(squares, 0)
         team.work = do_float_round if single else do_double_round
         team.context = &job
-        team.rounds = steps * job.blocks + 1
+        team.rounds = last - first + 1
         team.phases = 2 if job.by_norm else 1
         team.items[0] = team.items[1] = job.strips
         team.threads = threads
         with nogil:
             team_run(&team)
+
+
+cdef char *data_of(tuple arrays, Py_ssize_t i) noexcept:
+    # NULL if there are fewer.
+    return PyArray_BYTES(<ndarray> arrays[i]) if i < len(arrays) else NULL
 
 
 def compose_epoch(Gather gather, Scores scores_of, Epilogue epilogue, Gradient gradient, Update update):

@@ -115,7 +115,7 @@ cdef void lion_rows(
     cdef floating b2 = <floating> hyper[2]
     cdef floating rest1 = <floating> (1.0 - hyper[1])
     cdef floating rest2 = <floating> (1.0 - hyper[2])
-    cdef floating keep = <floating> (1.0 - hyper[0] * hyper[3])
+    cdef floating lost = <floating> (hyper[0] * hyper[3])
     cdef floating direction, sign
     cdef Py_ssize_t i
     for i in range(n):
@@ -123,7 +123,7 @@ cdef void lion_rows(
         sign = 1 if direction > 0 else direction  # 0 and NaN stay
         sign = -1 if direction < 0 else sign
         m[i] = b2 * m[i] + rest2 * g[i]
-        w[i] = keep * w[i] - rate * sign
+        w[i] = w[i] - lost * w[i] - rate * sign
 
 
 # ---- Steps divided by a root -----------------------------------------------------------------------------
@@ -212,7 +212,7 @@ cdef struct Rates:
     double of_gradient  # NAdam only
     double unbias  # of v
     double decay  # in the gradient
-    double keep  # of w: decoupled decay
+    double lost  # part of w: decoupled decay. 1 - lost would be rounded to a float, time and again
 
 
 cdef inline void adam_lanes(
@@ -223,7 +223,7 @@ cdef inline void adam_lanes(
     cdef floating ahead = <floating> rates.of_gradient
     cdef floating unbias = <floating> rates.unbias
     cdef floating decay = <floating> rates.decay
-    cdef floating keep = <floating> rates.keep
+    cdef floating lost = <floating> rates.lost
     cdef floating b1 = <floating> hyper[1]
     cdef floating b2 = <floating> hyper[2]
     cdef floating rest1 = <floating> (1.0 - hyper[1])
@@ -254,7 +254,7 @@ cdef inline void adam_lanes(
                 v_max[i + k] = highest[k]
         take_roots(root)
         for k in range(LANES):
-            step[k] = keep * w[i + k] - step[k] / (root[k] + small)
+            step[k] = w[i + k] - lost * w[i + k] - step[k] / (root[k] + small)
         for k in range(LANES):
             m[i + k] = first[k]
         for k in range(LANES):
@@ -266,7 +266,7 @@ cdef inline void adam_lanes(
 
 cdef inline Rates unbiased(double t, const double *hyper) noexcept nogil:
     # Those of Adam.
-    return Rates(hyper[0] / (1.0 - pow(hyper[1], t)), 0.0, 1.0 / (1.0 - pow(hyper[2], t)), hyper[4], 1.0)
+    return Rates(hyper[0] / (1.0 - pow(hyper[1], t)), 0.0, 1.0 / (1.0 - pow(hyper[2], t)), hyper[4], 0.0)
 
 
 cdef void adam_rows(
@@ -277,7 +277,7 @@ cdef void adam_rows(
 
 cdef void adam_almost_rows(
         floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state[0], state[1], NULL, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 1.0), hyper)
+    adam_lanes[floating](w, g, state[0], state[1], NULL, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 0.0), hyper)
     update_rest[floating](adam_almost_rows[floating], 2, w, g, state, n, t, hyper)
 
 
@@ -285,7 +285,7 @@ cdef void adamw_rows(
         floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
     cdef Rates rates = unbiased(t, hyper)
     rates.decay = 0.0
-    rates.keep = 1.0 - hyper[0] * hyper[4]
+    rates.lost = hyper[0] * hyper[4]
     adam_lanes[floating](w, g, state[0], state[1], NULL, n, rates, hyper)
     update_rest[floating](adamw_rows[floating], 2, w, g, state, n, t, hyper)
 

@@ -115,11 +115,11 @@ def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
     rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
     b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, keep = real(eps), real(1.0 - lr * weight_decay)
+    small, lost = real(eps), real(lr * weight_decay)  # 1 - lost would be rounded to a float, time and again
     for i in range(w.size):
         m[i] = b1 * m[i] + rest1 * g[i]
         v[i] = b2 * v[i] + rest2 * g[i] * g[i]
-        w[i] = keep * w[i] - rate * m[i] / (np.sqrt(v[i] * unbias) + small)
+        w[i] = w[i] - lost * w[i] - rate * m[i] / (np.sqrt(v[i] * unbias) + small)
 
 
 @jit_elements
@@ -154,12 +154,12 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     real = w.dtype.type
     b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    rate, keep, one = real(lr), real(1.0 - lr * weight_decay), real(1)
+    rate, lost, one = real(lr), real(lr * weight_decay), real(1)
     for i in range(w.size):
         direction = b1 * m[i] + rest1 * g[i]
         sign = one if direction > 0 else -one if direction < 0 else direction  # 0 and NaN stay
         m[i] = b2 * m[i] + rest2 * g[i]
-        w[i] = keep * w[i] - rate * sign
+        w[i] = w[i] - lost * w[i] - rate * sign
 
 
 @jit_elements

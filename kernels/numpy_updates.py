@@ -87,7 +87,7 @@ def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     _moments(g, m, v, beta1, beta2)
     m_unbiased = m / (1 - beta1**t)
     v_unbiased = v / (1 - beta2**t)
-    w *= 1 - lr * weight_decay
+    w -= (lr * weight_decay) * w
     w -= lr * m_unbiased / (np.sqrt(v_unbiased) + eps)
 
 
@@ -111,7 +111,7 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
 
 @quiet
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
-    w *= 1 - lr * weight_decay
+    w -= (lr * weight_decay) * w
     w -= lr * np.sign(beta1 * m + (1 - beta1) * g)
     m *= beta2
     m += (1 - beta2) * g
