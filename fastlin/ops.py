@@ -47,7 +47,7 @@ def inside(value: float, interval: str) -> bool:
 class Op:
     """What a kernel of this name promises in every backend."""
 
-    kind: str  # "function", "layout", "load", "scores", "gradient", "epilogue", "update", "stage" or "reduction"
+    kind: str  # "function", "layout", "load", "gather", "scores", "gradient", "epilogue", "update", "stage" or "reduction"
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
@@ -78,6 +78,9 @@ OPS: dict[str, Op] = {
     # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
     "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
     "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
+    # The same for the rows of X that `order` names, always copied: the rows of a mini-batch lie anywhere.
+    "dense_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
+    "uint8_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
     # The scores of some rows, and the gradient those rows add to W and b.
     "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
     "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),
@@ -387,6 +390,20 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., float]:
     ops = module(backend)
     parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")
     return ops.compose(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
+
+
+@cache
+def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[..., None]:
+    """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
+
+    kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
+    prox, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run) goes through the blocks
+    `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
+    backends have one.
+    """
+    ops = module(backend)
+    parts = (f"{storage}_gather", "dense_scores", f"{loss}_epilogue", "dense_gradient", rule)
+    return ops.compose_epoch(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
 
 
 @cache

@@ -46,6 +46,17 @@ def uint8_load(X, rows):
     return rows[: X.shape[0]]
 
 
+def dense_gather(X, order, rows):
+    for r, i in enumerate(order.tolist()):
+        for k, x in enumerate(X[i].tolist()):
+            rows[r, k] = x
+    return rows[: len(order)]
+
+
+def uint8_gather(X, order, rows):
+    return dense_gather(X, order, rows)
+
+
 def dense_scores(X, W, b, scores):
     weights = W.tolist()
     bias = b.tolist()

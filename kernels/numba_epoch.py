@@ -133,36 +133,78 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
             prox(w[start:stop], shrink, factor)
 
     @jit
-    def end_batch(w, g, state, ld, d, c, bias, strip, strips, count, finishing, updating, penalty, clipping, prox_of,
-                  scalars, squares):  # fmt: skip
-        """The strip of each class's weights, and the first strip's of b; what the penalty adds to the loss."""
+    def end_gradient(w, g, ld, W, bias, strip, strips, count, penalty, by_norm):
+        """The mean over the batch, penalty included; what the penalty adds to the loss, and the sum of squares."""
+        c, d = W.shape[0], W.shape[1] - 1
         first, last = strip_of(strip, strips, d)
-        limit, most_norm = clipping
-        shrink, factor = scalars_rate(scalars) * prox_of[0], 1.0 / (1.0 + scalars_rate(scalars) * prox_of[1])
-        scale = norm_scale(squares, most_norm) if updating else 1.0
-        added, total = 0.0, 0.0
+        added, squares = 0.0, 0.0
         for j in range(c):
-            start, stop, b = j * ld + first, j * ld + last, j * ld + d
-            if finishing:
-                scale_all(g[start:stop], 1.0 / count)
-                if penalty[0] != 0 or penalty[1] != 0:
-                    added += add_penalty(g[start:stop], w[start:stop], count, penalty)
-                if most_norm != np.inf:
-                    total += sum_squares(g[start:stop])
-            if updating:
-                update_some(w, g, state, start, stop, scalars, scale, limit, shrink, factor)
+            some = slice(j * ld + first, j * ld + last)
+            scale_all(g[some], 1.0 / count)
+            if penalty[0] != 0 or penalty[1] != 0:
+                added += add_penalty(g[some], w[some], count, penalty)
+            if by_norm:
+                squares += sum_squares(g[some])
             if strip == 0 and bias:
-                if finishing:
-                    scale_all(g[b : b + 1], 1.0 / count)
-                    total += sum_squares(g[b : b + 1])
-                if updating:
-                    update_some(w, g, state, b, b + 1, scalars, scale, limit, 0.0, 1.0)
-        if finishing:
-            squares[strip] = total
-        return added
+                b = slice(j * ld + d, j * ld + d + 1)
+                scale_all(g[b], 1.0 / count)
+                if by_norm:
+                    squares += sum_squares(g[b])
+        return added, squares
 
     @jit
-    def do_round():
-        pass
+    def end_step(w, g, ld, state, W, bias, strip, strips, t, rate, others, scale, limit, prox_of):
+        c, d = W.shape[0], W.shape[1] - 1
+        first, last = strip_of(strip, strips, d)
+        scalars = scalars_of(t, rate, others)
+        shrink, factor = rate * prox_of[0], 1.0 / (1.0 + rate * prox_of[1])
+        for j in range(c):
+            update_some(w, g, state, j * ld + first, j * ld + last, scalars, scale, limit, shrink, factor)
+            if strip == 0 and bias:
+                update_some(w, g, state, j * ld + d, j * ld + d + 1, scalars, scale, limit, 0.0, 1.0)
 
-    return do_round
+    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clipping,
+              prox_of, W, w, state, rows, partial, scores, labels, weights, dW, g, losses, penalties, squares,
+              board, rank, threads):  # fmt: skip
+        n, ld, size = order.size, W.strides[0] // W.itemsize, partial.shape[-1]
+        strips, blocks = squares.size, -(-batch // size)
+        limit, most_norm = clipping
+        by_norm = most_norm != np.inf
+        nothing = np.zeros(W.shape[0], W.dtype)
+        done, phase = 0, 0
+        for number in range(first, last + 1):
+            # End the block before, begin this one. Clipping by a norm needs a phase more, for all to know the norm.
+            step, ends = (number - 1) // blocks, number > first and number % blocks == 0
+            count = min(batch, n - step * batch)
+            for late in range(1 + by_norm):
+                phase += 1
+                for i in range(strips):
+                    strip = (i + rank * strips // threads) % strips
+                    if not claim(board, strip, phase):
+                        continue
+                    if number > first and not late:
+                        start, stop = block_of(number - 1, n, batch, blocks, size)
+                        if (number - 1) % blocks == 0:
+                            low, high = strip_of(strip, strips, X.shape[1])
+                            dW[:, low:high] = 0
+                            if strip == 0:
+                                dW[:, X.shape[1]] = 0
+                        loss = end_block(order[start:stop], y, sample_weight, hyper, rows, partial[(number - 1) % 2],
+                                         scores, labels, weights, dW, strip)  # fmt: skip
+                        losses[0] += loss if strip == 0 else 0.0
+                    if ends and not late:
+                        added, squares[strip] = end_gradient(
+                            w, g, ld, W, bias, strip, strips, count, penalty, by_norm
+                        )
+                        penalties[strip] += added
+                    if ends and late == by_norm:
+                        end_step(w, g, ld, state, W, bias, strip, strips, t + step, rates[step], others,
+                                 norm_scale(squares, most_norm), limit, prox_of)  # fmt: skip
+                    if late == by_norm and number < last:
+                        start, stop = block_of(number, n, batch, blocks, size)
+                        begin_block(X, order[start:stop], features, W, rows, partial[number % 2], strip, strips, nothing)
+                    finish(board)
+                done += strips
+                wait(board, done)
+
+    return epoch

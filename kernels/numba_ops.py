@@ -5,13 +5,14 @@ the classes and along the rows (or along the weights), where memory is contiguou
 registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
 """
 
-from functools import partial
+from functools import partial as partial_call
 
 import numba
 import numpy as np
 from numba import types
 from numba.extending import overload
 
+from fastlin.kernels import numba_epoch
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
@@ -46,7 +47,7 @@ def compose(*pieces):
         key = X.dtype, W.dtype
         if key not in compiled:
             compiled[key] = compile_driver(member, numba.from_dtype(X.dtype), numba.from_dtype(W.dtype), len(hyper))
-        call = partial(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
+        call = partial_call(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
         if threads == 1:
             call(0, 1)
         else:
@@ -68,6 +69,38 @@ def compile_driver(member, stored, real, hyper):
     signature = (*inputs, *rooms, types.Array(real, 2, "A"), types.intp, types.intp, *place)
     member.compile(signature)
     return member.overloads[signature].entry_point
+
+
+def compose_epoch(*pieces):
+    update = pieces[4]
+    driver = numba_epoch.compose_epoch(
+        *pieces, clip_stage, prox_stage, sum_squares, counts="t" in update.py_func.__code__.co_varnames
+    )
+    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
+    member = jit(driver)
+
+    def epoch(*args):
+        *given, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
+        *inputs, W, state = given
+        rooms = np.empty((2, len(squares), scores.shape[2]))
+        labels, weights = rooms[0].astype(np.int32), rooms[1].astype(W.dtype)
+        W, dW = W, dW[0]
+        state = tuple(flat(A) for A in state)
+        call = partial_call(
+            *(member, *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW, flat(dW)),
+            *(losses, penalties, squares, np.zeros(BOARD, np.intp)),
+        )
+        if threads == 1:
+            call(0, 1)
+        else:
+            run(lambda rank: call(rank, threads), threads)
+
+    return epoch
+
+
+def flat(A):
+    """The same memory as one row, padding included."""
+    return np.lib.stride_tricks.as_strided(A, (A.shape[0] * A.strides[0] // A.itemsize,), (A.itemsize,))
 
 
 def compose_step(*parts):
@@ -135,6 +168,18 @@ def uint8_load(X, rows):
         for k in range(x.size):
             out[k] = x[k]
     return rows[: X.shape[0]]
+
+
+@jit
+def dense_gather(X, order, rows):
+    for r in range(order.size):
+        x, out = row(X, order[r]), row(rows, r)
+        for k in range(x.size):
+            out[k] = x[k]
+    return rows[: order.size]
+
+
+uint8_gather = dense_gather
 
 
 @jit

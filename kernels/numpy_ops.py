@@ -36,6 +36,15 @@ def uint8_load(X, rows):
     return rows[: len(X)]
 
 
+def dense_gather(X, order, rows):
+    rows[: len(order)] = X[order]
+    return rows[: len(order)]
+
+
+def uint8_gather(X, order, rows):
+    return dense_gather(X, order, rows)
+
+
 @quiet
 def dense_scores(X, W, b, scores):
     np.matmul(W, X.T, out=scores)
