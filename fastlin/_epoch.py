@@ -6,10 +6,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from fastlin import _run
+from fastlin import _plan, _pool, _run, ops
 from fastlin._affine import Affine
-from fastlin._check import Array, Problem
-from fastlin.penalties import Penalty
+from fastlin._check import Array, Problem, walkable
+from fastlin.optim import Optimizer
+from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 
 class Steps(Protocol):
@@ -68,18 +69,72 @@ def run_epoch(
 
     W : (d, c), or (d + 1, c) with bias, overwritten.
     X : (n, d).  y : (n,) int32 in [0, c).  sample_weight : (n,) of W's dtype.  order : some of the rows, in turn.
+
+    One kernel does it all where the backend is compiled and everything is of our own making; else each step is a few
+    calls. Both take the same steps, up to rounding.
     """
+    if average is None and isinstance(optimizer, Optimizer) and _kernel_can(objective, W, X):
+        return _fused(W, X, y, sample_weight, order, batch_size, objective, optimizer)
     dW = np.empty_like(W)
     total = 0.0
+    # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
+    how = {"bias": objective.bias, "threads": objective.threads} if isinstance(optimizer, Optimizer) else {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         weight = sample_weight[batch]
         weight.flags.writeable = False  # one type for Numba, as in fastlin/_check.py
         total += len(batch) * _loss_grad(objective, Problem(W, X[batch], y[batch], weight), dW)
-        optimizer.step(W, dW)
+        optimizer.step(W, dW, **how)
         if average is not None:
             average.add(W)
     return total / len(order)
+
+
+def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
+    """Whether one kernel does a whole epoch: for penalties that it knows, and rows that it can read where they lie."""
+    return (
+        ops.BACKENDS[objective.backend].compiled
+        and W.shape[1] < _plan.WIDE_CLASSES
+        and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
+        and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)
+    )
+
+
+def _fused(
+    W: Array,
+    X: Array,
+    y: Array,
+    sample_weight: Array,
+    order: Array,
+    batch_size: int,
+    objective: Objective,
+    optimizer: Optimizer,
+) -> float:
+    """The epoch in a few kernel calls, some 20 ms each, so that Ctrl-C is answered between them."""
+    loss, hyper, penalty, features, bias, backend, threads = objective
+    d, c, dtype = X.shape[1], W.shape[1], W.dtype
+    cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size)
+    steps, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
+    course = optimizer.course(W, steps)
+    kernel = ops.epoch_kernel(loss, "dense" if X.dtype == dtype else "uint8", course.rule, backend)
+    room = _plan.EpochRoom(cut, c, d, dtype)
+    by_class = [_plan.by_class(A, d) for A in (W, *course.state)]
+    scaling = np.empty((0, d), dtype) if features is None else np.hstack(features).T.copy()
+    inputs = X, y, sample_weight, order, scaling, hyper, bias, batch_size
+    how = course.t, course.rates, course.others, (0.0, 0.0) if penalty is None else penalty.terms(), course.limits
+    team = min(cut.threads, _pool.thread_limit(threads))
+    done = 0
+    try:
+        while done < steps * blocks:
+            last = min(done + cut.call, steps * blocks)
+            rooms = by_class[0], tuple(by_class[1:]), *room.arrays
+            kernel(*inputs, done, last, *how, course.shrinkage, *rooms, team, _pool.pool.team)
+            done = last
+    finally:  # after Ctrl-C too: the steps that were taken count
+        for A, ours in zip((W, *course.state), by_class, strict=True):
+            A[...] = ours[:, : len(A)].T
+        optimizer.advance(done // blocks)
+    return float(room.losses[0] + room.penalties.sum()) / len(order)
 
 
 def _loss_grad(objective: Objective, problem: Problem, dW: Array) -> float:

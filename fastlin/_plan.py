@@ -61,6 +61,36 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     return Plan(parts, laps=1 + flops // LAP_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
 
 
+# An epoch is shared out by columns (kernels/cython_epoch.pxi): strips of them, while blocks of rows are gone through.
+EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads meet as rarely as can be
+STRIP_COLUMNS = 256  # at least: each strip adds up the lanes of its sums, and every strip's owner all scores
+MOST_STRIPS = 8
+STRIP_FLOPS = 250_000  # of a strip in a block: 2.5 us, while a meeting takes about 2
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """How an epoch is cut: features into strips, rows into blocks, blocks into kernel calls."""
+
+    strips: int
+    block: int
+    call: int  # blocks
+    threads: int
+
+
+@lru_cache(maxsize=1024)
+def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
+    """The cut of an epoch's mini-batches; batches of other sizes may end other epochs."""
+    strips = 1
+    block = max(1, min(EPOCH_ROWS, batch))
+    while strips < MOST_STRIPS and d >= 2 * strips * STRIP_COLUMNS and 4 * block * d * c >= 2 * strips * STRIP_FLOPS:
+        strips *= 2
+    width = -(-max(d, 1) // strips) + 16
+    block = max(1, min(block, BLOCK_BYTES // (width * itemsize)))
+    flops = 4 * block * max(d, 1) * c
+    return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
+
+
 class Workspace:
     """The memory of one call, as the loss kernels name it; everything class-major has b as its last column."""
 
@@ -72,6 +102,27 @@ class Workspace:
         self.losses = np.empty(cut.parts)
         self.rooms = by_class, rows, scores, parts, self.losses
         self.size = sum(A.nbytes for A in self.rooms)
+
+
+class EpochRoom:
+    """The memory of an epoch, as its kernel names it. Strips write to cache lines of their own."""
+
+    def __init__(self, cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic]) -> None:
+        rows = padded((cut.strips, cut.block, -(-d // cut.strips) + 16), dtype)
+        partial = padded((2, cut.strips, c, cut.block), dtype)
+        scores = padded((cut.strips, 2 * c + 3, cut.block), dtype)  # and scratch
+        dW = padded((1, c, d + 1), dtype)
+        self.losses, self.penalties, squares = np.zeros(1), np.zeros(cut.strips), np.zeros(cut.strips)
+        self.arrays = rows, partial, scores, dW, self.losses, self.penalties, squares
+
+
+def by_class(W: Array, d: int) -> Array:
+    """A copy of W (d, c) or (d + 1, c) as (c, d + 1), padded; the last column is b, zero without one."""
+    found = padded((W.shape[1], d + 1), W.dtype)
+    root = found if found.base is None else found.base
+    root[...] = 0  # the padding too: what is updated there must be numbers
+    found[:, : len(W)] = W.T
+    return found
 
 
 _kept: dict[tuple[object, ...], Workspace] = {}

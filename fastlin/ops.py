@@ -47,7 +47,8 @@ def inside(value: float, interval: str) -> bool:
 class Op:
     """What a kernel of this name promises in every backend."""
 
-    kind: str  # "function", "layout", "load", "gather", "scores", "gradient", "epilogue", "update", "stage" or "reduction"
+    # "function", "layout", "load", "gather", "scores", "gradient", "epilogue", "update", "stage" or "reduction"
+    kind: str
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
@@ -397,7 +398,7 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
 
     kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
-    prox, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run) goes through the blocks
+    shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run) goes through the blocks
     `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
     backends have one.
     """

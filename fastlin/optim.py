@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,6 +75,18 @@ class _Slot:
         return [np.array(flat.reshape(self.shape, order=self.order), order="C") for flat in self.state]  # type: ignore[call-overload]
 
 
+class Course(NamedTuple):
+    """Some steps of one W, as an epoch kernel needs to know them."""
+
+    rule: str
+    t: int  # the number of the first, from 1
+    rates: Array  # the learning rate of each
+    others: tuple[float, ...]  # hyper-parameters
+    limits: tuple[float, float]  # clip_value, clip_norm
+    shrinkage: Array  # (shrink, factor) of each step's prox; none without prox
+    state: tuple[Array, ...]  # views in W's shape: to be overwritten
+
+
 class Optimizer:
     """An update rule with its hyper-parameters and state. `step(W, dW)` changes W in place."""
 
@@ -105,7 +117,11 @@ class Optimizer:
     @property
     def lr_now(self) -> float:
         """The rate that the next step will take."""
-        return _check.number(f"lr({self.t})", self._lr(self.t), LR.interval) if callable(self._lr) else self._lr
+        return self._rate(self.t)
+
+    def _rate(self, t: int) -> float:
+        """The rate of the step after t steps."""
+        return _check.number(f"lr({t})", self._lr(t), LR.interval) if callable(self._lr) else self._lr
 
     def report(self, metric: float) -> None:
         """Tell the schedule what was reached, smaller being better; `schedules.plateau` asks for it, others do not."""
@@ -118,6 +134,7 @@ class Optimizer:
         W: Array | Sequence[Array],
         dW: Array | Sequence[Array],
         *,
+        bias: bool = False,
         backend: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -126,6 +143,7 @@ class Optimizer:
         W, dW : arrays of one shape and dtype, float32 or float64, or lists of them, W[i] like dW[i]; any memory
         order. Contiguous W is updated where it lies, other strides through a copy. The state belongs to the first
         W's: number, shapes and dtypes must stay.
+        bias : the last row of each W is b, which `prox` leaves alone.
         threads : as in `softmax_loss`; large arrays are shared out. The same bits for any number.
 
         Raises ValueError or TypeError for bad input; nothing has been written then.
@@ -144,6 +162,9 @@ class Optimizer:
             g.flags.writeable = False  # one type for Numba, whether the caller's dW is read-only or not
             gradients.append(g)
         stages = self._stages(rate, gradients, backend, threads)
+        later = stages if bias and self._prox is not None else None
+        if later is not None:
+            stages = stages._replace(shrink=0.0, factor=1.0)
         self.t += 1
         scalars = ((self.t,) if "t" in OPS[self._rule].args else ()) + (rate, *self.hyper.values())
         for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
@@ -151,6 +172,24 @@ class Optimizer:
             _step.update(self._rule, (w, g, *slot.state), scalars, stages, backend, threads)
             if not (A.flags.c_contiguous or A.flags.f_contiguous) or not A.flags.aligned:
                 slot.put(w, A)
+            if later is not None:
+                V = A[:-1]
+                V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
+
+    def course(self, W: Array, count: int) -> Course:
+        """What the next `count` steps of W will do: for who takes them in one kernel call, and says so to `advance`."""
+        self._match(_check.step_pairs(W, np.empty_like(W)))
+        rates = [self._rate(self.t + i) for i in range(count)]
+        limits = self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)
+        prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
+        slot = self._slots[0]
+        state = tuple(flat.reshape(W.shape, order=slot.order) for flat in slot.state)  # type: ignore[call-overload]
+        shrinkage = np.array(prox, np.float64).reshape(-1, 2)
+        return Course(self._rule, self.t + 1, np.array(rates), tuple(self.hyper.values()), limits, shrinkage, state)
+
+    def advance(self, count: int) -> None:
+        """So many steps of a course have been taken."""
+        self.t += count
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int | None) -> _step.Stages:
         """What is done to the gradients before this step, and to W after it."""

@@ -43,6 +43,10 @@ class L2:
     def __post_init__(self) -> None:
         _check.number("lam", self.lam, "[0, inf)")
 
+    def terms(self) -> tuple[float, float]:
+        """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
+        return self.lam, 0.0
+
     def value(self, W: Array) -> float:
         """lam * sum(W^2), summed in float64."""
         return float(self.lam * np.square(W, dtype=np.float64).sum())
@@ -68,6 +72,10 @@ class L1:
 
     def __post_init__(self) -> None:
         _check.number("lam", self.lam, "[0, inf)")
+
+    def terms(self) -> tuple[float, float]:
+        """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
+        return 0.0, self.lam
 
     def value(self, W: Array) -> float:
         """lam * sum(|W|), summed in float64."""
@@ -96,6 +104,10 @@ class ElasticNet:
     def __post_init__(self) -> None:
         _check.number("lam", self.lam, "[0, inf)")
         _check.number("beta", self.beta, "[0, inf)")
+
+    def terms(self) -> tuple[float, float]:
+        """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
+        return self.lam * self.beta, self.lam
 
     def value(self, W: Array) -> float:
         """lam * sum(beta W^2 + |W|), summed in float64."""

@@ -16,7 +16,7 @@ cdef struct Steps:
     bint bias
     double l2, l1  # the penalty l2 sum(W^2) + l1 sum(|W|), without b
     double most_norm, limit  # of the gradient, and of its entries
-    double shrink, divide  # prox for a rate of 1: shrink by that, divide by 1 + that
+    const double *shrinkage  # (shrink, factor) of each step's prox, or NULL
     double *penalties  # of each strip: its sum over the steps, times the rows of their batches
     double *squares  # of each strip's gradient
     void *update
@@ -156,8 +156,8 @@ cdef void update_some(
     if scale != 1 or job.limit != INFINITY:
         clip_rows[floating](g + at, g + at, n, scale, job.limit)
     (<update_t> job.update)(w + at, g + at, state, n, job.t + step, scalars)
-    if weights and (job.shrink != 0 or job.divide != 0):
-        prox_rows[floating](w + at, n, scalars[0] * job.shrink, 1.0 / (1.0 + scalars[0] * job.divide))
+    if weights and job.shrinkage != NULL:
+        prox_rows[floating](w + at, n, job.shrinkage[2 * step], job.shrinkage[2 * step + 1])
 
 
 cdef double norm_scale(Steps *job) noexcept nogil:
@@ -228,9 +228,9 @@ cdef class Epoch:
     cdef Update update
 
     def __call__(
-            self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, tuple features, tuple hyper, bint bias,
-            Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last, Py_ssize_t t, ndarray rates, tuple scalars,
-            tuple penalty, tuple clip, tuple prox, ndarray W, tuple state, ndarray rows, ndarray partial,
+            self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, ndarray features, tuple hyper, bint bias,
+            Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last, Py_ssize_t t, ndarray rates, tuple others,
+            tuple penalty, tuple clip, ndarray shrinkage, ndarray W, tuple state, ndarray rows, ndarray partial,
             ndarray scores, ndarray dW, ndarray losses, ndarray penalties, ndarray squares, int threads, run):
         cdef Steps job
         cdef team_job team
@@ -239,24 +239,27 @@ cdef class Epoch:
         self.loss.prepare(&job.loss, X, y, sample_weight, hyper, W, rows, scores, dW, losses)
         job.loss.n = PyArray_DIM(order, 0)
         job.loss.order = <const int64_t *> PyArray_DATA(order)
-        job.partial = room(partial)
+        job.partial = Room(
+            PyArray_DATA(partial), PyArray_STRIDE(partial, 1) // PyArray_ITEMSIZE(partial),
+            PyArray_STRIDE(partial, 2) // PyArray_ITEMSIZE(partial))
         job.batch, job.blocks = batch, (batch + job.loss.block - 1) // job.loss.block
         job.first, job.last = first, last
-        job.x_scale = data_of(features, 0)
-        job.x_shift = data_of(features, 1)
+        job.x_scale = job.x_shift = NULL
+        if PyArray_DIM(features, 0):
+            job.x_scale, job.x_shift = PyArray_BYTES(features), PyArray_BYTES(features) + PyArray_STRIDE(features, 0)
         job.bias = bias
         job.l2, job.l1 = penalty
         job.limit, job.most_norm = clip
         job.by_norm = job.most_norm != INFINITY
-        job.shrink, job.divide = prox
+        job.shrinkage = <const double *> PyArray_DATA(shrinkage) if PyArray_DIM(shrinkage, 0) else NULL
         job.penalties, job.squares = <double *> PyArray_DATA(penalties), <double *> PyArray_DATA(squares)
         job.update = self.update.float_rows if single else self.update.double_rows
         job.states = self.update.states
         for i in range(job.states):
-            job.state[i] = data_of(state, i)
+            job.state[i] = PyArray_DATA(<ndarray> state[i])
         job.t, job.rates = t, <const double *> PyArray_DATA(rates)
-        for i in range(len(scalars)):
-            job.scalars[i] = scalars[i]
+        for i in range(min(len(others), <int> MAX_SCALARS - 1)):
+            job.scalars[i + 1] = others[i]  # the first is the rate
         job.strips = <int> PyArray_DIM(squares, 0)
         team.work = do_float_round if single else do_double_round
         team.context = &job
@@ -266,11 +269,6 @@ cdef class Epoch:
         team.threads = threads
         with nogil:
             team_run(&team)
-
-
-cdef char *data_of(tuple arrays, Py_ssize_t i) noexcept:
-    # NULL if there are fewer.
-    return PyArray_BYTES(<ndarray> arrays[i]) if i < len(arrays) else NULL
 
 
 def compose_epoch(Gather gather, Scores scores_of, Epilogue epilogue, Gradient gradient, Update update):

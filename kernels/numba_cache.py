@@ -87,9 +87,13 @@ class KernelCache(NullCache):
 
 
 def keep(dispatcher):
-    """The dispatcher, which from now on keeps what it compiles."""
-    if directory() is not None:
-        dispatcher._cache = KernelCache(dispatcher.py_func.__qualname__)
+    """The dispatcher, which from now on keeps what it compiles.
+
+    Not that of a function made inside another: many go by its name, and what calls it keeps a copy.
+    """
+    name = dispatcher.py_func.__qualname__
+    if directory() is not None and "<locals>" not in name:
+        dispatcher._cache = KernelCache(name)
     return dispatcher
 
 

@@ -153,18 +153,18 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
         return added, squares
 
     @jit
-    def end_step(w, g, ld, state, W, bias, strip, strips, t, rate, others, scale, limit, prox_of):
+    def end_step(w, g, ld, state, W, bias, strip, strips, t, rate, others, scale, limit, shrinkage):
         c, d = W.shape[0], W.shape[1] - 1
         first, last = strip_of(strip, strips, d)
         scalars = scalars_of(t, rate, others)
-        shrink, factor = rate * prox_of[0], 1.0 / (1.0 + rate * prox_of[1])
+        shrink, factor = (shrinkage[0, 0], shrinkage[0, 1]) if shrinkage.size else (0.0, 1.0)
         for j in range(c):
             update_some(w, g, state, j * ld + first, j * ld + last, scalars, scale, limit, shrink, factor)
             if strip == 0 and bias:
                 update_some(w, g, state, j * ld + d, j * ld + d + 1, scalars, scale, limit, 0.0, 1.0)
 
     def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clipping,
-              prox_of, W, w, state, rows, partial, scores, labels, weights, dW, g, losses, penalties, squares,
+              shrinkage, W, w, state, rows, partial, scores, labels, weights, dW, g, losses, penalties, squares,
               board, rank, threads):  # fmt: skip
         n, ld, size = order.size, W.strides[0] // W.itemsize, partial.shape[-1]
         strips, blocks = squares.size, -(-batch // size)
@@ -193,16 +193,16 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
                                          scores, labels, weights, dW, strip)  # fmt: skip
                         losses[0] += loss if strip == 0 else 0.0
                     if ends and not late:
-                        added, squares[strip] = end_gradient(
-                            w, g, ld, W, bias, strip, strips, count, penalty, by_norm
-                        )
+                        added, squares[strip] = end_gradient(w, g, ld, W, bias, strip, strips, count, penalty, by_norm)
                         penalties[strip] += added
                     if ends and late == by_norm:
                         end_step(w, g, ld, state, W, bias, strip, strips, t + step, rates[step], others,
-                                 norm_scale(squares, most_norm), limit, prox_of)  # fmt: skip
+                                 norm_scale(squares, most_norm), limit, shrinkage[step : step + 1])  # fmt: skip
                     if late == by_norm and number < last:
                         start, stop = block_of(number, n, batch, blocks, size)
-                        begin_block(X, order[start:stop], features, W, rows, partial[number % 2], strip, strips, nothing)
+                        begin_block(
+                            X, order[start:stop], features, W, rows, partial[number % 2], strip, strips, nothing
+                        )
                     finish(board)
                 done += strips
                 wait(board, done)

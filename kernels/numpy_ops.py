@@ -7,6 +7,7 @@ from fastlin.kernels.compose import compose_step as compose_step
 from fastlin.kernels.numpy_updates import *  # noqa: F403  (the optimizer steps)
 from fastlin.kernels.numpy_updates import quiet
 
+
 @quiet
 def exp(x, out):
     np.exp(x, out=out)
