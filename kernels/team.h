@@ -19,7 +19,7 @@
 enum { MOST_ITEMS = 64, MOST_MEMBERS = 64, MOST_PHASES = 4 };
 
 /* After a job a helper looks out for the next one for about 50 us before it sleeps: waking it takes 10 us. */
-enum { LOOKS = 2000, LOOKS_BEFORE_YIELDING = 200 };
+enum { LOOKS = 500, LOOKS_BEFORE_YIELDING = 200 };
 
 typedef struct {
     void (*work)(void *context, ptrdiff_t round, int phase, int item);
