@@ -185,6 +185,12 @@ def test_sum_of_squares(size, backend, dtype):
     assert found == pytest.approx(math.fsum(float(x) ** 2 for x in g), rel=1e-14)  # in float64 for float32 too
 
 
+def test_norm_of_several_large_arrays(backend, dtype):
+    g = np.random.default_rng(0).standard_normal(2 * _step.RANGE + 77 if backend != "naive" else 100).astype(dtype)
+    found = _step.norm([g, g[:50]], backend, 2)
+    assert found == pytest.approx(np.linalg.norm(np.concatenate([g, g[:50]]).astype(float)), rel=1e-12)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
     """Over several stretches and a tail; g is not written."""
