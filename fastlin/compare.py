@@ -147,10 +147,12 @@ def _burst(call: Callable[[], Any]) -> list[float]:
     time.sleep(PAUSE)
     call()
     seconds: list[float] = []
-    while sum(seconds) < BURST or (len(seconds) < 3 and sum(seconds) < SLOW):
+    total = 0.0  # summed as it grows: there may be a hundred thousand
+    while total < BURST or (len(seconds) < 3 and total < SLOW):
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
+        total += seconds[-1]
     return seconds
 
 

@@ -149,6 +149,8 @@ class Optimizer:
         Raises ValueError or TypeError for bad input; nothing has been written then.
         """
         backend = ops.resolve(backend)
+        if threads is not None:
+            _check.count("threads", threads)
         slots = self._slots
         if type(W) is type(dW) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
             pairs = [(W, dW)]  # like the last step's, which were looked at

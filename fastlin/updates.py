@@ -40,6 +40,8 @@ def _make(rule: str, op: Op) -> Callable[..., None]:
         scalars: tuple[float, ...] = tuple(_check.hyper(op.hyper, values).values())
         if "t" in values:
             scalars = (_check.count("t", values["t"]), *scalars)
+        if values["threads"] is not None:
+            _check.count("threads", values["threads"])
         arrays = _check.step_arrays({arg: values[arg] for arg in ("w", "g", *op.state)}, op.writes)
         arrays[1].flags.writeable = False  # one type for Numba
         _step.update(rule, arrays, scalars, _step.NEUTRAL, ops.resolve(values["backend"]), values["threads"])

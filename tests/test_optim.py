@@ -161,6 +161,11 @@ def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
         optimizer.step(Ws[:2], dWs[:2])
 
 
+def test_bad_threads():
+    with pytest.raises(ValueError, match="threads must be an integer of at least 1; found 0"):
+        fl.SGD(0.1).step(np.ones(2), np.ones(2), threads=0)
+
+
 def test_a_list_may_not_overlap():
     A = np.ones(6)
     with pytest.raises(ValueError, match=r"W\[0\] shares memory with W\[1\]"):

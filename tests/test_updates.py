@@ -185,6 +185,12 @@ def test_sum_of_squares(size, backend, dtype):
     assert found == pytest.approx(math.fsum(float(x) ** 2 for x in g), rel=1e-14)  # in float64 for float32 too
 
 
+def test_norm_of_several_large_arrays(backend, dtype):
+    g = np.random.default_rng(0).standard_normal(2 * _step.RANGE + 77 if backend != "naive" else 100).astype(dtype)
+    found = _step.norm([g, g[:50]], backend, 2)
+    assert found == pytest.approx(np.linalg.norm(np.concatenate([g, g[:50]]).astype(float)), rel=1e-12)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
     """Over several stretches and a tail; g is not written."""
@@ -203,17 +209,19 @@ def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
 
 
 def test_same_bits_for_any_number_of_threads(compiled):
+    """Several ranges and a rest; and the numbers are those of NumPy, which gets all at once."""
     size = 2 * _step.RANGE + 77
-    found = []
-    for threads in (1, 2, 3):
+
+    def run(backend, threads):
         rng = np.random.default_rng(0)
         W, dW = rng.standard_normal((2, size)).astype(np.float32)
-        optimizer = fl.Adam(lr=0.1, clip_norm=1.0, prox=fl.L1(1e-3))
-        optimizer.step(W, dW, backend=compiled, threads=threads)
-        plain = fl.AdaGrad()
-        plain.step(W, dW, backend=compiled, threads=threads)
-        found.append(W.tobytes())
-    assert len(set(found)) == 1
+        fl.SGD(100.0, clip_norm=1.0, prox=fl.L1(1e-3)).step(W, dW, backend=backend, threads=threads)
+        fl.AdaGrad().step(W, dW, backend=backend, threads=threads)
+        return W
+
+    found = [run(compiled, threads) for threads in (1, 2, 3)]
+    assert len({W.tobytes() for W in found}) == 1
+    np.testing.assert_allclose(found[0], run("numpy", None), rtol=1e-4, atol=1e-6)
 
 
 # ---- The functions made from the rows --------------------------------------------------------------------
