@@ -30,7 +30,7 @@ WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (do
 WIDE_BYTES = 4 << 20  # of the scores of a block: enough rows for BLAS, and still in cache for the epilogue
 WIDE_ROWS = 64  # of one epilogue call
 
-LAP_FLOPS = 2_000_000_000  # one kernel call: Python answers Ctrl-C between calls, some 20 ms apart
+LAP_FLOPS = 1_000_000_000  # one kernel call: Python answers Ctrl-C between calls, 10 ms apart, or 50 where memory is the limit
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
