@@ -230,6 +230,8 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     top, z, fit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     smooth = real(label_smoothing / c)
     hard = real(1.0 - label_smoothing)
+    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
+    least = real(-69 if scores.itemsize == 4 else -667)
     s = row(scores, 0)
     for r in range(rows):
         top[r] = s[r]
@@ -244,7 +246,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
         s = row(scores, j)
         for r in range(rows):
             shifted = s[r] - top[r]
-            s[r] = exp_below_highest(shifted)
+            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
             z[r] += s[r]
             fit[r] += smooth * shifted
     loss = 0.0
