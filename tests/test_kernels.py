@@ -59,8 +59,9 @@ def test_tiny_probabilities_are_zero(compiled, dtype):
     exact = np.exp(scores[1].astype(np.longdouble))
     scratch, weight = np.empty((3, 500), dtype), np.ones(500, dtype)
     ops.kernel("softmax_epilogue", compiled, dtype)(scores, np.zeros(500, np.int32), weight, scratch, 0.0)
-    assert (scores[1] == 0).any()
-    assert not (0 < scores[1]).any() or scores[1][scores[1] > 0].min() > np.finfo(dtype).tiny / np.finfo(dtype).eps
+    positive = scores[1][scores[1] > 0]
+    assert 0 < len(positive) < 500
+    assert positive.min() > np.finfo(dtype).tiny / np.finfo(dtype).eps
     np.testing.assert_allclose(
         scores[1].astype(np.longdouble), exact, rtol=1e-4, atol=1e-29 if dtype == "float32" else 1e-289
     )
