@@ -9,8 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 # What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
-# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A loss: scores in, their
-# weighted gradient out in place, the weighted sum of the losses returned; scratch has room for three numbers a row.
+# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
+# A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
+# for three numbers a row.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
     floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
