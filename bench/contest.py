@@ -85,7 +85,7 @@ class Bench:
     packages: Sequence[str]  # whose versions belong beside a figure
     columns: Sequence[str]  # of the CSV file, after those of the machine
     calls_of: CallsOf  # found by its name in the workers' processes
-    judge: Callable[[Any, Any], Verdict]  # (row, answer)
+    judge: Callable[[Any, str, Any], Verdict]  # (row, library, answer)
     heading: Callable[[Any, Limits], str]
     note: Callable[[Any, Result, Limits], str]  # what stands after a library's times
     own_columns: Callable[[Any, Result, Limits], dict[str, object]]  # those that only this bench has
@@ -247,7 +247,7 @@ def judge(bench: Bench, row: Row, worker: Worker) -> Result:
     if found.failure:
         verdict = Verdict(f"FAILED: {found.failure}")
     else:
-        verdict = Verdict() if found.result is None else bench.judge(row, found.result)
+        verdict = Verdict() if found.result is None else bench.judge(row, worker.library, found.result)
     return Result(worker.library, verdict, found.peak_bytes)
 
 

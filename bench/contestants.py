@@ -118,7 +118,7 @@ def numpy_svm(scores: np.ndarray, y: np.ndarray) -> float:
     scores[y, rows] = 0
     np.maximum(scores, 0, out=scores)
     value = float(scores.sum(dtype=np.float64) / len(y))
-    np.sign(scores, out=scores)
+    np.greater(scores, 0, out=scores)  # np.sign in place takes ten times as long
     scores[y, rows] = -scores.sum(axis=0)
     scores /= len(y)
     return value

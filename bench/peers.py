@@ -32,7 +32,7 @@ COLUMNS = ("shape", "dtype", "loss", "library", "agrees", "calls", "p20", "p50",
 COLUMNS += ("gf_s", "peak_mb", "gemm_gf_s", "read_gb_s")
 
 
-def judge(row: LossRow, answer: tuple[float, np.ndarray]) -> Verdict:
+def judge(row: LossRow, library: str, answer: tuple[float, np.ndarray]) -> Verdict:
     """A loss and a gradient against the reference."""
     expected = reference(row)
     error, limit = max(expected.errors(*answer)), tolerance(row.shape.weight_dtype, expected.terms)
