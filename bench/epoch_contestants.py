@@ -163,30 +163,40 @@ def torch_calls(row: EpochRow, threads: int) -> list[Call]:
 
 
 def jax_calls(row: EpochRow, threads: int) -> list[Call]:
-    """The whole epoch is one jitted call: a scan over the full batches, then what is left."""
+    """The whole epoch is one jitted call: a scan over the full batches, then what is left. Forms as for a loss."""
     import jax
-    from jax import numpy as jnp
 
-    gradient = jax.grad(jax_loss(row.loss))
     X, y = jax.device_put(row.data.X), jax.device_put(row.data.y.astype(np.int32))
     steps = row.n // row.batch
     full, rest = np.split(row.order.astype(np.int32), [steps * row.batch])
     full, rest = jax.device_put(full.reshape(steps, row.batch)), jax.device_put(rest)
 
-    def step(X: Any, y: Any, now: Any, batch: Any) -> tuple[Any, None]:
+    def call(class_major: bool) -> Call:
+        epoch = jax.jit(partial(jax_epoch, row, class_major))
+        return Call(
+            lambda: jax.block_until_ready(epoch(X, y, full, rest)),
+            lambda W: np.asarray(W.T if class_major else W),
+        )
+
+    return [call(class_major) for class_major in (False, True)]
+
+
+def jax_epoch(row: EpochRow, class_major: bool, X: Any, y: Any, full: Any, rest: Any) -> Any:
+    import jax
+    from jax import numpy as jnp
+
+    gradient = jax.grad(jax_loss(row.loss, class_major))
+
+    def step(now: Any, batch: Any) -> tuple[Any, None]:
         W, m, v, t = now
         g, t = gradient(W, X[batch], y[batch]), t + 1
         m, v = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g * g
         W -= LR * (m / (1 - BETA1**t)) / (jnp.sqrt(v / (1 - BETA2**t)) + EPS)
         return (W, m, v, t), None
 
-    @jax.jit
-    def epoch(X: Any, y: Any, full: Any, rest: Any) -> Any:
-        zeros = jnp.zeros((row.d, row.c), jnp.float32)
-        now, _ = jax.lax.scan(partial(step, X, y), (zeros, zeros, zeros, jnp.float32(0)), full)
-        return (step(X, y, now, rest)[0] if len(rest) else now)[0]
-
-    return [Call(lambda: jax.block_until_ready(epoch(X, y, full, rest)), np.asarray)]
+    zeros = jnp.zeros((row.c, row.d) if class_major else (row.d, row.c), jnp.float32)
+    now, _ = jax.lax.scan(step, (zeros, zeros, zeros, jnp.float32(0)), full)
+    return (step(now, rest)[0] if len(rest) else now)[0]
 
 
 def sklearn_calls(row: EpochRow, threads: int) -> list[Call]:
