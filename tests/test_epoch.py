@@ -1,5 +1,7 @@
 """A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,9 @@ RULES = [name for name, op in OPS.items() if op.kind == "update"]
 LOSSES = ops.losses()
 STORAGES = ["dense", "uint8"]
 
-# Each composition costs Numba seconds: every rule once, with each loss, storage and type in turn. The tests below
-# share the ones of Adam.
-COMPOSED = [(LOSSES[i % 3], rule, STORAGES[i % 2], list(ops.DTYPES)[i // 2 % 2]) for i, rule in enumerate(RULES)]
-EVERY = [(loss, rule, storage, dtype) for loss in LOSSES for rule in RULES for storage in STORAGES for dtype in ops.DTYPES]
+# Numba compiles each composition for seconds: every rule once, with each loss, storage and type in turn.
+SOME = [(LOSSES[i % 3], rule, STORAGES[i % 2], list(ops.DTYPES)[i // 2 % 2]) for i, rule in enumerate(RULES)]
+EVERY = list(itertools.product(LOSSES, RULES, STORAGES, ops.DTYPES))
 
 
 def falling(t):
@@ -105,15 +106,23 @@ def small(sizes, **others):
 # ---- Every loss, every rule, every storage ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), EVERY)
-def test_every_composition_agrees(loss, rule, storage, dtype, compiled, calls):
-    if compiled == "numba" and (loss, rule, storage, dtype) not in COMPOSED:
-        pytest.skip("Numba compiles each for seconds: a selection is enough")
+def assert_composition_agrees(loss, rule, storage, dtype, backend, calls):
     how = case(storage=storage, dtype=dtype) | {"loss": loss, "reg": fl.ElasticNet(0.02, 0.7)}
     how |= testing.trial(f"{loss}_epilogue")
     stages = {"clip_norm": 0.8, "clip_value": 0.3, "prox": fl.ElasticNet(0.05, 0.5)}
-    assert_agree(how, compiled, dtype, make=lambda: optimizer(rule, **stages))
+    assert_agree(how, backend, dtype, make=lambda: optimizer(rule, **stages))
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), SOME)
+def test_every_rule_agrees(loss, rule, storage, dtype, compiled, calls):
+    assert_composition_agrees(loss, rule, storage, dtype, compiled, calls)
+
+
+@pytest.mark.skipif(ops.missing("cython") is not None, reason="cython is not built")
+@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), EVERY)
+def test_every_composition_agrees(loss, rule, storage, dtype, calls):
+    assert_composition_agrees(loss, rule, storage, dtype, "cython", calls)
 
 
 STAGES = {
