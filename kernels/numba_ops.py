@@ -22,12 +22,12 @@ from fastlin.kernels.numba_team import BOARD, claim, finish, wait
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
-    GRADIENT_VECTORS,
     SCORE_CLASSES,
     SCORE_ROWS,
     VECTOR_BYTES,
     active_rows,
     gradient_tile,
+    gradient_vectors,
     scores_tile,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
@@ -229,11 +229,14 @@ def dense_scores(X, W, b, scores):
                 scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
 
 
+columns_of_tile = jit(gradient_vectors)
+
+
 @jit
 def dense_gradient(X, dscores, dW, db):
     c, rows = dscores.shape
-    classes = share(c, GRADIENT_CLASSES)
-    width = GRADIENT_VECTORS * VECTOR_BYTES // dW.itemsize
+    classes = c if 5 < c <= GRADIENT_CLASSES else share(c, 5)  # of a tile; all tiles have as many vectors
+    width = columns_of_tile(classes) * VECTOR_BYTES // dW.itemsize
     for j in range(c):
         ds, total = row(dscores, j), dscores.dtype.type(0)
         for r in range(rows):
