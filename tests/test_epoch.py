@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _epoch, _plan, ops, testing
+from fastlin import _plan, ops, testing
 from fastlin.ops import OPS
 from fastlin.testing import random_case
 
