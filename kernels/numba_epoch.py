@@ -6,6 +6,7 @@ which alone reads and writes it: it adds up its part of the scores of a block of
 scores and adds its part of the gradient. All that members tell each other are these few scores.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_math import row
 from fastlin.kernels.numba_team import claim, finish, wait
+from fastlin.kernels.numba_updates import clip_stage, prox_stage, sum_squares
 
 
 class Data(NamedTuple):
@@ -147,10 +149,39 @@ def norm_scale(squares, most_norm):
     return 1.0 if scale >= 1.0 else scale  # a NaN stays
 
 
-def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum_squares, counts):
-    """What every member of the team runs."""
-    scalars_of = with_count if counts else without_count
+@jit
+def clear_strip(dW, strip, strips):
+    d = dW.shape[1] - 1
+    first, last = strip_of(strip, strips, d)
+    dW[:, first:last] = 0
+    if strip == 0:
+        dW[:, d] = 0
 
+
+@jit
+def end_gradient(w, g, ld, W, bias, strip, strips, count, penalty, by_norm):
+    """The mean over the batch, penalty included; what the penalty adds to the loss, and the sum of squares."""
+    c, d = W.shape[0], W.shape[1] - 1
+    first, last = strip_of(strip, strips, d)
+    added, squares = 0.0, 0.0
+    for j in range(c):
+        some = slice(j * ld + first, j * ld + last)
+        scale_all(g[some], 1.0 / count)
+        if penalty[0] != 0 or penalty[1] != 0:
+            added += add_penalty(g[some], w[some], count, penalty)
+        if by_norm:
+            squares += sum_squares(g[some])
+        if strip == 0 and bias:
+            b = slice(j * ld + d, j * ld + d + 1)
+            scale_all(g[b], 1.0 / count)
+            if by_norm:
+                squares += sum_squares(g[b])
+    return added, squares
+
+
+# What rules or losses share is compiled once for all of them: hence the cache.
+@cache
+def compose_begin_block(gather, scores_of):
     @jit
     def begin_block(X, order, features, W, rows, partial, strip, strips, nothing):
         """Fetches the strip of some rows, and what it has of their scores."""
@@ -162,6 +193,11 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
             map_rows(room, features[0, first:last], features[1, first:last])
         scores_of(room, W[:, first:last], W[:, d] if strip == 0 else nothing, partial[strip, :, : order.size])
 
+    return begin_block
+
+
+@cache
+def compose_end_block(epilogue, gradient):
     @jit
     def end_block(order, y, sample_weight, hyper, rows, partial, scores, labels, weights, dW, strip):
         """Adds the strips' scores, and what the strip has of the gradient; the loss."""
@@ -175,41 +211,18 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
         gradient(rows[strip, :count, : last - first], S, dW[:, first:last], db)
         return loss
 
-    @jit
-    def clear_strip(dW, strip, strips):
-        d = dW.shape[1] - 1
-        first, last = strip_of(strip, strips, d)
-        dW[:, first:last] = 0
-        if strip == 0:
-            dW[:, d] = 0
+    return end_block
 
+
+@cache
+def compose_end_step(update):
     @jit
     def update_some(w, g, state, start, stop, scalars, scale, limit, shrink, factor):
         if scale != 1 or limit != np.inf:
-            clip(g[start:stop], g[start:stop], scale, limit)
+            clip_stage(g[start:stop], g[start:stop], scale, limit)
         update(w[start:stop], g[start:stop], *cut(state, start, stop), *scalars)
         if shrink != 0 or factor != 1:
-            prox(w[start:stop], shrink, factor)
-
-    @jit
-    def end_gradient(w, g, ld, W, bias, strip, strips, count, penalty, by_norm):
-        """The mean over the batch, penalty included; what the penalty adds to the loss, and the sum of squares."""
-        c, d = W.shape[0], W.shape[1] - 1
-        first, last = strip_of(strip, strips, d)
-        added, squares = 0.0, 0.0
-        for j in range(c):
-            some = slice(j * ld + first, j * ld + last)
-            scale_all(g[some], 1.0 / count)
-            if penalty[0] != 0 or penalty[1] != 0:
-                added += add_penalty(g[some], w[some], count, penalty)
-            if by_norm:
-                squares += sum_squares(g[some])
-            if strip == 0 and bias:
-                b = slice(j * ld + d, j * ld + d + 1)
-                scale_all(g[b], 1.0 / count)
-                if by_norm:
-                    squares += sum_squares(g[b])
-        return added, squares
+            prox_stage(w[start:stop], shrink, factor)
 
     @jit
     def end_step(w, g, ld, state, W, bias, strip, strips, scalars, scale, limit, shrink, factor):
@@ -219,6 +232,15 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
             update_some(w, g, state, j * ld + first, j * ld + last, scalars, scale, limit, shrink, factor)
             if strip == 0 and bias:
                 update_some(w, g, state, j * ld + d, j * ld + d + 1, scalars, scale, limit, 0.0, 1.0)
+
+    return end_step
+
+
+def compose_epoch(gather, scores_of, epilogue, gradient, update):
+    """What every member of the team runs."""
+    begin_block, end_block = compose_begin_block(gather, scores_of), compose_end_block(epilogue, gradient)
+    end_step = compose_end_step(update)
+    scalars_of = with_count if "t" in update.py_func.__code__.co_varnames else without_count
 
     def epoch(data, steps, own, room, begin, end, board, rank, threads):
         # Taken apart here: what a function is given in a tuple costs it a count of references for each member.

@@ -32,7 +32,6 @@ from fastlin.kernels.numba_tile import (
     scores_tile,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
-from fastlin.kernels.numba_updates import clip_stage, prox_stage, sum_squares
 
 STRETCH = 256  # columns that stay in L1 while all classes are copied
 
@@ -75,8 +74,7 @@ def compile_driver(member, stored, real, hyper):
 
 def compose_epoch(*pieces):
     """The same for epochs."""
-    counts = "t" in pieces[4].py_func.__code__.co_varnames
-    driver = numba_epoch.compose_epoch(*pieces, clip_stage, prox_stage, sum_squares, counts)
+    driver = numba_epoch.compose_epoch(*pieces)
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
     compiled = {}
