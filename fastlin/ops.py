@@ -382,10 +382,10 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
 
     kernel(X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
     threads, run) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
-    `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and `losses` (parts,) get the gradient
-    and the weighted sum of losses of each part of the rows. The rows can be gone through in several laps, each
-    taking a share of every part; dW is complete after the last. `threads` work on it: the kernel's own, or those
-    with which run(member, threads) calls member(0) ... member(threads - 1).
+    `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and
+    `losses` (parts,) get the gradient and the weighted sum of losses of each part of the rows. The rows can be gone
+    through in several laps, each taking a share of every part; dW is complete after the last. `threads` work on it:
+    the kernel's own, or those with which run(member, threads) calls member(0) ... member(threads - 1).
     """
     ops = module(backend)
     parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")

@@ -17,6 +17,7 @@ from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_epoch import Data, Room, Steps, Weights, compile_epoch
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
 from fastlin.kernels.numba_team import BOARD, claim, finish, wait
 from fastlin.kernels.numba_tile import (
@@ -73,24 +74,26 @@ def compile_driver(member, stored, real, hyper):
 
 def compose_epoch(*pieces):
     """The same for epochs."""
-    update = pieces[4]
-    counts = "t" in update.py_func.__code__.co_varnames
-    driver = numba_epoch.compose_epoch(*pieces, clip_stage, prox_stage, sum_squares, counts)
+    driver = numba_epoch.compose_epoch(*pieces)
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
     compiled = {}
 
-    def epoch(*args):
-        *inputs, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
-        key = inputs[0].dtype, W.dtype
+    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *others):
+        *steps, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run = others
+        steps = Steps(*steps)
+        key = X.dtype, W.dtype
         if key not in compiled:
-            tuples = (len(inputs[HYPER]), len(inputs[OTHERS]), len(state))
-            compiled[key] = compile_epoch(member, *map(numba.from_dtype, key), *tuples)
+            kinds = (numba.from_dtype(dtype) for dtype in key)
+            compiled[key] = compile_epoch(member, *kinds, len(hyper), len(steps.others), len(state))
         labels, weights = (np.empty((len(squares), scores.shape[2]), kind) for kind in (np.int32, W.dtype))
-        state = tuple(flat(A) for A in state)
         call = partial_call(
-            *(compiled[key], *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW[0], flat(dW[0])),
-            *(losses, penalties, squares, np.zeros(BOARD, np.intp)),
+            compiled[key],
+            Data(X, y, sample_weight, order, features, hyper, bias, batch),
+            steps,
+            Weights(W, flat(W), tuple(flat(A) for A in state), dW[0], flat(dW[0])),
+            Room(rows, partial, scores, labels, weights, losses, penalties, squares),
+            *(first, last, np.zeros(BOARD, np.intp)),
         )
         if threads == 1:
             call(0, 1)
@@ -98,27 +101,6 @@ def compose_epoch(*pieces):
             run(lambda rank: call(rank, threads), threads)
 
     return epoch
-
-
-HYPER, OTHERS = 5, 12  # where an epoch's arguments have the hyper-parameters of the loss, and of the update
-
-
-def compile_epoch(member, stored, real, hyper, others, states):
-    """The machine code of an epoch, for any strides too."""
-    number, numbers, flags = types.intp, types.float64[::1], types.boolean
-    inputs = (
-        types.Array(stored, 2, "A", readonly=True),
-        *(types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, real, types.int64)),
-        types.Array(real, 2, "C", readonly=True),
-        *(types.UniTuple(types.float64, hyper), flags, number, number, number),
-    )
-    steps = number, numbers, *(types.UniTuple(types.float64, count) for count in (others, 2, 2)), types.float64[:, ::1]
-    weights = types.Array(real, 2, "A"), real[::1], types.Tuple((real[::1],) * states)
-    rooms = *(types.Array(real, ndim, "A") for ndim in (3, 4, 3)), types.int32[:, ::1], real[:, ::1]
-    sums = types.Array(real, 2, "A"), real[::1], numbers, numbers, numbers
-    signature = (*inputs, *steps, *weights, *rooms, *sums, types.intp[::1], number, number)
-    member.compile(signature)
-    return member.overloads[signature].entry_point
 
 
 def flat(A):

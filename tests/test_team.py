@@ -20,7 +20,7 @@ def _loss(backend, threads):
 
 
 def _train(backend, threads):
-    settings = {"epochs": 1, "batch_size": 128, "optimizer": fl.Adam(clip_norm=1.0), "loss": "svm"}
+    settings = {"epochs": 1, "batch_size": 128, "optimizer": fl.Adam(clip_norm=1.0)}
     found = fl.train(np.tile(CASE.X, (1, 4)), CASE.y, backend=backend, threads=threads, **settings)
     return found.history["loss"][0], found.W.tobytes()
 
