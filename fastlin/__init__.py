@@ -15,6 +15,7 @@ from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, war
 from fastlin.ops import show_backends, use_backend
 from fastlin.optim import *  # noqa: F403  (the classes made from the table)
 from fastlin.penalties import L1, L2, ElasticNet
+from fastlin.regression import absolute_error_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
 from fastlin.train import TrainResult, train
 from fastlin.updates import *  # noqa: F403  (the functions made from the table)
@@ -28,10 +29,12 @@ __all__ = [
     "ElasticNet",
     "GradientCheck",
     "TrainResult",
+    "absolute_error_loss",
     "check_gradient",
     "load_arrays",
     "load_cifar10",
     "load_digits",
+    "logistic_loss",
     "numerical_gradient",
     "predict",
     "scale_lr",
@@ -39,8 +42,10 @@ __all__ = [
     "scores",
     "set_num_threads",
     "show_backends",
+    "sigmoid_squared_loss",
     "softmax",
     "softmax_loss",
+    "squared_error_loss",
     "svm_loss",
     "train",
     "use_backend",

@@ -91,7 +91,8 @@ def train(
     X : (n, d) float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
     y : (n,) integers in [0, c).
-    loss : "softmax", "svm" or "squared_svm". Its hyper-parameters are arguments too: label_smoothing, margin.
+    loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`; those with targets, "logistic" among
+        them, set one class against the rest. Its hyper-parameters are arguments too: label_smoothing, margin.
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.
