@@ -338,11 +338,15 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
 
 
 def by_element(formula):
-    """The sum of the losses of formula(s, t, margin) = (loss, slope) over all scores, each with its target."""
+    """The sum of the losses of formula(s, t, margin, 0, 1) = (loss, slope) over all scores, each with its target.
+
+    0 and 1 are handed over in the type of the scores: beside a literal a float becomes a double.
+    """
 
     @jit
     def epilogue(scores, targets, sample_weight, scratch, margin):
         c, rows = scores.shape
+        real = sample_weight.dtype.type
         goal, total = row(scratch, 0), row(scratch, 1)
         for r in range(rows):
             total[r] = 0
@@ -351,7 +355,7 @@ def by_element(formula):
             for r in range(rows):
                 goal[r] = targets[r, j]
             for r in range(rows):
-                value, slope = formula(s[r], goal[r], total.dtype.type(margin))
+                value, slope = formula(s[r], goal[r], real(margin), real(0), real(1))
                 total[r] += value
                 s[r] = slope * sample_weight[r]
         loss = 0.0
@@ -364,50 +368,50 @@ def by_element(formula):
 
 @by_element
 @jit
-def hinge(s, t, margin):
-    side = t + t - s.dtype.type(1)  # 1 is the class, -1 the rest
+def hinge(s, t, margin, zero, one):
+    side = t + t - one  # 1 is the class, -1 the rest
     v = margin - side * s
-    return (s.dtype.type(0), s.dtype.type(0)) if v <= 0 else (v, -side)
+    return (zero, zero) if v <= 0 else (v, -side)
 
 
 @by_element
 @jit
-def squared_hinge(s, t, margin):
-    side = t + t - s.dtype.type(1)
+def squared_hinge(s, t, margin, zero, one):
+    side = t + t - one
     v = margin - side * s
-    v = s.dtype.type(0) if v <= 0 else v
+    v = zero if v <= 0 else v
     return v * v, -(side + side) * v
 
 
 @by_element
 @jit
-def logistic(s, t, margin):
-    e, one = exp_below_highest(-abs(s)), s.dtype.type(1)
+def logistic(s, t, margin, zero, one):
+    e = exp_below_highest(-abs(s))
     sigma = (one if s >= 0 else e) / (one + e)
-    return (s.dtype.type(0) if s <= 0 else s) - t * s + log_from_1(one + e), sigma - t
+    return (zero if s <= 0 else s) - t * s + log_from_1(one + e), sigma - t
 
 
 @by_element
 @jit
-def sigmoid_squared(s, t, margin):
-    e, one = exp_below_highest(-abs(s)), s.dtype.type(1)
+def sigmoid_squared(s, t, margin, zero, one):
+    e = exp_below_highest(-abs(s))
     d = (one if s >= 0 else e) / (one + e) - t
     return d * d, (d + d) * e / ((one + e) * (one + e))  # sigma (1 - sigma), without a difference
 
 
 @by_element
 @jit
-def squared_error(s, t, margin):
+def squared_error(s, t, margin, zero, one):
     d = s - t
     return d * d, d + d
 
 
 @by_element
 @jit
-def absolute_error(s, t, margin):
+def absolute_error(s, t, margin, zero, one):
     d = s - t
-    sign = s.dtype.type(1) if d > 0 else d  # 0 and NaN stay
-    return abs(d), s.dtype.type(-1) if d < 0 else sign
+    sign = one if d > 0 else d  # 0 and NaN stay
+    return abs(d), -one if d < 0 else sign
 
 
 @jit
