@@ -17,6 +17,7 @@ from fastlin.optim import *  # noqa: F403  (the classes made from the table)
 from fastlin.penalties import L1, L2, ElasticNet
 from fastlin.regression import absolute_error_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
+from fastlin.search import SearchResult, random_local_search, random_search
 from fastlin.train import TrainResult, train
 from fastlin.updates import *  # noqa: F403  (the functions made from the table)
 
@@ -28,6 +29,7 @@ __all__ = [
     "Dataset",
     "ElasticNet",
     "GradientCheck",
+    "SearchResult",
     "TrainResult",
     "absolute_error_loss",
     "check_gradient",
@@ -37,6 +39,8 @@ __all__ = [
     "logistic_loss",
     "numerical_gradient",
     "predict",
+    "random_local_search",
+    "random_search",
     "scale_lr",
     "schedules",
     "scores",

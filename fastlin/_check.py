@@ -138,7 +138,7 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
     if given.shape not in ((n, c), (n,) if c == 1 else (n, c)):
         expected = f"({n},) or ({n}, 1)" if c == 1 else f"targets ({n}, {c}) or integer labels ({n},)"
         raise ValueError(
-            f"y has shape {given.shape} and dtype {given.dtype}, but X has {n} rows and W {c} columns; expected {expected}"
+            f"y has shape {given.shape} and dtype {given.dtype} but X has {n} rows and W {c} columns; expected {expected}"
         )
     found = np.array(given, dtype, order="C").reshape(n, c)
     low, high, _, _ = bounds(interval)

@@ -129,9 +129,9 @@ def train(
     array([0, 0, 1, 1])
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
-    backend, values, R = ops.resolve(backend), _hyper(loss, hyper), penalty(reg)
+    backend, values, R = ops.resolve(backend), hyper_values(loss, hyper), penalty(reg)
     X = _check.array("X", X, 2)
-    weights = _start(W, X, y, bias)
+    weights = start_weights(W, X, y, bias)
     X, y = _rows(X, y, weights, bias)
     dtype = _check.native(weights)
     features = affine(x_scale, x_shift, X.shape[1], dtype)
@@ -196,17 +196,18 @@ def _last(history: dict[str, list[float]]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
-def _hyper(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
+def hyper_values(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
     """The hyper-parameters of a loss, in the order of its row."""
     _check.choice("loss", loss, ops.losses())
     row = ops.OPS[f"{loss}_epilogue"].hyper
     for name in given:
         if name not in row:
-            raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {', '.join(row)}")
+            own = ", ".join(row) or "none"
+            raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {own}")
     return tuple(_check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given)).values())
 
 
-def _start(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
+def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
     """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it."""
     if W is not None:
         return np.array(_check.weights(W), order="F")
