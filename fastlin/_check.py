@@ -137,9 +137,8 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
         raise TypeError(f"y must hold numbers; found dtype {given.dtype}")
     if given.shape not in ((n, c), (n,) if c == 1 else (n, c)):
         expected = f"({n},) or ({n}, 1)" if c == 1 else f"targets ({n}, {c}) or integer labels ({n},)"
-        raise ValueError(
-            f"y has shape {given.shape} and dtype {given.dtype} but X has {n} rows and W {c} columns; expected {expected}"
-        )
+        found_is = f"y has shape {given.shape} and dtype {given.dtype}"
+        raise ValueError(f"{found_is} but X has {n} rows and W {c} columns; expected {expected}")
     found = np.array(given, dtype, order="C").reshape(n, c)
     low, high, _, _ = bounds(interval)
     outside = (found < low) | (found > high)  # a NaN is let through, to the loss

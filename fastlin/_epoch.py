@@ -93,7 +93,7 @@ def run_epoch(
 
 
 def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
-    """Whether one kernel does a whole epoch: for labels, penalties that it knows, and rows that it can read in place."""
+    """Whether one kernel does a whole epoch: for labels, penalties that it knows, rows that it can read in place."""
     return (
         ops.BACKENDS[objective.backend].compiled
         and ops.OPS[f"{objective.loss}_epilogue"].targets is None

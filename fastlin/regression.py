@@ -53,7 +53,7 @@ def logistic_loss(
     At W = 0 the loss is c log(2). With one column it is that of `softmax_loss` for two classes with the scores 0 and s.
     Lecture "Linear Classification, Loss functions": "Logistic", and -log(1 / (1 + e^-wx)) decomposed, where t = 1.
 
-    >>> loss, dW = logistic_loss(np.zeros((2, 1)), np.ones((4, 2)), [0, 1, 1, 1])
+    >>> loss, dW = logistic_loss([[0.0], [0.0]], [[1.0, 1.0]] * 4, [0, 1, 1, 1])
     >>> round(loss, 4), dW.ravel().tolist()  # log(2)
     (0.6931, [-0.25, -0.25])
     """
@@ -114,7 +114,7 @@ def sigmoid_squared_loss(
     Lecture "Linear Classification, Loss functions", "Adding a Non-Linear Function": the sigmoid perceptron's update
     w_j <- w_j + 2 eta sum_i delta_i sigma_i (1 - sigma_i) x_ij is W - eta dW with reduction="sum".
 
-    >>> sigmoid_squared_loss(np.zeros((2, 1)), np.ones((4, 2)), [0, 1, 1, 1])[0]
+    >>> sigmoid_squared_loss([[0.0], [0.0]], [[1.0, 1.0]] * 4, [0, 1, 1, 1])[0]
     0.25
     """
     return evaluate(
@@ -173,7 +173,7 @@ def squared_error_loss(
     Lecture "Linear Classification, Loss functions": "L2", and "Derivation of Update Rule", whose
     w_j <- w_j + 2 eta sum_k delta_k x_kj, delta = y - w x, is W - eta dW with reduction="sum".
 
-    >>> squared_error_loss(np.ones((2, 1)), np.array([[1.0, 2.0]]), [5.0])
+    >>> squared_error_loss([[1.0], [1.0]], [[1.0, 2.0]], [5.0])
     (4.0, array([[-4.],
            [-8.]]))
     """
@@ -232,7 +232,7 @@ def absolute_error_loss(
     -----
     An outlier pulls no harder than any other row. Lecture "Linear Classification, Loss functions": "L1".
 
-    >>> absolute_error_loss(np.ones((2, 1)), np.array([[1.0, 2.0]]), [5.0])
+    >>> absolute_error_loss([[1.0], [1.0]], [[1.0, 2.0]], [5.0])
     (2.0, array([[-1.],
            [-2.]]))
     """

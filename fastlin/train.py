@@ -207,14 +207,19 @@ def hyper_values(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(_check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given)).values())
 
 
-def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
-    """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it."""
+def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targets: bool = False) -> Array:
+    """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it.
+
+    Where y may be targets, numbers (n,) need one column and (n, c) need c.
+    """
     if W is not None:
         return np.array(_check.weights(W), order="F")
     found = np.asarray(y)
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    if targets and (found.ndim == 2 or found.dtype.kind == "f"):
+        return np.zeros((X.shape[1] + bias, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    dtype = np.float32 if X.dtype == np.float32 else np.float64
     return np.zeros((X.shape[1] + bias, max(int(found.max()) + 1, 1)), dtype, order="F")
 
 
