@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.ops import Hyper, inside
+from fastlin.ops import Hyper, bounds, inside
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 
     W: Array  # (d, c), or (d + 1, c) with bias, as given: any stride
     X: Array  # (n, d) as given: any stride, the dtype of W or an integer dtype
-    y: Array  # (n,) int32, our own copy: no other thread can move a label out of range after the check
+    y: Array  # (n,) int32, or targets (n, c); our own copy: nobody can move a label out of range after the check
     sample_weight: Array  # (n,)
 
 
@@ -126,6 +126,29 @@ def labels(y: Any, n: int, c: int) -> Array:
     return labels
 
 
+def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Array:
+    """y as a new array (n, c) of targets: numbers as they are; labels (n,), where c > 1, as one 1 among zeros."""
+    given = array("y", y, np.ndim(y))
+    if given.ndim == 1 and c > 1 and given.dtype.kind != "f":
+        found = np.zeros((n, c), dtype)
+        found[np.arange(n), labels(given, n, c)] = 1
+        return found
+    if given.dtype.kind not in "iubf":
+        raise TypeError(f"y must hold numbers; found dtype {given.dtype}")
+    if given.shape not in ((n, c), (n,) if c == 1 else (n, c)):
+        expected = f"({n},) or ({n}, 1)" if c == 1 else f"targets ({n}, {c}) or integer labels ({n},)"
+        found_is = f"y has shape {given.shape} and dtype {given.dtype}"
+        raise ValueError(f"{found_is} but X has {n} rows and W {c} columns; expected {expected}")
+    found = np.array(given, dtype, order="C").reshape(n, c)
+    low, high, _, _ = bounds(interval)
+    outside = (found < low) | (found > high)  # a NaN is let through, to the loss
+    if outside.any():
+        i, j = (int(k[0]) for k in np.nonzero(outside))
+        where = f"y[{i}]" if given.ndim == 1 else f"y[{i}, {j}]"
+        raise ValueError(f"{where} = {found[i, j]} is out of range; the targets of this loss must be in {interval}")
+    return found
+
+
 def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
@@ -150,12 +173,13 @@ def _read_only(A: Array) -> Array:
     return A
 
 
-def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any) -> Problem:
-    """Everything that a loss is computed from."""
+def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any, interval: str | None = None) -> Problem:
+    """Everything that a loss is computed from; its targets lie in `interval`, or y are labels if that is None."""
     W = weights(W)
     X = features(X, W, bias)
-    n = X.shape[0]
-    return Problem(W, X, labels(y, n, W.shape[1]), row_weights(sample_weight, n, native(W)))
+    n, c = X.shape[0], W.shape[1]
+    own = labels(y, n, c) if interval is None else targets(y, n, c, native(W), interval)
+    return Problem(W, X, own, row_weights(sample_weight, n, native(W)))
 
 
 def native(A: Array) -> np.dtype[Any]:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
-from fastlin import _plan, _pool, _run, ops
+from fastlin import _check, _plan, _pool, _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Problem, walkable
 from fastlin.optim import Optimizer
@@ -77,13 +77,15 @@ def run_epoch(
         return _fused(W, X, y, sample_weight, order, batch_size, objective, optimizer)
     dW = np.empty_like(W)
     total = 0.0
+    targets = ops.OPS[f"{objective.loss}_epilogue"].targets
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
     how = {"bias": objective.bias, "threads": objective.threads} if _ours(optimizer) else {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         weight = sample_weight[batch]
         weight.flags.writeable = False  # one type for Numba, as in fastlin/_check.py
-        total += len(batch) * _loss_grad(objective, Problem(W, X[batch], y[batch], weight), dW)
+        goals = y[batch] if targets is None else _check.targets(y[batch], len(batch), W.shape[1], W.dtype, targets)
+        total += len(batch) * _loss_grad(objective, Problem(W, X[batch], goals, weight), dW)
         optimizer.step(W, dW, **how)
         if average is not None:
             average.add(W)
@@ -96,9 +98,10 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
 
 
 def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
-    """Whether one kernel does a whole epoch: for penalties that it knows, and rows that it can read where they lie."""
+    """Whether one kernel does a whole epoch: for labels, penalties that it knows, rows that it can read in place."""
     return (
         ops.BACKENDS[objective.backend].compiled
+        and ops.OPS[f"{objective.loss}_epilogue"].targets is None
         and W.shape[1] < _plan.WIDE_CLASSES
         and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
         and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)

@@ -91,6 +91,17 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
+SEARCH_BYTES = 512 << 10  # of the scores of a block, and of the weights of a group of candidates: both in L2
+
+
+@lru_cache(maxsize=1024)
+def search_plan(n: int, d: int, c: int, itemsize: int) -> tuple[int, int]:
+    """How many candidates stand side by side, and how many rows a block has."""
+    group = max(1, min(WIDE_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
+    rows = SEARCH_BYTES // (group * c * itemsize) // 16 * 16
+    return group, max(16, min(rows, COPY_BYTES // ((d + 1) * itemsize), n))
+
+
 class Workspace:
     """The memory of one call, as the loss kernels name it; everything class-major has b as its last column."""
 

@@ -15,6 +15,14 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin.penalties import Penalty, penalty
 
+HINGES = {  # (variant, squared): the row of the table
+    ("weston_watkins", False): "svm",
+    ("weston_watkins", True): "squared_svm",
+    ("crammer_singer", False): "crammer_singer_svm",
+    ("one_vs_rest", False): "one_vs_rest_svm",
+    ("one_vs_rest", True): "squared_one_vs_rest_svm",
+}
+
 
 def softmax_loss(
     W: ArrayLike,
@@ -115,8 +123,10 @@ def svm_loss(
     Parameters
     ----------
     margin : in [0, inf), by how much the correct class must lead.
-    squared : the squared hinge.
-    variant : "weston_watkins".
+    squared : the squared hinge; not for "crammer_singer".
+    variant : "weston_watkins", the lectures'; "crammer_singer", where the row's loss is the largest of the terms
+        instead of their sum; "one_vs_rest", sum_j max(0, margin - t_ij s_ij) with t_ij = 1 for j = y_i, else -1. Then
+        y may also be 0 or 1 for every score, as in `logistic_loss`: (n,) for a W with one column, a binary SVM.
     W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads : as in `softmax_loss`.
 
     Returns
@@ -131,14 +141,17 @@ def svm_loss(
     Notes
     -----
     At W = 0 the loss is c - 1. At a kink (a margin met exactly) the gradient takes 0 from that class.
-    torch's multi_margin_loss also divides by c. Lecture 3 "Multiclass SVM loss"; Weston & Watkins 1999.
+    torch's multi_margin_loss also divides by c. Lecture 3 "Multiclass SVM loss"; Weston & Watkins 1999; Crammer &
+    Singer 2001. scikit-learn's LinearSVC minimises the squared one_vs_rest.
 
     >>> svm_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2])[0]  # c - 1
     9.0
     """
-    _check.choice("variant", variant, ("weston_watkins",))
+    _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
+    if (variant, bool(squared)) not in HINGES:
+        raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant")
     return evaluate(
-        "squared_svm" if squared else "svm",
+        HINGES[variant, bool(squared)],
         {"margin": margin},
         W,
         X,
@@ -177,10 +190,11 @@ def evaluate(
     loss : a name of `ops.losses()`; hyper : its hyper-parameters. The rest as in `softmax_loss`.
     """
     backend = ops.resolve(backend)
-    values = tuple(_check.hyper(ops.OPS[f"{loss}_epilogue"].hyper, hyper).values())
+    row = ops.OPS[f"{loss}_epilogue"]
+    values = tuple(_check.hyper(row.hyper, hyper).values())
     R = penalty(reg)
     _check.choice("reduction", reduction, ("mean", "sum"))
-    problem = _check.problem(W, X, y, bias, sample_weight)
+    problem = _check.problem(W, X, y, bias, sample_weight, row.targets)
     weights = problem.W
     if out is not None:
         _check.out_like(out, weights, X=X, y=y, sample_weight=sample_weight)
@@ -249,26 +263,31 @@ def predict(
 ) -> Array:
     """The class with the largest score for each row of X, as integers (n,); the first of equals.
 
+    With one column of W the lectures' binary rule: 1 where the score is >= 0, else 0.
+
     W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
     """
     S = scores(W, X, bias=bias, x_scale=x_scale, x_shift=x_shift, backend=backend, threads=threads)
-    best: Array = S.argmax(axis=1)
+    best: Array = S.argmax(axis=1) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
     return best
 
 
-def warmup(backend: str | None = None) -> None:
+def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     """Compile and load everything of a backend now, both dtypes, instead of at the first calls.
 
     Numba compiles what is asked for when it is asked for; a server may want to pay before its first request.
+    loss : this one alone, such as "softmax"; None for all.
     """
+    if loss is not None:
+        _check.choice("loss", loss, ops.losses())
     backend = ops.resolve(backend)
     for dtype in ops.DTYPES:
         W, X, y = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype), np.zeros(2, np.int64)
         softmax(scores(W, X, backend=backend), backend=backend)
-        for loss in ops.losses():
-            defaults = {name: spec.default for name, spec in ops.OPS[f"{loss}_epilogue"].hyper.items()}
+        for name in ops.losses() if loss is None else [loss]:
+            defaults = {key: spec.default for key, spec in ops.OPS[f"{name}_epilogue"].hyper.items()}
             for rows in (X, X.astype(np.uint8)):
-                evaluate(loss, defaults, W, rows, y, backend=backend)
+                evaluate(name, defaults, W, rows, y, backend=backend)
     _step.warmup(backend)
 
 

@@ -32,14 +32,15 @@ class Hyper:
 
 
 @cache
-def _bounds(interval: str) -> tuple[float, float, bool, bool]:
+def bounds(interval: str) -> tuple[float, float, bool, bool]:
+    """The ends of an interval, and whether they belong to it."""
     low, high = interval[1:-1].split(",")
     return float(low), float(high), interval[0] == "[", interval[-1] == "]"
 
 
 def inside(value: float, interval: str) -> bool:
     """Whether `value` lies in an interval written as in mathematics, "[0, 1)"; NaN never does."""
-    low, high, with_low, with_high = _bounds(interval)
+    low, high, with_low, with_high = bounds(interval)
     return low < value < high or (with_low and value == low) or (with_high and value == high)
 
 
@@ -53,6 +54,7 @@ class Op:
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
     hyper: Mapping[str, Hyper] = field(default_factory=dict)
+    targets: str | None = None  # of an epilogue with targets: the interval they must lie in
     public: str | None = None  # the class of fastlin.optim made from this row
     doc: str = ""
 
@@ -69,6 +71,13 @@ ADAM = {
     "weight_decay": WEIGHT_DECAY,
 }
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
+
+
+def by_element(targets: str, **hyper: Hyper) -> Op:
+    """The row of a loss that is a sum over the entries of the scores, each with its target: y is (rows, c)."""
+    args = ("scores", "targets", "sample_weight", "scratch", *hyper)
+    return Op("epilogue", args, writes=("scores", "scratch"), hyper=hyper, targets=targets)
+
 
 OPS: dict[str, Op] = {
     "exp": Op("function", ("x", "out"), writes=("out",)),
@@ -104,6 +113,19 @@ OPS: dict[str, Op] = {
         writes=("scores", "scratch"),
         hyper={"margin": MARGIN},
     ),
+    "crammer_singer_svm_epilogue": Op(
+        "epilogue",
+        ("scores", "y", "sample_weight", "scratch", "margin"),
+        writes=("scores", "scratch"),
+        hyper={"margin": MARGIN},
+    ),
+    # One class against the rest, and regression: a target, a number, for every score.
+    "one_vs_rest_svm_epilogue": by_element("[0, 1]", margin=MARGIN),
+    "squared_one_vs_rest_svm_epilogue": by_element("[0, 1]", margin=MARGIN),
+    "logistic_epilogue": by_element("[0, 1]"),
+    "sigmoid_squared_epilogue": by_element("[-inf, inf]"),
+    "squared_error_epilogue": by_element("[-inf, inf]"),
+    "absolute_error_epilogue": by_element("[-inf, inf]"),
     # An optimizer is an update, in place over flat arrays of one size: w, g, its state, t if it counts steps (from 1),
     # lr, and the other hyper-parameters. The documentation is that of the class or function made from the row.
     "sgd_update": Op(

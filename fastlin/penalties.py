@@ -138,3 +138,42 @@ def penalty(reg: float | Penalty) -> Penalty | None:
         )
     lam = _check.number("reg", reg, "[0, inf)")
     return L2(lam) if lam else None
+
+
+# ---- What regularises without being a term of the loss ----------------------------------------------------
+
+
+def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
+    """W with the columns (classes) whose Euclidean norm exceeds `limit` scaled down to it, a new array.
+
+    The projection onto {W : every ||W[:, j]|| <= limit}, to be taken after each step: `W[...] = fl.max_norm(W, 3.0)`.
+    limit : in (0, inf).  bias : leave the last row of W, b, as it is.
+    Lecture "Loss functions and optimization": "max norm regularization"; Srebro et al. 2005.
+
+    >>> max_norm(np.array([[3.0, 0.3], [4.0, 0.4]]), 1.0)
+    array([[0.6, 0.3],
+           [0.8, 0.4]])
+    """
+    limit = _check.number("limit", limit, "(0, inf)")
+    W = np.array(_check.weights(W))
+    weights = W[:-1] if bias else W
+    norms = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0))
+    weights *= np.where(norms > limit, limit / np.where(norms > limit, norms, 1.0), 1.0)
+    return W
+
+
+def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
+    """X with every entry zero with probability p, the others divided by 1 - p, a new array: for training only.
+
+    The mean of the scores stays, so that nothing needs to change when predicting ("inverted" scaling).
+    p : in [0, 1).  seed : another one for each batch.
+    The lectures name it among the regularisations. For a linear model with the squared error it is, on average, an L2
+    penalty with a weight of its own for each feature; Srivastava et al. 2014, Wager et al. 2013.
+
+    >>> sorted(set(dropout(np.ones(1000), 0.5).tolist()))
+    [0.0, 2.0]
+    """
+    p = _check.number("p", p, "[0, 1)")
+    X = np.asarray(X)
+    keep = np.random.default_rng(_check.count("seed", seed, 0)).random(X.shape) >= p
+    return keep * (X / X.dtype.type(1 - p)) if X.dtype.kind == "f" else keep * (X / (1.0 - p))

@@ -91,7 +91,8 @@ def train(
     X : (n, d) float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
     y : (n,) integers in [0, c).
-    loss : "softmax", "svm" or "squared_svm". Its hyper-parameters are arguments too: label_smoothing, margin.
+    loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`; those with targets, "logistic" among
+        them, set one class against the rest. Its hyper-parameters are arguments too: label_smoothing, margin.
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.
@@ -128,9 +129,9 @@ def train(
     array([0, 0, 1, 1])
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
-    backend, values, R = ops.resolve(backend), _hyper(loss, hyper), penalty(reg)
+    backend, values, R = ops.resolve(backend), hyper_values(loss, hyper), penalty(reg)
     X = _check.array("X", X, 2)
-    weights = _start(W, X, y, bias)
+    weights = start_weights(W, X, y, bias)
     X, y = _rows(X, y, weights, bias)
     dtype = _check.native(weights)
     features = affine(x_scale, x_shift, X.shape[1], dtype)
@@ -195,24 +196,30 @@ def _last(history: dict[str, list[float]]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
-def _hyper(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
+def hyper_values(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
     """The hyper-parameters of a loss, in the order of its row."""
     _check.choice("loss", loss, ops.losses())
     row = ops.OPS[f"{loss}_epilogue"].hyper
     for name in given:
         if name not in row:
-            raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {', '.join(row)}")
+            own = ", ".join(row) or "none"
+            raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {own}")
     return tuple(_check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given)).values())
 
 
-def _start(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
-    """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it."""
+def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targets: bool = False) -> Array:
+    """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it.
+
+    Where y may be targets, numbers (n,) need one column and (n, c) need c.
+    """
     if W is not None:
         return np.array(_check.weights(W), order="F")
     found = np.asarray(y)
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    if targets and (found.ndim == 2 or found.dtype.kind == "f"):
+        return np.zeros((X.shape[1] + bias, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    dtype = np.float32 if X.dtype == np.float32 else np.float64
     return np.zeros((X.shape[1] + bias, max(int(found.max()) + 1, 1)), dtype, order="F")
 
 

@@ -129,14 +129,14 @@ cdef int read_hyper(tuple hyper, double *values) except -1:
 
 
 cdef double call_epilogue(
-        Epilogue piece, floating[:, :] scores, const int32_t[::1] y, const floating[::1] sample_weight,
+        Epilogue piece, floating[:, :] scores, ndarray y, const floating[::1] sample_weight,
         floating[:, :] scratch, tuple hyper) except? -1:
     cdef epilogue_t rows = <epilogue_t> (piece.float_rows if floating is float else piece.double_rows)
     cdef double values[MAX_HYPER]
     read_hyper(hyper, values)
     with nogil:
         return rows(&scores[0, 0], scores.strides[0] // <Py_ssize_t> sizeof(floating), scores.shape[0], scores.shape[1],
-                    &y[0], &sample_weight[0], &scratch[0, 0], values)
+                    PyArray_DATA(y), &sample_weight[0], &scratch[0, 0], values)
 
 
 dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
@@ -155,6 +155,27 @@ svm_epilogue = bind(
 squared_svm_epilogue = bind(
     Epilogue(), <void *> squared_svm_rows[float], <void *> squared_svm_rows[double],
     "scores y sample_weight scratch margin")
+crammer_singer_svm_epilogue = bind(
+    Epilogue(), <void *> crammer_singer_svm_rows[float], <void *> crammer_singer_svm_rows[double],
+    "scores y sample_weight scratch margin")
+one_vs_rest_svm_epilogue = bind(
+    Epilogue(), <void *> one_vs_rest_svm_rows[float], <void *> one_vs_rest_svm_rows[double],
+    "scores targets sample_weight scratch margin")
+squared_one_vs_rest_svm_epilogue = bind(
+    Epilogue(), <void *> squared_one_vs_rest_svm_rows[float], <void *> squared_one_vs_rest_svm_rows[double],
+    "scores targets sample_weight scratch margin")
+logistic_epilogue = bind(
+    Epilogue(), <void *> logistic_rows[float], <void *> logistic_rows[double],
+    "scores targets sample_weight scratch")
+sigmoid_squared_epilogue = bind(
+    Epilogue(), <void *> sigmoid_squared_rows[float], <void *> sigmoid_squared_rows[double],
+    "scores targets sample_weight scratch")
+squared_error_epilogue = bind(
+    Epilogue(), <void *> squared_error_rows[float], <void *> squared_error_rows[double],
+    "scores targets sample_weight scratch")
+absolute_error_epilogue = bind(
+    Epilogue(), <void *> absolute_error_rows[float], <void *> absolute_error_rows[double],
+    "scores targets sample_weight scratch")
 
 
 # ---- The driver: the same three phases as in compose.py ---------------------------------------------------
@@ -192,7 +213,8 @@ cdef struct LossJob:
     Py_ssize_t columns  # of the class-major W that the caller's has: d, and b's if it has one
     Matrix X, W, dW
     const int64_t *order  # the rows of X to take, or NULL: all
-    const int32_t *y
+    const char *y  # labels, or rows of targets
+    Py_ssize_t y_row  # from one row's to the next, in bytes
     const char *sample_weight
     double hyper[MAX_HYPER]
     double scale
@@ -219,17 +241,14 @@ cdef double part_rows(
     cdef gradient_t gradient = <gradient_t> job.gradient
     cdef const floating *W = <const floating *> job.by_class.at
     cdef const floating *weight = <const floating *> job.sample_weight
-    cdef const int32_t *y = job.y
     cdef const floating *floats
     cdef floating *dW = parts + part * job.parts.part
     cdef floating *buffer = <floating *> job.rows.at + part * job.rows.part
     cdef floating *scores = <floating *> job.scores.at + part * job.scores.part
-    cdef floating own_weight[MOST_BLOCK]
-    cdef int32_t own_y[MOST_BLOCK]
     cdef Py_ssize_t c = job.c
     cdef Py_ssize_t d = job.d
     cdef Py_ssize_t ld = job.scores.ld
-    cdef Py_ssize_t ldx, rows, r, ahead
+    cdef Py_ssize_t ldx, rows, ahead
     cdef double loss = 0
     if fresh:
         memset(dW, 0, c * job.parts.ld * sizeof(floating))
@@ -237,13 +256,8 @@ cdef double part_rows(
         rows = min(job.block, stop - start)
         floats = load(job.X.at, job.X.row, job.order, start, rows, d, buffer, job.rows.ld, &ldx)
         scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld)
-        if job.order == NULL:
-            loss += epilogue(scores, ld, c, rows, y + start, weight + start, scores + c * ld, job.hyper)
-        else:
-            for r in range(rows):
-                own_y[r] = y[job.order[start + r]]
-                own_weight[r] = weight[job.order[start + r]]
-            loss += epilogue(scores, ld, c, rows, own_y, own_weight, scores + c * ld, job.hyper)
+        loss += epilogue(
+            scores, ld, c, rows, job.y + start * job.y_row, weight + start, scores + c * ld, job.hyper)
         ahead = rows * ldx if start + rows < stop and floats != buffer else 0  # the next block, if it is X itself
         gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, ahead)
         start += rows
@@ -302,7 +316,8 @@ cdef class LossGrad:
         job.n, job.d, job.c = PyArray_DIM(X, 0), PyArray_DIM(X, 1), PyArray_DIM(by_class, 0)
         job.X = matrix(X)
         job.order = NULL
-        job.y, job.sample_weight = <const int32_t *> PyArray_DATA(y), <const char *> PyArray_DATA(sample_weight)
+        job.y, job.y_row = PyArray_BYTES(y), PyArray_STRIDE(y, 0)
+        job.sample_weight = PyArray_BYTES(sample_weight)
         job.by_class, job.rows, job.scores, job.parts = room(by_class), room(rows), room(scores), room(parts)
         job.losses = <double *> PyArray_DATA(losses)
         job.block, job.count = min(<Py_ssize_t> MOST_BLOCK, PyArray_DIM(scores, 2)), <int> PyArray_DIM(parts, 0)

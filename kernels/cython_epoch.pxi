@@ -98,7 +98,7 @@ cdef double end_block(Steps *job, Py_ssize_t number, int strip, floating *dW) no
             for r in range(rows):
                 scores[j * ld + r] += partial[s * job.partial.part + j * job.partial.ld + r]
     for r in range(rows):
-        own_y[r] = loss.y[loss.order[first + r]]
+        own_y[r] = (<const int32_t *> loss.y)[loss.order[first + r]]
         own_weight[r] = weight[loss.order[first + r]]
     value = epilogue(scores, ld, loss.c, rows, own_y, own_weight, scores + loss.c * ld, loss.hyper)
     if strip > 0:  # b is the first strip's; the others' sums go where nobody looks

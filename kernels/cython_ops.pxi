@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 # What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
 # in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
-# for three numbers a row.
+# for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
     floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
@@ -19,7 +19,7 @@ ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
     const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
 ctypedef double (*epilogue_t)(
-    floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+    floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const void *y,
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
 ctypedef void (*gradient_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
@@ -261,3 +261,138 @@ cdef inline void start_hinge(
         scores[y[r] * ld + r] = -<floating> INFINITY
         total[r] = 0
         slope[r] = 0
+
+
+cdef double crammer_singer_svm_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    cdef floating *required = scratch
+    cdef floating *most = scratch + rows
+    cdef floating *worst = scratch + 2 * rows
+    cdef floating *s
+    cdef floating v
+    cdef bint worse
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    start_hinge(scores, ld, rows, y, <floating> hyper[0], required, most, worst)
+    for r in range(rows):
+        worst[r] = -1
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            v = s[r] - required[r]
+            worse = (v > most[r]) | (v != v)  # a NaN is kept: nothing is larger
+            most[r] = v if worse else most[r]
+            worst[r] = j if worse else worst[r]
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            s[r] = sample_weight[r] if worst[r] == j else 0
+    for r in range(rows):
+        scores[y[r] * ld + r] = 0 if worst[r] < 0 else -sample_weight[r]
+        loss += <double> sample_weight[r] * <double> most[r]
+    return loss
+
+
+# ---- Losses by element: a target for every score. A formula returns the loss and leaves its slope --------
+
+ctypedef floating (*formula_t)(floating s, floating t, floating margin, floating *slope) noexcept nogil
+
+
+cdef inline double by_element(
+        formula_t formula, floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, floating margin) noexcept nogil:
+    cdef floating *goal = scratch
+    cdef floating *total = scratch + rows
+    cdef floating *s
+    cdef floating slope
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        total[r] = 0
+    for j in range(c):
+        s = scores + j * ld
+        for r in range(rows):
+            goal[r] = targets[r * c + j]
+        for r in range(rows):
+            total[r] += formula(s[r], goal[r], margin, &slope)
+            s[r] = slope * sample_weight[r]
+    for r in range(rows):
+        loss += <double> sample_weight[r] * <double> total[r]
+    return loss
+
+
+cdef inline floating hinge(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    cdef floating side = 2 * t - 1  # 1 is the class, -1 the rest
+    cdef floating v = margin - side * s
+    slope[0] = 0 if v <= 0 else -side
+    return 0 if v <= 0 else v
+
+
+cdef inline floating squared_hinge(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    cdef floating side = 2 * t - 1
+    cdef floating v = margin - side * s
+    v = 0 if v <= 0 else v
+    slope[0] = -2 * side * v
+    return v * v
+
+
+cdef inline floating logistic(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    cdef floating e = exp_of(s if s < 0 else -s)  # never overflows
+    slope[0] = (1 if s >= 0 else e) / (1 + e) - t
+    return (0 if s <= 0 else s) - t * s + log_of(1 + e)
+
+
+cdef inline floating sigmoid_squared(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    cdef floating e = exp_of(s if s < 0 else -s)
+    cdef floating d = (1 if s >= 0 else e) / (1 + e) - t
+    slope[0] = 2 * d * e / ((1 + e) * (1 + e))  # sigma (1 - sigma), without a difference
+    return d * d
+
+
+cdef inline floating squared_error(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    slope[0] = 2 * (s - t)
+    return (s - t) * (s - t)
+
+
+cdef inline floating absolute_error(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+    cdef floating d = s - t
+    slope[0] = 1 if d > 0 else d  # 0 and NaN stay
+    slope[0] = -1 if d < 0 else slope[0]
+    return -d if d < 0 else d
+
+
+cdef double one_vs_rest_svm_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+
+
+cdef double squared_one_vs_rest_svm_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](squared_hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+
+
+cdef double logistic_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](logistic[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
+
+
+cdef double sigmoid_squared_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](sigmoid_squared[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
+
+
+cdef double squared_error_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](squared_error[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
+
+
+cdef double absolute_error_rows(
+        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
+        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
+    return by_element[floating](absolute_error[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)

@@ -138,3 +138,76 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
             total += v
         scores[label, r] = -2.0 * weight * total
     return loss
+
+
+def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
+    loss = 0.0
+    for r, label in enumerate(y.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        worst, most = -1, 0.0
+        for j in range(len(s)):
+            v = s[j] - s[label] + margin
+            if j != label and (v > most or v != v):  # a NaN is kept: nothing is larger
+                worst, most = j, v
+        loss += weight * most
+        scores[:, r] = 0.0
+        if worst >= 0:
+            scores[worst, r] = weight
+            scores[label, r] = -weight
+    return loss
+
+
+def by_element(scores, targets, sample_weight, formula):
+    """The sum of the losses of formula(s, t) = (loss, slope) over all scores, each with its target."""
+    loss = 0.0
+    for r, row in enumerate(targets.tolist()):
+        weight = float(sample_weight[r])
+        for j, t in enumerate(row):
+            value, slope = formula(float(scores[j, r]), t)
+            loss += weight * value
+            scores[j, r] = weight * slope
+    return loss
+
+
+def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    def formula(s, t):
+        side = 2.0 * t - 1.0  # 1 is the class, -1 the rest
+        v = margin - side * s
+        return (0.0, 0.0) if v <= 0.0 else (v, -side)
+
+    return by_element(scores, targets, sample_weight, formula)
+
+
+def squared_one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    def formula(s, t):
+        side = 2.0 * t - 1.0
+        v = margin - side * s
+        return (0.0, 0.0) if v <= 0.0 else (v * v, -2.0 * side * v)
+
+    return by_element(scores, targets, sample_weight, formula)
+
+
+def logistic_epilogue(scores, targets, sample_weight, scratch):
+    def formula(s, t):
+        e = math.exp(-abs(s))  # never overflows
+        return max(s, 0.0) - t * s + math.log1p(e), (1.0 if s >= 0.0 else e) / (1.0 + e) - t
+
+    return by_element(scores, targets, sample_weight, formula)
+
+
+def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
+    def formula(s, t):
+        e = math.exp(-abs(s))
+        d = (1.0 if s >= 0.0 else e) / (1.0 + e) - t
+        return d * d, 2.0 * d * e / ((1.0 + e) * (1.0 + e))  # sigma (1 - sigma), without a difference
+
+    return by_element(scores, targets, sample_weight, formula)
+
+
+def squared_error_epilogue(scores, targets, sample_weight, scratch):
+    return by_element(scores, targets, sample_weight, lambda s, t: ((s - t) * (s - t), 2.0 * (s - t)))
+
+
+def absolute_error_epilogue(scores, targets, sample_weight, scratch):
+    return by_element(scores, targets, sample_weight, lambda s, t: (abs(s - t), float((s > t) - (s < t))))

@@ -47,7 +47,8 @@ def compose(*pieces):
         *rest, threads, run = rest
         key = X.dtype, W.dtype
         if key not in compiled:
-            compiled[key] = compile_driver(member, numba.from_dtype(X.dtype), numba.from_dtype(W.dtype), len(hyper))
+            kinds = (numba.from_dtype(A.dtype) for A in (X, W))
+            compiled[key] = compile_driver(member, *kinds, y.ndim, len(hyper))
         call = partial_call(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
         if threads == 1:
             call(0, 1)
@@ -57,11 +58,12 @@ def compose(*pieces):
     return loss_grad
 
 
-def compile_driver(member, stored, real, hyper):
+def compile_driver(member, stored, real, y_ndim, hyper):
     """Its machine code. It is called directly: finding out the types of twenty arguments costs microseconds."""
     inputs = (
         *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
-        *(types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, real)),
+        types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
+        types.Array(real, 1, "C", readonly=True),
         types.UniTuple(types.float64, hyper),
         types.float64,
     )
@@ -316,3 +318,137 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
         loss += np.float64(sample_weight[r]) * np.float64(squares[r])
         scores[y[r], r] = real(-2) * total[r] * sample_weight[r]
     return loss
+
+
+@jit
+def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
+    c, rows = scores.shape
+    real = sample_weight.dtype.type
+    required, most, worst = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    for r in range(rows):
+        required[r] = scores[y[r], r] - real(margin)
+        most[r] = 0
+        worst[r] = -1
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            v = s[r] - required[r]
+            worse = ((v > most[r]) | (v != v)) & (y[r] != j)  # a NaN is kept: nothing is larger
+            most[r] = v if worse else most[r]
+            worst[r] = real(j) if worse else worst[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            s[r] = sample_weight[r] if worst[r] == j else real(0)
+    loss = 0.0
+    for r in range(rows):
+        loss += np.float64(sample_weight[r]) * np.float64(most[r])
+        scores[y[r], r] = real(0) if worst[r] < 0 else -sample_weight[r]
+    return loss
+
+
+def by_element(formula):
+    """The sum of the losses of formula(s, t, margin, 0, 1) = (loss, slope) over all scores, each with its target.
+
+    0 and 1 are handed over in the type of the scores: beside a literal a float becomes a double.
+    """
+
+    @jit
+    def epilogue(scores, targets, sample_weight, scratch, margin):
+        c, rows = scores.shape
+        real = sample_weight.dtype.type
+        goal, total = row(scratch, 0), row(scratch, 1)
+        for r in range(rows):
+            total[r] = 0
+        for j in range(c):
+            s = row(scores, j)
+            for r in range(rows):
+                goal[r] = targets[r, j]
+            for r in range(rows):
+                value, slope = formula(s[r], goal[r], real(margin), real(0), real(1))
+                total[r] += value
+                s[r] = slope * sample_weight[r]
+        loss = 0.0
+        for r in range(rows):
+            loss += np.float64(sample_weight[r]) * np.float64(total[r])
+        return loss
+
+    return epilogue
+
+
+@by_element
+@jit
+def hinge(s, t, margin, zero, one):
+    side = t + t - one  # 1 is the class, -1 the rest
+    v = margin - side * s
+    return (zero, zero) if v <= 0 else (v, -side)
+
+
+@by_element
+@jit
+def squared_hinge(s, t, margin, zero, one):
+    side = t + t - one
+    v = margin - side * s
+    v = zero if v <= 0 else v
+    return v * v, -(side + side) * v
+
+
+@by_element
+@jit
+def logistic(s, t, margin, zero, one):
+    e = exp_below_highest(-abs(s))
+    sigma = (one if s >= 0 else e) / (one + e)
+    return (zero if s <= 0 else s) - t * s + log_from_1(one + e), sigma - t
+
+
+@by_element
+@jit
+def sigmoid_squared(s, t, margin, zero, one):
+    e = exp_below_highest(-abs(s))
+    d = (one if s >= 0 else e) / (one + e) - t
+    return d * d, (d + d) * e / ((one + e) * (one + e))  # sigma (1 - sigma), without a difference
+
+
+@by_element
+@jit
+def squared_error(s, t, margin, zero, one):
+    d = s - t
+    return d * d, d + d
+
+
+@by_element
+@jit
+def absolute_error(s, t, margin, zero, one):
+    d = s - t
+    sign = one if d > 0 else d  # 0 and NaN stay
+    return abs(d), -one if d < 0 else sign
+
+
+@jit
+def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    return hinge(scores, targets, sample_weight, scratch, margin)
+
+
+@jit
+def squared_one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    return squared_hinge(scores, targets, sample_weight, scratch, margin)
+
+
+@jit
+def logistic_epilogue(scores, targets, sample_weight, scratch):
+    return logistic(scores, targets, sample_weight, scratch, 0.0)
+
+
+@jit
+def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
+    return sigmoid_squared(scores, targets, sample_weight, scratch, 0.0)
+
+
+@jit
+def squared_error_epilogue(scores, targets, sample_weight, scratch):
+    return squared_error(scores, targets, sample_weight, scratch, 0.0)
+
+
+@jit
+def absolute_error_epilogue(scores, targets, sample_weight, scratch):
+    return absolute_error(scores, targets, sample_weight, scratch, 0.0)

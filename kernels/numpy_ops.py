@@ -98,3 +98,70 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
     scores *= 2 * sample_weight
     scores[y, rows] = -scores.sum(axis=0)
     return float(loss)
+
+
+@quiet
+def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
+    rows = np.arange(y.size)
+    scores -= scores[y, rows] - margin
+    scores[y, rows] = -np.inf
+    worst = scores.argmax(axis=0)  # a NaN counts as the largest
+    most = np.maximum(scores[worst, rows], 0)
+    slope = np.where(most <= 0, 0, sample_weight)
+    scores[...] = 0
+    scores[worst, rows] = slope
+    scores[y, rows] = -slope
+    return weighted(most, sample_weight)
+
+
+def weighted(losses, sample_weight):
+    """Their sum, weighted, in float64."""
+    return float(np.dot(losses, sample_weight.astype(np.float64)))
+
+
+@quiet
+def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    side = 2 * targets.T - 1  # 1 is the class, -1 the rest
+    v = np.maximum(margin - side * scores, 0)
+    np.multiply(~(v <= 0) * -side, sample_weight, out=scores)
+    return weighted(v.sum(axis=0), sample_weight)
+
+
+@quiet
+def squared_one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
+    side = 2 * targets.T - 1
+    v = np.maximum(margin - side * scores, 0)
+    np.multiply(-2 * side * v, sample_weight, out=scores)
+    return weighted(np.square(v).sum(axis=0), sample_weight)
+
+
+@quiet
+def logistic_epilogue(scores, targets, sample_weight, scratch):
+    e = np.exp(-np.abs(scores))  # never overflows
+    losses = np.maximum(scores, 0) - targets.T * scores + np.log1p(e)
+    np.multiply(np.where(scores >= 0, 1, e) / (1 + e) - targets.T, sample_weight, out=scores)
+    return weighted(losses.sum(axis=0), sample_weight)
+
+
+@quiet
+def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
+    e = np.exp(-np.abs(scores))
+    d = np.where(scores >= 0, 1, e) / (1 + e) - targets.T
+    np.multiply(2 * d * e / np.square(1 + e), sample_weight, out=scores)  # sigma (1 - sigma), without a difference
+    return weighted(np.square(d).sum(axis=0), sample_weight)
+
+
+@quiet
+def squared_error_epilogue(scores, targets, sample_weight, scratch):
+    scores -= targets.T
+    loss = weighted(np.square(scores).sum(axis=0), sample_weight)
+    scores *= 2 * sample_weight
+    return loss
+
+
+@quiet
+def absolute_error_epilogue(scores, targets, sample_weight, scratch):
+    scores -= targets.T
+    loss = weighted(np.abs(scores).sum(axis=0), sample_weight)
+    np.multiply(np.sign(scores), sample_weight, out=scores)
+    return loss

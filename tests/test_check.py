@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import testing
 
 N, D, C = 6, 4, 3
 
@@ -139,7 +140,13 @@ ONLY_ONE_LOSS = {
         fl.svm_loss,
         {"variant": "ovr"},
         VALUE,
-        "variant must be one of 'weston_watkins'; found 'ovr'",
+        "variant must be one of 'weston_watkins', 'crammer_singer', 'one_vs_rest'; found 'ovr'",
+    ),
+    "squared variant": (
+        fl.svm_loss,
+        {"variant": "crammer_singer", "squared": True},
+        VALUE,
+        "variant 'crammer_singer' has no squared form; pass squared=False or another variant",
     ),
     "smoothing": (fl.softmax_loss, {"label_smoothing": 1.1}, VALUE, r"label_smoothing must be in \[0, 1\]"),
 }
@@ -159,6 +166,51 @@ def refused(function, changes, kind, message):
 @pytest.mark.parametrize("function", [fl.softmax_loss, fl.svm_loss])
 def test_bad_input(function, name):
     refused(function, *BAD[name])
+
+
+@pytest.mark.parametrize("name", [name for name, (changes, *_) in BAD.items() if "y" not in changes])
+def test_bad_input_beside_targets(name):
+    refused(fl.logistic_loss, *BAD[name])
+
+
+BAD_TARGETS = {
+    "above": (fl.logistic_loss, {"y": np.full((N, C), 1.5)}, VALUE, r"y\[0, 0\] = 1.5 is out of range.*in \[0, 1\]"),
+    "one column": (
+        fl.logistic_loss,
+        {"W": np.ones((D, 1)), "y": [0, 1, 1, -1, 0, 0]},
+        VALUE,
+        r"y\[3\] = -1.0 is out of range; the targets of this loss must be in \[0, 1\]",
+    ),
+    "label": (fl.squared_error_loss, {"y": y_with(3, 3)}, VALUE, r"y\[3\] = 3 is out of range"),
+    "numbers for classes": (
+        fl.squared_error_loss,
+        {"y": np.ones(N)},
+        VALUE,
+        r"y has shape \(6,\) and dtype float64 but X has 6 rows and W 3 columns; expected targets \(6, 3\) or integer",
+    ),
+    "rows": (fl.absolute_error_loss, {"y": np.ones((N - 1, C))}, VALUE, r"expected targets \(6, 3\)"),
+    "transposed": (fl.absolute_error_loss, {"y": np.ones((C, N))}, VALUE, r"y has shape \(3, 6\)"),
+    "strings": (fl.squared_error_loss, {"y": np.full((N, C), "a")}, TYPE, "y must hold numbers; found dtype <U1"),
+    "complex": (fl.squared_error_loss, {"y": np.ones((N, C)) * 1j}, TYPE, "y must hold numbers; found dtype complex"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TARGETS)
+def test_bad_targets(name):
+    refused(*BAD_TARGETS[name])
+
+
+def test_any_targets_will_do(backend):
+    """Strided, read-only, swapped, of integers: the same bits as the plain array."""
+    arguments = good() | {"backend": backend}
+    T = np.random.default_rng(0).integers(0, 9, (N, C)) / 8
+    expected = fl.squared_error_loss(**(arguments | {"y": T}))
+    for name, y in testing.layouts(T).items():
+        found = fl.squared_error_loss(**(arguments | {"y": y}))
+        assert found[0] == expected[0], name
+        np.testing.assert_array_equal(found[1], expected[1])
+    eightfold = fl.squared_error_loss(**(arguments | {"y": (8 * T).astype(np.int8)}))
+    assert eightfold[0] == fl.squared_error_loss(**(arguments | {"y": 8 * T}))[0]
 
 
 @pytest.mark.parametrize("name", ONLY_ONE_LOSS)

@@ -71,7 +71,7 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
     value, dW = losses.evaluate(
         loss,
         testing.trial(f"{loss}_epilogue"),
-        *(W, X, case.y, 0.3),
+        *(W, X, case.goals(loss), 0.3),
         sample_weight=case.sample_weight,
         bias=True,
         backend=backend,
@@ -116,7 +116,8 @@ def test_epilogue_agrees(loss, backend, dtype):
         scores = wide[:, 5:42]
         scores[...] = (case.X @ case.W).T
         scratch = np.empty((3, 37), dtype)
-        args = case.y.astype(np.int32), case.sample_weight.astype(dtype), scratch
+        goals = case.goals(loss)
+        args = goals.astype(np.int32 if goals is case.y else dtype), case.sample_weight.astype(dtype), scratch
         value = ops.kernel(op, backend, dtype)(scores, *args, *hyper)
         assert (wide[:, :5] == 7).all()
         assert (wide[:, 42:] == 7).all()

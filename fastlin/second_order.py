@@ -1,0 +1,136 @@
+"""Curvature: Newton's step, the Hessian it needs, and quasi-Newton methods for full batches from SciPy (lecture 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check, ops
+from fastlin._check import Array
+from fastlin._extras import need
+from fastlin._training import hyper_names
+from fastlin.losses import evaluate
+from fastlin.penalties import Penalty
+from fastlin.train import TrainResult, hyper_values, start_weights
+
+METHODS = ("L-BFGS-B", "BFGS", "CG")
+
+
+def minimize(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: str = "softmax",
+    method: str = "L-BFGS-B",
+    reg: float | Penalty = 0.0,
+    max_iter: int = 200,
+    tol: float = 1e-6,
+    bias: bool = True,
+    W: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    **hyper: float,
+) -> TrainResult:
+    """Fit a linear classifier or a regression to all rows at once, by scipy.optimize.minimize on our loss and gradient.
+
+    Parameters
+    ----------
+    X : (n, d) float64 or integers; with float32 the loss has too few digits for a line search near the minimum.
+    y : labels (n,), or for a loss with targets numbers: see `fastlin.regression`.
+    loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. L-BFGS wants a smooth
+        loss: "softmax", "logistic", "squared_svm" and `reg` a number; at the kinks of others it may stop early.
+    method : "L-BFGS-B" keeps a few past gradients; "BFGS" a matrix of W.size^2 numbers; "CG" the last direction.
+    max_iter : at most so many iterations, with one or a few passes over X each.
+    tol : stop where no entry of the gradient is larger. 0 goes on as long as the loss falls.
+
+    Returns
+    -------
+    TrainResult; .history["loss"] has the start and the loss after each iteration, penalty included.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+    ImportError : SciPy is missing: `fastlin[scipy]`.
+
+    Notes
+    -----
+    Lecture 3: L-BFGS "usually works very well in full batch, deterministic mode" and "does not transfer very well to
+    mini-batch setting". Liu & Nocedal 1989.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> minimize(X, [0, 0, 1, 1], reg=0.1).predict(X)
+    array([0, 0, 1, 1])
+    """
+    _check.choice("method", method, METHODS)
+    max_iter, tol = _check.count("max_iter", max_iter), _check.number("tol", tol, "[0, inf)")
+    values = dict(zip(hyper_names(loss), hyper_values(loss, hyper), strict=True))
+    optimize = need("scipy.optimize", "scipy", "fastlin.minimize")
+    start = start_weights(W, _check.array("X", X, 2), y, bias, targets=ops.OPS[f"{loss}_epilogue"].targets is not None)
+    how: dict[str, Any] = {"bias": bias, "sample_weight": sample_weight, "x_scale": x_scale, "x_shift": x_shift}
+    how |= {"backend": ops.resolve(backend), "threads": threads}
+
+    def f(x: Array) -> tuple[float, Array]:
+        value, dW = evaluate(loss, values, x.reshape(start.shape).astype(start.dtype), X, y, reg, **how)
+        return value, dW.ravel().astype(np.float64)
+
+    x = start.astype(np.float64).ravel()
+    losses = [f(x)[0]]
+
+    def note(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
+        losses.append(float(intermediate_result.fun))
+
+    options: dict[str, Any] = {"maxiter": max_iter, "gtol": tol}
+    if method == "L-BFGS-B":
+        options["ftol"] = 0.0  # tol alone decides
+    found = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options)
+    best = np.array(found.x.reshape(start.shape), start.dtype, order="F")
+    return TrainResult(best, bias, {"loss": losses}, x_scale, x_shift)
+
+
+def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: float = 1e-5) -> Array:
+    """The matrix of second derivatives (W.size, W.size) by central differences of f's gradient; exact for quadratics.
+
+    f : W -> (loss, dW), such as `lambda W: fl.softmax_loss(W, X, y)`. Called 2 * W.size times.
+    W : float array of any shape, not changed.
+    h : the step, finite and not zero.
+
+    Its condition number, `np.linalg.cond(H)`, says how ill-suited plain gradient descent is; eigenvalues of both signs
+    where the gradient is zero, a saddle point (lecture 3, "What if loss changes quickly in one direction ...").
+
+    >>> numerical_hessian(lambda W: (W[0] ** 2 - W[1] ** 2, np.array([2 * W[0], -2 * W[1]])), np.zeros(2)).round(6)
+    array([[ 2.,  0.],
+           [ 0., -2.]])
+    """
+    h = _check.step_size("h", h)
+    W = np.array(W, np.float64, order="C")
+    H = np.empty((W.size, W.size))
+    for i in range(W.size):
+        above, below = W.copy(), W.copy()
+        above.flat[i] += h
+        below.flat[i] -= h
+        step = above.flat[i] - below.flat[i]
+        H[i] = (np.asarray(f(above)[1], np.float64) - np.asarray(f(below)[1], np.float64)).ravel() / step
+    symmetric: Array = (H + H.T) / 2
+    return symmetric
+
+
+def newton_step(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: float = 1e-5) -> Array:
+    """W - H^-1 dL/dW, a new array: the minimum of the quadratic that touches f at W (lecture 3, "Newton").
+
+    f, W, h : as in `numerical_hessian`. A quadratic is solved by one step. The Hessian has W.size^2 entries and
+    solving with it takes W.size^3 steps: for a few hundred weights at most.
+
+    Raises numpy.linalg.LinAlgError where the Hessian is singular: add a penalty.
+
+    >>> newton_step(lambda W: (((W - 3) ** 2).sum(), 2 * (W - 3)), np.array([10.0, -10.0])).round(6)
+    array([3., 3.])
+    """
+    W = np.array(W, np.float64)
+    step: Array = np.linalg.solve(numerical_hessian(f, W, h), np.asarray(f(W)[1], np.float64).ravel())
+    return W - step.reshape(W.shape)

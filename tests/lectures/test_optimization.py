@@ -1,0 +1,333 @@
+"""Rows of docs/lectures.md: gradients, searches, optimizers, learning rates, second order."""
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+
+W_SLIDE = np.array([0.34, -1.11, 0.78, 0.12, 0.55, 2.81, -3.1, -1.5, 0.33])
+H = 0.0001
+
+
+def bowl(W, condition=50.0):
+    scale = np.array([1.0, condition])
+    return 0.5 * float(scale @ W**2), scale * W
+
+
+def saddle(W):
+    return W[0] ** 2 - W[1] ** 2, np.array([2 * W[0], -2 * W[1]])
+
+
+def walk(f, optimizer, start, steps):
+    W = np.array(start, float)
+    path = [W.copy()]
+    for _ in range(steps):
+        optimizer.step(W, f(W)[1])
+        path.append(W.copy())
+    return np.array(path)
+
+
+@pytest.fixture
+def digits():
+    return fl.load_digits()
+
+
+# ---- Gradients -------------------------------------------------------------------------------------------
+
+
+def test_numerical_gradient_table():
+    """The slides' nine numbers, from a function that has their slopes; and the quotients as they print them."""
+    slopes = np.array([-2.5, 0.6, 0, 0.2, 0.7, -0.5, 1.1, 1.3, -2.1])
+    found = fl.numerical_gradient(lambda W: 1.25347 + slopes @ (W - W_SLIDE), W_SLIDE, h=H)
+    np.testing.assert_allclose(found, slopes, atol=1e-9)
+    above = np.array([1.25322, 1.25353, 1.25347])
+    np.testing.assert_allclose((above - 1.25347) / H, slopes[:3], atol=1e-9)
+
+
+def test_numerical_gradient_table_of_six():
+    """One document goes on otherwise: -10.0, 4.0 and -0.1."""
+    above = np.array([1.25322, 1.25353, 1.25347, 1.25247, 1.25387, 1.25346])
+    slopes = np.array([-2.5, 0.6, 0.0, -10.0, 4.0, -0.1])
+    np.testing.assert_allclose((above - 1.25347) / H, slopes, atol=1e-9)
+    W = W_SLIDE[[0, 1, 2, 3, 4, 8]]
+    found = fl.numerical_gradient(lambda V: 1.25347 + slopes @ (V - W), W, h=H)
+    np.testing.assert_allclose(found, slopes, atol=1e-9)
+
+
+def test_gradient_at_5_3():
+    found = fl.numerical_gradient(lambda v: v[0] ** 2 + v[1] ** 2, np.array([5.0, 3.0]))
+    np.testing.assert_allclose(found, [10, 6], atol=1e-8)
+
+
+def test_forward_differences():
+    """The slide's code takes f(x + h) - f(x); central differences are closer, at twice the calls."""
+    slide = (np.exp(1 + 1e-5) - np.exp(1)) / 1e-5
+    ours = fl.numerical_gradient(lambda x: float(np.exp(x[0])), np.array([1.0]))[0]
+    assert abs(ours - np.e) < 1e-3 * abs(slide - np.e)
+
+
+def test_directional_slope():
+    """The slope in a direction is its dot product with the gradient; steepest down is the negative gradient."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((9, 5)), np.arange(9) % 3
+    _, dW = fl.softmax_loss(W, X, y)
+    steepest = -dW / np.linalg.norm(dW)
+    slopes = []
+    for direction in [steepest, *rng.standard_normal((20, 5, 3))]:
+        u = direction / np.linalg.norm(direction)
+        slope = (fl.softmax_loss(W + 1e-6 * u, X, y)[0] - fl.softmax_loss(W - 1e-6 * u, X, y)[0]) / 2e-6
+        assert slope == pytest.approx(float((u * dW).sum()), abs=1e-8)
+        slopes.append(slope)
+    assert min(slopes) == slopes[0]
+
+
+def test_analytic_gradient(backend):
+    """Of L = 1/N sum L_i + sum W^2 with the hinge: what the slides derive by calculus."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 4)), rng.standard_normal((9, 5)), np.arange(9) % 4
+    expected = 2 * W
+    for x, label in zip(X, y, strict=True):
+        for j in range(4):
+            if j != label and x @ W[:, j] - x @ W[:, label] + 1 > 0:
+                expected[:, j] += x / 9
+                expected[:, label] -= x / 9
+    np.testing.assert_allclose(fl.svm_loss(W, X, y, 1.0, backend=backend)[1], expected, atol=1e-13)
+
+
+def test_gradient_check(backend):
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 4)), rng.standard_normal((9, 5)), np.arange(9) % 4
+    assert fl.check_gradient(lambda W: fl.softmax_loss(W, X, y, 0.1, backend=backend), W)
+    assert not fl.check_gradient(lambda W: (fl.softmax_loss(W, X, y)[0], 1.1 * fl.softmax_loss(W, X, y)[1]), W)
+
+
+# ---- Searching -------------------------------------------------------------------------------------------
+
+
+def test_random_search(digits):
+    """Strategy #1 on digits, 1000 tries: hardly better than guessing (15.5 % on the slide's CIFAR-10)."""
+    found = fl.random_search(digits.X, digits.y, tries=1000)
+    assert 8.9 < found.loss < 9.0
+    assert 0.1 < found.accuracy(digits.X_test, digits.y_test) < 0.4
+
+
+def test_random_local_search(digits):
+    """Strategy #2, as many evaluations: better (21.4 % there), by a loss that never rises."""
+    blind = fl.random_search(digits.X, digits.y, tries=1000)
+    found = fl.random_local_search(digits.X, digits.y, tries=1000, step=1e-3)
+    assert found.loss < blind.loss
+    assert found.accuracy(digits.X_test, digits.y_test) > blind.accuracy(digits.X_test, digits.y_test)
+    assert (np.diff(found.history["best"]) <= 0).all()
+
+
+def test_gradient_descent(digits):
+    """Strategy #3, a tenth of the evaluations: over 90 %."""
+    result = fl.train(digits.X, digits.y, loss="svm", epochs=100, batch_size=len(digits.X), optimizer=fl.SGD(0.1))
+    assert result.accuracy(digits.X_test, digits.y_test) > 0.9
+
+
+def test_mini_batch(digits):
+    """Batches of 256 get further than the full sum with as many passes over the rows."""
+    how = {"epochs": 5, "optimizer": fl.SGD(0.1)}
+    batches = fl.train(digits.X, digits.y, batch_size=256, **how)
+    full = fl.train(digits.X, digits.y, batch_size=len(digits.X), **how)
+    losses = [fl.softmax_loss(r.W, digits.X, digits.y, bias=True)[0] for r in (batches, full)]
+    assert losses[0] < losses[1]
+
+
+def test_gradient_noise():
+    """Gradients of mini-batches scatter about that of all rows, and their mean is it."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((60, 5)), np.arange(60) % 3
+    whole = fl.softmax_loss(W, X, y)[1]
+    parts = [fl.softmax_loss(W, X[i::6], y[i::6])[1] for i in range(6)]
+    assert max(abs(part - whole).max() for part in parts) > 0.01
+    np.testing.assert_allclose(np.mean(parts, axis=0), whole, atol=1e-14)
+
+
+# ---- Where gradient descent has it hard ------------------------------------------------------------------
+
+
+def test_condition_number():
+    """Slow along the shallow direction, to and fro along the steep one; momentum gets further."""
+    assert np.linalg.cond(fl.numerical_hessian(bowl, np.zeros(2))) == pytest.approx(50)
+    path = walk(bowl, fl.SGD(0.039), (1.0, 1.0), 20)
+    assert (np.sign(path[1:, 1]) == -np.sign(path[:-1, 1])).all()
+    assert path[-1, 0] > 0.4
+    faster = walk(bowl, fl.SGD(0.03, momentum=0.7), (1.0, 1.0), 20)
+    assert bowl(faster[-1])[0] < bowl(path[-1])[0]
+
+
+def test_saddle_point():
+    assert not saddle(np.zeros(2))[1].any()
+    np.testing.assert_allclose(np.linalg.eigvalsh(fl.numerical_hessian(saddle, np.zeros(2))), [-2, 2], atol=1e-9)
+    stuck = walk(saddle, fl.SGD(0.1), (1.0, 0.0), 200)[-1]
+    assert abs(stuck).max() < 1e-9
+    noisy = walk(lambda W: (0, saddle(W)[1] + 1e-3), fl.SGD(0.1), (1.0, 0.0), 100)[-1]  # any noise leads away
+    assert abs(noisy[1]) > 1
+
+
+# ---- Optimizers ------------------------------------------------------------------------------------------
+
+GRADIENTS = np.random.default_rng(5).standard_normal((12, 4))
+
+
+def run(optimizer):
+    w = np.ones(4)
+    for g in GRADIENTS:
+        optimizer.step(w, g)
+    return w
+
+
+def test_sgd():
+    x = np.ones(4)
+    for dx in GRADIENTS:
+        x = x - 0.1 * dx
+    np.testing.assert_allclose(run(fl.SGD(0.1)), x)
+
+
+def test_momentum():
+    x, vx = np.ones(4), 0
+    for dx in GRADIENTS:
+        vx = 0.9 * vx + dx
+        x = x - 0.1 * vx
+    np.testing.assert_allclose(run(fl.SGD(0.1, momentum=0.9)), x)
+
+
+def test_momentum_both_forms():
+    np.testing.assert_allclose(run(fl.Momentum(0.1, momentum=0.9)), run(fl.SGD(0.1, momentum=0.9)))
+
+
+def test_nesterov():
+    """v' = rho v - lr grad(x + rho v), x' = x + v'; ours is x~ = x + rho v."""
+    x, v = np.ones(2), np.zeros(2)
+    ours = walk(bowl, fl.SGD(0.01, momentum=0.9, nesterov=True), (1.0, 1.0), 15)
+    for step in range(15):
+        np.testing.assert_allclose(ours[step], x + 0.9 * v)
+        v = 0.9 * v - 0.01 * bowl(x + 0.9 * v)[1]
+        x = x + v
+
+
+def test_adagrad():
+    x, s = np.ones(4), 0
+    for dx in GRADIENTS:
+        s = s + dx * dx
+        x = x - 0.1 * dx / (np.sqrt(s) + 1e-7)
+    np.testing.assert_allclose(run(fl.AdaGrad(0.1, eps=1e-7)), x)
+
+
+def test_adagrad_q1_steep_is_damped():
+    """The first step is as long along the shallow direction as along the steep one."""
+    first = walk(bowl, fl.AdaGrad(0.1), (1.0, 1.0), 1)
+    np.testing.assert_allclose(first[0] - first[1], [0.1, 0.1], rtol=1e-6)
+
+
+def test_adagrad_q2_steps_decay():
+    path = walk(lambda W: (0, np.ones(1)), fl.AdaGrad(0.1), (0.0,), 10_000)[:, 0]
+    steps = -np.diff(path)
+    np.testing.assert_allclose(steps, 0.1 / np.sqrt(np.arange(1, 10_001)), rtol=1e-9)
+    leaky = -np.diff(walk(lambda W: (0, np.ones(1)), fl.RMSProp(0.1, alpha=0.9), (0.0,), 1000)[:, 0])
+    assert leaky[-1] == pytest.approx(0.1, rel=1e-6)
+
+
+def test_rmsprop():
+    x, s = np.ones(4), 0
+    for dx in GRADIENTS:
+        s = 0.9 * s + 0.1 * dx * dx
+        x = x - 0.1 * dx / (np.sqrt(s) + 1e-7)
+    np.testing.assert_allclose(run(fl.RMSProp(0.1, alpha=0.9, eps=1e-7)), x)
+
+
+def test_adam():
+    x, m, v = np.ones(4), 0, 0
+    for t, dx in enumerate(GRADIENTS, 1):
+        m = 0.9 * m + 0.1 * dx
+        v = 0.999 * v + 0.001 * dx * dx
+        x = x - 1e-3 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+    np.testing.assert_allclose(run(fl.Adam(1e-3, eps=1e-7)), x, rtol=1e-12)
+
+
+def test_adam_first_step():
+    """Without bias correction the first step is 0.1 / sqrt(0.001) = 3.16 times lr; with it, lr."""
+    for gradient in (1e-3, 1.0, 1e3):
+        lengths = []
+        for optimizer in (fl.AdamAlmost(0.01, eps=1e-12), fl.Adam(0.01, eps=1e-12)):
+            w = np.zeros(1)
+            optimizer.step(w, np.array([gradient]))
+            lengths.append(-w[0])
+        assert lengths == pytest.approx([0.01 * 0.1 / np.sqrt(0.001), 0.01])
+
+
+# ---- Learning rates --------------------------------------------------------------------------------------
+
+
+def test_learning_rates():
+    """Low is slow, good is good, too high explodes: on a bowl of curvature 50 the limit is 2 / 50."""
+    ends = {lr: bowl(walk(bowl, fl.SGD(lr), (1.0, 1.0), 100)[-1])[0] for lr in (1e-4, 0.03, 0.041)}
+    assert ends[0.03] < 0.1 < ends[1e-4] < ends[0.041]
+
+
+def test_step_decay():
+    rate = fl.schedules.step(1.0)
+    assert [rate(t) for t in (0, 29, 30, 60, 90)] == pytest.approx([1, 1, 0.1, 0.01, 0.001])
+
+
+def test_cosine_decay():
+    rate = fl.schedules.cosine(0.4, T=100)
+    assert [rate(0), rate(50), rate(100)] == pytest.approx([0.4, 0.2, 0.0])
+
+
+def test_linear_decay():
+    rate = fl.schedules.linear(0.4, T=100)
+    assert [rate(0), rate(25), rate(100)] == pytest.approx([0.4, 0.3, 0.0])
+
+
+def test_inverse_sqrt_decay():
+    rate = fl.schedules.inverse_sqrt(0.4)
+    assert [rate(1), rate(4), rate(100)] == pytest.approx([0.4, 0.2, 0.04])
+
+
+def test_linear_warmup():
+    rate = fl.schedules.warmup(fl.schedules.constant(0.4), steps=5000)
+    assert (np.diff([rate(t) for t in range(5000)]) > 0).all()
+    assert rate(0) < 0.4 / 1000
+    assert rate(5000) == pytest.approx(0.4)
+
+
+def test_rate_grows_with_the_batch():
+    assert fl.scale_lr(0.1, 1024 / 256) == pytest.approx(0.4)
+
+
+# ---- Second order ----------------------------------------------------------------------------------------
+
+
+def test_newton():
+    """One step to the minimum of a quadratic, whatever its condition number."""
+    np.testing.assert_allclose(fl.newton_step(bowl, np.array([3.0, -7.0])), 0, atol=1e-9)
+
+
+def test_hessian_size():
+    """N^2 entries: why nobody inverts that of a deep network; for W of (5, 3), 15 x 15."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((20, 5)), np.arange(20) % 3
+    found = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y), W)
+    assert found.shape == (15, 15)
+    assert np.linalg.eigvalsh(found).min() > -1e-9  # softmax is convex
+
+
+def test_lbfgs_in_full_batches(digits):
+    """As many passes over the rows: L-BFGS ends lower than gradient descent with momentum."""
+    pytest.importorskip("scipy")
+    X = digits.X.astype(np.float64)
+    quasi = fl.minimize(X, digits.y, reg=1e-3, max_iter=60)
+    passes = 2 * len(quasi.history["loss"])  # more than it took
+    plain = fl.train(X, digits.y, reg=1e-3, epochs=passes, batch_size=len(X), optimizer=fl.SGD(0.1, momentum=0.9))
+    assert quasi.history["loss"][-1] < plain.history["loss"][-1]
+
+
+def test_bfgs():
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), np.arange(60) % 3
+    full, limited = (fl.minimize(X, y, reg=0.1, method=method, tol=1e-8) for method in ("BFGS", "L-BFGS-B"))
+    np.testing.assert_allclose(full.W, limited.W, atol=1e-6)

@@ -1,0 +1,153 @@
+"""Rows of docs/lectures.md: regression, its update rules, and regularisation."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+
+W1, W2, ONES = np.array([[1.0, 0, 0, 0]]).T, np.full((4, 1), 0.25), np.ones((1, 4))
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((30, 4)), rng.uniform(0, 1, 30), rng.standard_normal((4, 1))
+
+
+def sigma(s):
+    return 1 / (1 + np.exp(-s))
+
+
+# ---- Regression ------------------------------------------------------------------------------------------
+
+
+def test_regression_l1(rows, backend):
+    X, y, w = rows
+    found = fl.absolute_error_loss(w, X, y, backend=backend)[0]
+    assert found == pytest.approx(np.mean(np.abs(y - (X @ w)[:, 0])))
+
+
+def test_regression_l2(rows, backend):
+    X, y, w = rows
+    found = fl.squared_error_loss(w, X, y, backend=backend)[0]
+    assert found == pytest.approx(np.mean((y - (X @ w)[:, 0]) ** 2))
+
+
+def test_regression_with_l1_penalty(rows, backend):
+    X, y, w = rows
+    found = fl.squared_error_loss(w, X, y, fl.L1(1.0), backend=backend)[0]
+    assert found == pytest.approx(np.mean((y - (X @ w)[:, 0]) ** 2) + np.abs(w).sum())
+
+
+def test_logistic(rows, backend):
+    X, y, w = rows
+    p = sigma(X @ w)[:, 0]
+    found = fl.logistic_loss(w, X, y, backend=backend)[0]
+    assert found == pytest.approx(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
+    # With labels it is softmax for two classes whose scores are 0 and s.
+    labels = (y > 0.5).astype(int)
+    two = fl.softmax_loss(np.hstack([np.zeros((4, 1)), w]), X, labels, backend=backend)[0]
+    assert fl.logistic_loss(w, X, labels, backend=backend)[0] == pytest.approx(two)
+
+
+def test_logistic_decomposed(rows, backend):
+    """-log(1 / (1 + e^-wx)), put together from its parts."""
+    X, _, w = rows
+    for x in X:
+        expected = -math.log(1 / (1 + math.exp(-float(w[:, 0] @ x))))
+        assert fl.logistic_loss(w, x[None], [1], backend=backend)[0] == pytest.approx(expected)
+
+
+def test_delta_rule(rows, backend):
+    """w_j <- w_j + 2 eta sum_k delta_k x_kj, delta = y - w x."""
+    X, y, w = rows
+    expected = w[:, 0] + 2 * 0.01 * sum((y[k] - w[:, 0] @ X[k]) * X[k] for k in range(30))
+    found = w.copy()
+    fl.SGD(0.01).step(found, fl.squared_error_loss(w, X, y, reduction="sum", backend=backend)[1])
+    np.testing.assert_allclose(found[:, 0], expected)
+
+
+def test_sigmoid_slope(backend):
+    """sigma' = sigma (1 - sigma): the slope of (0 - sigma)^2 is 2 sigma sigma'."""
+    s = np.linspace(-30, 30, 61)[:, None]
+    _, dW = fl.sigmoid_squared_loss(s.T.copy(), np.ones((1, 1)), np.zeros((1, 61)), backend=backend)
+    np.testing.assert_allclose(dW[0], (2 * sigma(s) * sigma(s) * sigma(-s))[:, 0], rtol=1e-12)
+
+
+def test_sigmoid_perceptron(rows, backend):
+    """w_j <- w_j + 2 eta sum_i delta_i sigma_i (1 - sigma_i) x_ij, delta = y - sigma."""
+    X, y, w = rows
+    p = sigma(X @ w)[:, 0]
+    expected = w[:, 0] + 2 * 0.01 * ((y - p) * p * (1 - p)) @ X
+    found = w.copy()
+    fl.SGD(0.01).step(found, fl.sigmoid_squared_loss(w, X, y, reduction="sum", backend=backend)[1])
+    np.testing.assert_allclose(found[:, 0], expected)
+
+
+# ---- Regularisation --------------------------------------------------------------------------------------
+
+
+def test_full_loss(backend):
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((7, 5)), np.arange(7) % 3
+    data = fl.svm_loss(W, X, y, backend=backend)[0]
+    assert fl.svm_loss(W, X, y, 0.2, backend=backend)[0] == pytest.approx(data + 0.2 * (W**2).sum())
+
+
+def test_l2_spreads_out():
+    assert fl.scores(W1, ONES) == fl.scores(W2, ONES) == 1.0
+    assert (fl.L2(1.0).value(W1), fl.L2(1.0).value(W2)) == (1.0, 0.25)
+
+
+def test_l1_does_not_mind():
+    assert fl.L1(1.0).value(W1) == fl.L1(1.0).value(W2) == 1.0
+
+
+def test_elastic_net():
+    assert fl.ElasticNet(2.0, 3.0).value(W2) == 2.0 * (3.0 * 0.25 + 1.0)
+
+
+def test_l2_chooses_between_w_and_2w(backend):
+    """Both have no data loss; the penalty prefers the smaller."""
+    W, X = np.array([[3.0, -3.0]]), np.array([[1.0], [-1.0]])
+    losses = [fl.svm_loss(factor * W, X, [0, 1], 0.1, backend=backend)[0] for factor in (1, 2)]
+    assert losses == pytest.approx([0.1 * 18, 0.1 * 72])
+
+
+def test_l2_is_a_gaussian_prior():
+    """-log posterior with a Gaussian prior of variance v differs from softmax + L2(1 / (2 v n)) by a constant."""
+    rng = np.random.default_rng(0)
+    X, y, v = rng.standard_normal((20, 4)), np.arange(20) % 3, 0.7
+    gaps = []
+    for _ in range(4):
+        W = rng.standard_normal((4, 3))
+        prior = np.sum(W**2 / (2 * v) + 0.5 * math.log(2 * math.pi * v))
+        likelihood = fl.softmax_loss(W, X, y, reduction="sum")[0]
+        gaps.append((likelihood + prior) / 20 - fl.softmax_loss(W, X, y, 1 / (2 * v * 20))[0])
+    np.testing.assert_allclose(gaps, gaps[0], rtol=1e-12)
+
+
+def test_l2_adds_curvature():
+    """Every eigenvalue of the Hessian is 2 lam larger, and the condition number smaller."""
+    rng = np.random.default_rng(0)
+    X, y, W = rng.standard_normal((30, 3)) * [1, 0.3, 0.1], np.arange(30) % 2, np.zeros((3, 2))
+    bare = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y), W)
+    more = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y, 0.1), W)
+    np.testing.assert_allclose(np.linalg.eigvalsh(more), np.linalg.eigvalsh(bare) + 0.2, atol=1e-8)
+    assert np.linalg.cond(more) < np.linalg.cond(bare)
+
+
+def test_max_norm():
+    W = np.array([[3.0, 0.3], [4.0, 0.4]])
+    np.testing.assert_allclose(np.linalg.norm(fl.max_norm(W, 1.0), axis=0), [1.0, 0.5])
+
+
+def test_dropout():
+    """On average over masks the squared error gains the penalty p / (1 - p) sum_j w_j^2 mean(x_j^2)."""
+    rng = np.random.default_rng(0)
+    X, y, w = rng.standard_normal((40, 3)), rng.standard_normal(40), rng.standard_normal((3, 1))
+    noisy = [fl.squared_error_loss(w, fl.dropout(X, 0.2, seed=s), y)[0] for s in range(3000)]
+    penalty = 0.25 * float((w[:, 0] ** 2) @ (X**2).mean(axis=0))
+    assert np.mean(noisy) == pytest.approx(fl.squared_error_loss(w, X, y)[0] + penalty, rel=0.01)
