@@ -27,7 +27,7 @@ class Exhibit:
     """A figure, a table, or both, with what a reader needs to make sense of it alone."""
 
     title: str
-    source: str  # the lecture and the topic of its slide
+    source: str  # the lecture and the topic of its slide; empty if there is none
     caption: str  # what to see
     alt: str = ""  # the figure in words
     figure: Figure | None = None
@@ -45,6 +45,7 @@ def tidy(ax: Any, title: str = "", x: str = "", y: str = "") -> None:
     ax.set_title(title, loc="left", fontsize=10)
     ax.set(xlabel=x, ylabel=y)
     ax.grid(alpha=0.3)
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -20,7 +20,7 @@ HUES = 24
 
 
 def _photograph() -> Array:
-    """A cup of coffee (comes with scikit-image; CC0), (3, height, width) in [0, 1], both multiples of 8."""
+    """A cup of coffee (comes with scikit-image; CC0): (3, 400, 600) in [0, 1]."""
     image: Array = need("skimage.data", "features", "fastlin lectures").coffee() / 255.0
     return np.moveaxis(image, 2, 0)
 
@@ -55,10 +55,10 @@ def image_features() -> Exhibit:
         title="Features of an image: colour histogram and HoG",
         source="UIT, “Example: Color Histogram” and “Example: HoG”; Kira, “Features: Histogram”",
         caption="Two summaries that a linear classifier can use instead of the pixels. The histogram counts how many "
-        "pixels have which hue, wherever they are: here mostly brown wood. HoG keeps, for each small cell, how strong "
-        "the edges are in nine directions: the rims of cup and saucer can be seen. (Image: scikit-image, CC0.)",
-        alt="A photograph of a cup of coffee on wood; bars of its hues, mostly orange; a drawing of short strokes that "
-        "follow the outlines of cup, saucer and spoon.",
+        "pixels have which hue, wherever they are: here nearly all red and orange. HoG keeps, for each small cell, how "
+        "strong the edges are in nine directions: the rims of cup and saucer can be seen. (Image: scikit-image, CC0.)",
+        alt="A photograph of a cup of coffee on wood; bars of its hues, nearly all red and orange; a drawing of short "
+        "strokes that follow the outlines of cup, saucer and spoon.",
         figure=figure,
     )
 
@@ -113,13 +113,14 @@ def codebook() -> Exhibit:
 def backends() -> Exhibit:
     """The same gradient four ways, timed on this machine."""
     names = [name for name in ops.BACKENDS if ops.missing(name) is None]
-    rows = compare.compare([compare.digits_case("float32")], ["softmax", "svm"], names, None, lambda jobs, count: jobs)
+    rows = compare.compare([compare.digits_case("float32")], ["softmax", "svm"], names, 1, lambda jobs, count: jobs)
     return Exhibit(
         title="The same gradient in four backends",
-        source="what this package adds; `fastlin compare` measures every operation",
-        caption="One loss with its gradient on all digits, on the machine that made this page; the scale is "
-        "logarithmic. naive is the textbook's loops in Python, numpy the vectorised form of the slides, numba and "
-        "cython the same loops compiled. All have been checked against naive in float64 before they were timed.",
+        source="",
+        caption="One loss with its gradient on all digits, on the machine that made this page, one thread each; the "
+        "scale is logarithmic. naive is the textbook's loops in Python, numpy the vectorised form of the slides, numba "
+        "and cython the same loops compiled. All have been checked against naive in float64 before they were timed; "
+        "fastlin compare does this for every operation.",
         alt="Bars of the time of one call for naive, numpy, numba and cython, from longest to shortest.",
         figure=compare_figure(rows),
     )

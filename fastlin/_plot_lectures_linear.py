@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 import fastlin as fl
 from fastlin import features, toys
 from fastlin._check import Array
@@ -21,6 +23,29 @@ def digits_fit(loss: str = "softmax") -> fl.TrainResult:
     """A linear classifier of digits."""
     X, y, _, _ = digits()
     return fl.train(X, y, loss=loss, optimizer=rules.Adam(0.01), epochs=60, reg=1e-4)
+
+
+def slide_scores() -> tuple[Array, Array, Array]:
+    """W (5, 3) with b as its last row, the image x (4,) of the slides, and its scores (3,)."""
+    W = np.array([[0.2, 1.5, 0.0], [-0.5, 1.3, 0.25], [0.1, 2.1, 0.2], [2.0, 0.0, -0.3], [1.1, 3.2, -1.2]])
+    x = np.array([56.0, 231.0, 24.0, 2.0])
+    return W, x, fl.scores(W, x[None, :], bias=True)[0]
+
+
+def algebra() -> Exhibit:
+    """The slides' image of four pixels and its three scores."""
+    W, x, scores = slide_scores()
+    rows: list[Sequence[str]] = [("class", *(f"weight of {pixel:g}" for pixel in x), "b", "score")]
+    for name, column, score in zip(("cat", "dog", "ship"), W.T, scores, strict=True):
+        rows.append((name, *(f"{weight:g}" for weight in column), f"{score:.2f}"))
+    return Exhibit(
+        title="Algebraic viewpoint: f(x, W) = Wx + b",
+        source="“Loss function, Regularization, Optimization”, Kira and 493G1, “Example with an image with 4 pixels, "
+        "and 3 classes”",
+        caption="An image of four pixels, 56, 231, 24 and 2. Each class multiplies them by its weights, adds them up "
+        "and adds b: the dog wins. (A slide gives the ship 61.95: there b = −1.2 was left out.)",
+        table=rows,
+    )
 
 
 def templates() -> Exhibit:
@@ -109,7 +134,7 @@ def hard_cases() -> Exhibit:
     axes[1, 0].set_ylabel("after a feature transform")
     return Exhibit(
         title="Hard cases for a linear classifier",
-        source="Kira and Iglesias, “Hard Cases for a Linear Classifier”; 493G1, the same and “the XNOR function”",
+        source="Kira and 493G1, “Hard Cases for a Linear Classifier”; Iglesias, “Linear Classifier”; 493G1, “XNOR”",
         caption="Above, no straight border helps: accuracy on 2000 unseen points is hardly better than guessing, 50 %. "
         "Below, the same classifier on transformed features: its border is straight in the new space, curved in this "
         "one. Left: is the number of positive coordinates odd (XOR)? Middle: is the distance from the origin between "
@@ -174,7 +199,7 @@ def neighbours() -> Exhibit:
         regions(ax, X, y, classify, name)
     return Exhibit(
         title="Nearest neighbours beside a linear classifier",
-        source="UIT, Iglesias and 493G1, “Recall from last time: data-driven approach, kNN”",
+        source="UIT, Iglesias and 493G1, “Data-driven approach, kNN”",
         caption="1-NN makes an island around every stray point; 5-NN smooths them; the linear classifier has three "
         "straight borders. The table is on 8 × 8 digits: kNN is a little better there, but keeps and searches every "
         "training image, while the linear classifiers keep 65 × 10 weights.",

@@ -42,7 +42,8 @@ def loss_curves() -> Exhibit:
     ax.legend(frameon=False)
     return Exhibit(
         title="Hinge and softmax loss",
-        source="all five, “Multiclass SVM loss”, “Softmax vs. SVM”; UIT and 493G1, “Q6: what if we used the square?”",
+        source="all five, “Multiclass SVM loss”; all but Iglesias, “Softmax vs. SVM”; UIT and 493G1, "
+        "“Q6: What if we used” the square",
         caption="Two classes. To the right of margin 1 the hinge is exactly 0 and no longer cares; softmax always "
         "wants a little more. To the left both grow along straight lines, the squared hinge much faster, so that it "
         "minds a few bad rows more. At a = 0, where W = 0 starts, they are c − 1 = 1 and log c = 0.69.",
@@ -70,7 +71,7 @@ def probabilities() -> Exhibit:
         source="“Loss function, Regularization, Optimization”, Kira, UIT and 493G1, “Softmax Classifier”",
         caption="The picture is of a cat (blue), but the car has the highest score. Exponentials make the scores "
         f"positive, dividing by their sum makes them probabilities: the cat gets {shares[0]:.2f}, and its loss is "
-        f"−log {shares[0]:.2f} = {loss:.2f}. (Two of the slides say 0.89: they took the logarithm to base 10.)",
+        f"−log {shares[0]:.2f} = {loss:.2f}. (One lecture says 0.89: there the logarithm is to base 10.)",
         alt="Three bar charts for cat, car and frog: scores 3.2, 5.1, −1.7; exponentials 24.5, 164, 0.18; "
         "probabilities 0.13, 0.87, 0.00.",
         figure=figure,
@@ -110,7 +111,7 @@ def penalties() -> Exhibit:
         ax.legend(frameon=False, fontsize=9)
     return Exhibit(
         title="Regularisation: what L1 and L2 prefer",
-        source="all five, “Regularization”; Iglesias and 493G1, “Expressing Preferences”",
+        source="all five, “Regularization”; all but Kira and UIT, “Expressing Preferences”",
         caption="The same softmax classifier of digits with a growing λ. L1 puts more and more weights at exactly 0: "
         "it prefers few features. L2 makes all weights small and none zero: it prefers to spread them out. As λ grows "
         "the gap between training and unseen digits closes; with too much, both fall. (L1 by proximal steps, which "
