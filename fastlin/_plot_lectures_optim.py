@@ -262,7 +262,7 @@ def saddle() -> Exhibit:
         title="A saddle",
         source="Iglesias, “What if the loss function has a local minima or saddle point?”",
         caption="w₀² − w₁² falls for ever along w₁, but the start is a hundredth beside the ridge, where that slope "
-        "is nearly 0. SGD comes to rest beside the cross and needs longest to leave; momentum leaves sooner; AdaGrad, "
+        "is nearly 0. SGD nearly stops beside the cross and needs longest to leave; momentum leaves sooner; AdaGrad, "
         "RMSProp and Adam, which divide by the size of the slope, turn off at once. Exactly on the ridge "
         "all would stay.",
         alt="Left, six paths over the contours of a saddle, the adaptive ones turning off early. Right, their values "

@@ -29,7 +29,7 @@ _base = need("sklearn.base", "features", "fastlin.features")
 
 PolynomialFeatures = _preprocessing.PolynomialFeatures  # all products of columns up to a degree; scikit-learn's own
 
-BLOCK = 256  # images whose patches are in memory at once
+BLOCK = 64  # images whose patches are in memory at once
 
 
 class _Transformer(_base.TransformerMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]

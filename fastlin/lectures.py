@@ -15,7 +15,7 @@ from fastlin import machine
 from fastlin._extras import need
 
 LECTURES = {
-    "“Loss function, Regularization, Optimization”": "“Lecture 3: Loss function, Regularization, Optimization”",
+    "“Loss function, Regularization, Optimization”": "“Lecture 3”, which names no author",
     "Kira": "Zsolt Kira, CS 4803-DL / 7643-A, “Linear Classification, Loss functions, Gradient Descent”",
     "UIT": "UIT TP.HCM, “Loss Functions and Optimization”",
     "Iglesias": "José Ramón Iglesias, “Lecture 3: Regularization and Optimization”",
