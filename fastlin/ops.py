@@ -377,13 +377,12 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
 
 
 @cache
-def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., float]:
+def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
     """Scores of a row block -> epilogue of the loss -> gradient of the row block, over all rows, as one kernel.
 
     kernel(X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
-    threads, run) takes W
-    and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes `scale` times the gradient.
-    The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and `losses` (parts,) get the gradient
+    threads, run) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
+    `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and `losses` (parts,) get the gradient
     and the weighted sum of losses of each part of the rows. The rows can be gone through in several laps, each
     taking a share of every part; dW is complete after the last. `threads` work on it: the kernel's own, or those
     with which run(member, threads) calls member(0) ... member(threads - 1).

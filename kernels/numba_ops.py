@@ -72,22 +72,24 @@ def compile_driver(member, stored, real, hyper):
 
 
 def compose_epoch(*pieces):
+    """The same for epochs."""
     update = pieces[4]
-    driver = numba_epoch.compose_epoch(
-        *pieces, clip_stage, prox_stage, sum_squares, counts="t" in update.py_func.__code__.co_varnames
-    )
+    counts = "t" in update.py_func.__code__.co_varnames
+    driver = numba_epoch.compose_epoch(*pieces, clip_stage, prox_stage, sum_squares, counts)
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
+    compiled = {}
 
     def epoch(*args):
-        *given, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
-        *inputs, W, state = given
-        rooms = np.empty((2, len(squares), scores.shape[2]))
-        labels, weights = rooms[0].astype(np.int32), rooms[1].astype(W.dtype)
-        W, dW = W, dW[0]
+        *inputs, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
+        key = inputs[0].dtype, W.dtype
+        if key not in compiled:
+            tuples = (len(inputs[HYPER]), len(inputs[OTHERS]), len(state))
+            compiled[key] = compile_epoch(member, *map(numba.from_dtype, key), *tuples)
+        labels, weights = (np.empty((len(squares), scores.shape[2]), kind) for kind in (np.int32, W.dtype))
         state = tuple(flat(A) for A in state)
         call = partial_call(
-            *(member, *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW, flat(dW)),
+            *(compiled[key], *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW[0], flat(dW[0])),
             *(losses, penalties, squares, np.zeros(BOARD, np.intp)),
         )
         if threads == 1:
@@ -96,6 +98,27 @@ def compose_epoch(*pieces):
             run(lambda rank: call(rank, threads), threads)
 
     return epoch
+
+
+HYPER, OTHERS = 5, 12  # where an epoch's arguments have the hyper-parameters of the loss, and of the update
+
+
+def compile_epoch(member, stored, real, hyper, others, states):
+    """The machine code of an epoch, for any strides too."""
+    number, numbers, flags = types.intp, types.float64[::1], types.boolean
+    inputs = (
+        types.Array(stored, 2, "A", readonly=True),
+        *(types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, real, types.int64)),
+        types.Array(real, 2, "C", readonly=True),
+        *(types.UniTuple(types.float64, hyper), flags, number, number, number),
+    )
+    steps = number, numbers, *(types.UniTuple(types.float64, count) for count in (others, 2, 2)), types.float64[:, ::1]
+    weights = types.Array(real, 2, "A"), real[::1], types.Tuple((real[::1],) * states)
+    rooms = *(types.Array(real, ndim, "A") for ndim in (3, 4, 3)), types.int32[:, ::1], real[:, ::1]
+    sums = types.Array(real, 2, "A"), real[::1], numbers, numbers, numbers
+    signature = (*inputs, *steps, *weights, *rooms, *sums, types.intp[::1], number, number)
+    member.compile(signature)
+    return member.overloads[signature].entry_point
 
 
 def flat(A):
@@ -230,6 +253,8 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     top, z, fit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     smooth = real(label_smoothing / c)
     hard = real(1.0 - label_smoothing)
+    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
+    least = real(-69 if scores.itemsize == 4 else -667)
     s = row(scores, 0)
     for r in range(rows):
         top[r] = s[r]
@@ -244,7 +269,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
         s = row(scores, j)
         for r in range(rows):
             shifted = s[r] - top[r]
-            s[r] = exp_below_highest(shifted)
+            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
             z[r] += s[r]
             fit[r] += smooth * shifted
     loss = 0.0
