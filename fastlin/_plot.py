@@ -13,6 +13,11 @@ COLOURS = {"naive": "#9aa0a6", "numpy": "#4c78a8", "numba": "#54a24b", "cython":
 
 
 def compare_picture(rows: Sequence[Row], path: str) -> None:
+    """Write `compare_figure` to a file."""
+    compare_figure(rows).savefig(path, dpi=120)
+
+
+def compare_figure(rows: Sequence[Row]) -> Any:
     """Median times of a comparison as bars on a logarithmic scale, with the ratios to naive and numpy beside them."""
     figures = need("matplotlib.figure", "plot", "--plot")
     inputs = list(dict.fromkeys(row.input for row in rows))
@@ -30,7 +35,7 @@ def compare_picture(rows: Sequence[Row], path: str) -> None:
         f"numpy {facts['numpy']}, numba {facts['numba']}",
         fontsize=11,
     )
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _bars(ax: Any, rows: Sequence[Row]) -> None:

@@ -81,6 +81,11 @@ def _scale(ax: Any, losses: Sequence[float]) -> None:
 
 
 def template_picture(W: Array, image: tuple[int, ...], classes: Sequence[str], path: Path) -> None:
+    """Write `template_figure` to a file."""
+    template_figure(W, image, classes).savefig(path, dpi=120)
+
+
+def template_figure(W: Array, image: tuple[int, ...], classes: Sequence[str]) -> Any:
     """Each class's weights as an image: the template that its score compares a row with (lecture 3, visual viewpoint).
 
     Grey images: red where ink speaks for the class, blue where it speaks against it, all on one scale. Images with
@@ -109,7 +114,7 @@ def template_picture(W: Array, image: tuple[int, ...], classes: Sequence[str], p
         figure.colorbar(shown, ax=axes, label="weight", shrink=0.8)
     words = "red speaks for the class, blue against it" if shown is not None else "each stretched to full contrast"
     figure.suptitle(f"What each class looks for: its column of W as an image; {words}", fontsize=11)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _stretched(template: Array) -> Array:

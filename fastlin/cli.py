@@ -1,4 +1,4 @@
-"""The command line: fastlin compare | train | predict | plot-schedule | info."""
+"""The command line: fastlin compare | train | predict | plot-schedule | lectures | info."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastlin import cli_schedules, cli_train, machine, ops
+from fastlin import cli_lectures, cli_schedules, cli_train, machine, ops
 from fastlin import compare as comparison
 from fastlin._extras import progress
 from fastlin.cli_train import positive
@@ -35,11 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fastlin", description="Linear classifiers on a CPU.")
-    listed = "compare | train | predict | plot-schedule | info"
+    listed = "compare | train | predict | plot-schedule | lectures | info"
     commands = parser.add_subparsers(dest="command", required=True, metavar=listed)
     _add_compare(commands)
     cli_train.add(commands)
     cli_schedules.add(commands)
+    cli_lectures.add(commands)
     info = commands.add_parser("info", help="versions, backends, instruction set, threads")
     info.set_defaults(run=_info)
     return parser

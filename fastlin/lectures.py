@@ -1,0 +1,157 @@
+"""`fastlin lectures`: the pictures of the five lectures, computed here and put on one page that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastlin import machine
+from fastlin._extras import need
+
+LECTURES = {
+    "“Loss function, Regularization, Optimization”": "“Lecture 3”, which names no author",
+    "Kira": "Zsolt Kira, CS 4803-DL / 7643-A, “Linear Classification, Loss functions, Gradient Descent”",
+    "UIT": "UIT TP.HCM, “Loss Functions and Optimization”",
+    "Iglesias": "José Ramón Iglesias, “Lecture 3: Regularization and Optimization”",
+    "493G1": "CSE 493G1, “Lecture 3: Loss Functions”",
+}
+
+# Each part of the page with the module of its figures and these, in order.
+PARTS = (
+    ("A linear classifier, seen three ways", "linear", ("algebra", "templates", "geometry")),
+    ("What it cannot separate", "linear", ("hard_cases", "ring_in_polar", "neighbours")),
+    ("Features of images", "features", ("image_features", "codebook")),
+    ("Losses", "losses", ("loss_curves", "probabilities")),
+    ("Regularisation", "losses", ("penalties", "bias_variance")),
+    ("Gradients and searching", "optim", ("gradient_checks", "ways_to_search")),
+    ("Learning rates", "optim", ("learning_rates", "schedules")),
+    ("Optimizers", "optim", ("bowl", "saddle")),
+    ("Four backends", "features", ("backends",)),
+)
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5b6168; --ground: #fff; --line: #d9dce0; --link: #0b57a4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --soft: #a7adb5; --ground: #16181b; --line: #3a3f45; --link: #8ab8ee; }
+}
+body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 0 auto;
+  padding: 1rem 1.2rem 4rem; max-width: 62rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 3.5rem; border-bottom: 1px solid var(--line); } h3 { margin: 2rem 0 .6rem; }
+a { color: var(--link); } nav ul { list-style: none; padding-left: 1.2rem; } nav > ul { padding: 0; }
+nav > ul > li { margin-top: .5rem; }
+figure { margin: 0 0 2.5rem; } figcaption { max-width: 46rem; }
+.source { color: var(--soft); font-size: .88em; }
+.scroll { overflow-x: auto; margin: .8rem 0; }
+img { display: block; background: #fff; border-radius: 6px; width: 100%; min-width: 40rem; height: auto; }
+table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
+"""
+
+
+def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
+    """Compute every figure and write folder/index.html; `say` is told what is being done. Returns the page's path."""
+    for module, extra in (
+        ("matplotlib.figure", "plot"),
+        ("sklearn.pipeline", "features"),
+        ("skimage.feature", "features"),
+    ):
+        need(module, extra, "fastlin lectures")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {title: _exhibits(module, names, say) for title, module, names in PARTS}
+    page = folder / "index.html"
+    page.write_text(_page(parts), encoding="utf-8")
+    return page
+
+
+def _exhibits(module: str, names: Sequence[str], say: Callable[[str], Any]) -> dict[str, Any]:
+    """The exhibits of a part, computed now, by name."""
+    figures = import_module(f"fastlin._plot_lectures_{module}")
+    found = {}
+    for name in names:
+        start = time.perf_counter()
+        found[name] = getattr(figures, name)()
+        say(f"{found[name].title} ({time.perf_counter() - start:.1f} s)")
+    return found
+
+
+def _part(title: str, exhibits: Mapping[str, Any]) -> str:
+    shown = "".join(_exhibit(name, exhibit) for name, exhibit in exhibits.items())
+    return f'<section>\n<h2 id="{_anchor(title)}">{escape(title)}</h2>\n{shown}</section>\n'
+
+
+def _exhibit(name: str, exhibit: Any) -> str:
+    image = "" if exhibit.figure is None else _image(exhibit.figure, exhibit.alt)
+    source = f' <span class="source">From: {escape(exhibit.source)}.</span>' if exhibit.source else ""
+    caption = f"<figcaption>{escape(exhibit.caption)}{source}</figcaption>"
+    title = f"<h3>{escape(exhibit.title)}</h3>"
+    return f'<figure id="{name}">\n{title}\n{image}{_table(exhibit.table)}{caption}\n</figure>\n'
+
+
+def _image(figure: Any, alt: str) -> str:
+    """The figure as SVG inside the page; letters are drawn as paths, so that no font is needed."""
+    content = io.BytesIO()
+    with need("matplotlib", "plot", "fastlin lectures").rc_context({"svg.hashsalt": "fastlin", "svg.fonttype": "path"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    data = base64.b64encode(content.getvalue()).decode()
+    return f'<div class="scroll"><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}"></div>\n'
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head, *body = (("th", rows[0]), *(("td", row) for row in rows[1:]))
+    lines = ["<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>" for tag, row in (head, *body)]
+    return '<div class="scroll"><table>\n' + "\n".join(lines) + "\n</table></div>\n"
+
+
+def _anchor(title: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in title.lower())
+
+
+def _contents(title: str, exhibits: Mapping[str, Any]) -> str:
+    inner = "".join(f'<li><a href="#{name}">{escape(exhibit.title)}</a></li>\n' for name, exhibit in exhibits.items())
+    return f'<li><a href="#{_anchor(title)}">{escape(title)}</a>\n<ul>\n{inner}</ul></li>\n'
+
+
+def _page(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    facts = machine.describe()
+    lectures = "".join(f"<li><b>{escape(short)}</b>: {escape(full)}</li>\n" for short, full in LECTURES.items())
+    contents = "".join(_contents(title, exhibits) for title, exhibits in parts.items())
+    body = "".join(_part(title, exhibits) for title, exhibits in parts.items())
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Linear classifiers in pictures</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>Linear classifiers in pictures</h1>
+<p>The figures of five lectures on linear classifiers, losses and optimization, computed by fastlin
+{escape(facts["fastlin"])} when this page was made. Digits are scikit-learn's 8 × 8 images; the other data are toys.</p>
+</header>
+<nav aria-label="Contents">
+<h2>Contents</h2>
+<ul>
+{contents}<li><a href="#lectures">The five lectures</a></li>
+</ul>
+</nav>
+<main>
+{body}</main>
+<footer>
+<h2 id="lectures">The five lectures</h2>
+<ul>
+{lectures}</ul>
+</footer>
+</body>
+</html>
+"""

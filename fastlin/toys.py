@@ -1,0 +1,131 @@
+"""Toy data of the lectures: what a linear classifier can and cannot separate, and surfaces for optimizers to walk on.
+
+Data sets are drawn from a seed and come as X (n, d) float64 and y (n,) int64; they are imported as
+
+>>> from fastlin import toys
+>>> X, y = toys.ring(100, seed=1)
+>>> X.shape, sorted(set(y.tolist()))
+((100, 2), [0, 1])
+
+Surfaces are functions of W (2,) that return (value, gradient), as a loss does: `fl.check_gradient` and every optimizer
+take them as they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastlin import _check
+from fastlin._check import Array
+
+Data = tuple[Array, Array]
+
+MODES = np.array([[-1.8, -1.2], [1.9, -0.9], [0.0, 1.8]])  # the middles of `three_modes`
+
+
+def blobs(n: int = 300, *, classes: int = 3, spread: float = 0.6, seed: int = 0) -> Data:
+    """`classes` round clouds of standard deviation `spread`, their middles evenly spaced on a circle of radius 2.
+
+    X (n, 2), y in [0, classes). What the geometric viewpoint of the lectures shows: lines can separate them.
+    """
+    rng, n = _start(n, seed)
+    y = np.arange(n) % _check.count("classes", classes)
+    angle = 2 * np.pi * y / classes + np.pi / 2
+    middle = 2.0 * np.column_stack([np.cos(angle), np.sin(angle)])
+    return middle + _check.number("spread", spread, "[0, inf)") * rng.standard_normal((n, 2)), y
+
+
+def parity(n: int = 400, *, pixels: int = 2, seed: int = 0) -> Data:
+    """y is 1 where the number of pixels above 0 is odd; the pixels are uniform in [-1, 1).
+
+    X (n, pixels), y in {0, 1}. A hard case (lecture "Linear Classification", and as XOR in "Loss Functions"): with two
+    pixels, class 0 is the first and the third quadrant.
+    """
+    rng, n = _start(n, seed)
+    X = rng.uniform(-1.0, 1.0, (n, _check.count("pixels", pixels)))
+    return X, (X > 0).sum(axis=1) % 2
+
+
+def ring(n: int = 400, *, seed: int = 0) -> Data:
+    """y is 1 where 1 <= |x| <= 2, and 0 inside and outside of that ring.
+
+    X (n, 2) in the disk of radius 3, y in {0, 1}, about half of each. A hard case.
+    """
+    rng, n = _start(n, seed)
+    y = np.arange(n) % 2
+    share = rng.uniform(0.0, 1.0, n)
+    rest = 6.0 * share  # squares of radii, so that the points are even over the area: [0, 1) and [4, 9)
+    rest += np.where(rest < 1.0, 0.0, 3.0)
+    return _around(rng, np.sqrt(np.where(y == 1, 1.0 + 3.0 * share, rest))), y
+
+
+def three_modes(n: int = 400, *, seed: int = 0) -> Data:
+    """y is 1 in three round clouds and 0 everywhere else. X (n, 2), y in {0, 1}, about half of each. A hard case."""
+    rng, n = _start(n, seed)
+    y = np.arange(n) % 2
+    inside = MODES[rng.integers(0, len(MODES), n)] + 0.3 * rng.standard_normal((n, 2))
+    return np.where(y[:, None] == 1, inside, _away_from_modes(rng, n)), y
+
+
+def _away_from_modes(rng: np.random.Generator, n: int) -> Array:
+    """Points of the square [-3, 3) x [-3, 3) that are at least 1 from every mode."""
+    found = np.empty((0, 2))
+    while len(found) < n:
+        points = rng.uniform(-3.0, 3.0, (2 * n, 2))
+        nearest = np.linalg.norm(points[:, None] - MODES, axis=2).min(axis=1)
+        found = np.concatenate([found, points[nearest >= 1.0]])
+    return found[:n]
+
+
+def disk_in_ring(n: int = 400, *, seed: int = 0) -> Data:
+    """y is 0 in the disk |x| <= 1 and 1 in the ring 1.5 <= |x| <= 2.5.
+
+    X (n, 2), y in {0, 1}. No line separates them; in polar coordinates one does (lecture "Image Features: Motivation").
+    """
+    rng, n = _start(n, seed)
+    y = np.arange(n) % 2
+    share = rng.uniform(0.0, 1.0, n)
+    return _around(rng, np.sqrt(np.where(y == 1, 2.25 + 4.0 * share, share))), y
+
+
+def noisy_sine(n: int = 20, *, sigma: float = 0.1, seed: int = 0) -> Data:
+    """y = sin(pi x) + noise of standard deviation sigma, at n places x evenly spaced in [-1, 1].
+
+    X (n, 1), y (n,) float64: a regression, for the bias and variance of polynomials (lecture "Bias Variance Tradeoff").
+    """
+    rng, n = _start(n, seed)
+    X = np.linspace(-1.0, 1.0, n)[:, None]
+    return X, np.sin(np.pi * X[:, 0]) + _check.number("sigma", sigma, "[0, inf)") * rng.standard_normal(n)
+
+
+def bowl(W: Array, condition: float = 20.0) -> tuple[float, Array]:
+    """(w0^2 + condition * w1^2) / 2 and its gradient (w0, condition * w1), for W (2,).
+
+    `condition` is the condition number of its Hessian: steep along w1, shallow along w0 (lecture "Regularization and
+    Optimization": "very slow progress along shallow dimension, jitter along steep direction").
+
+    >>> bowl(np.array([2.0, 1.0]), condition=10.0)
+    (7.0, array([ 2., 10.]))
+    """
+    w0, w1 = _check.array("W", W, 1)
+    return float(w0 * w0 + condition * w1 * w1) / 2, np.array([w0, condition * w1])
+
+
+def saddle(W: Array) -> tuple[float, Array]:
+    """w0^2 - w1^2 and its gradient (2 w0, -2 w1), for W (2,): the lectures' saddle, with gradient 0 at the origin.
+
+    >>> saddle(np.array([2.0, 1.0]))
+    (3.0, array([ 4., -2.]))
+    """
+    w0, w1 = _check.array("W", W, 1)
+    return float(w0 * w0 - w1 * w1), np.array([2 * w0, -2 * w1])
+
+
+def _start(n: int, seed: int) -> tuple[np.random.Generator, int]:
+    return np.random.default_rng(_check.count("seed", seed, 0)), _check.count("n", n)
+
+
+def _around(rng: np.random.Generator, radius: Array) -> Array:
+    """Points at these distances from the origin, in any direction."""
+    angle = rng.uniform(0.0, 2 * np.pi, len(radius))
+    return np.asarray(radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)]))
