@@ -191,7 +191,8 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
                                 dW[:, X.shape[1]] = 0
                         loss = end_block(order[start:stop], y, sample_weight, hyper, rows, partial[(number - 1) % 2],
                                          scores, labels, weights, dW, strip)  # fmt: skip
-                        losses[0] += loss if strip == 0 else 0.0
+                        if strip == 0:  # nobody else writes there: adding 0 would undo what is being added
+                            losses[0] += loss
                     if ends and not late:
                         added, squares[strip] = end_gradient(w, g, ld, W, bias, strip, strips, count, penalty, by_norm)
                         penalties[strip] += added
