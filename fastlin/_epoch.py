@@ -128,7 +128,7 @@ def _fused(
         while done < steps * blocks:
             last = min(done + cut.call, steps * blocks)
             rooms = by_class[0], tuple(by_class[1:]), *room.arrays
-            kernel(*inputs, done, last, *how, course.shrinkage, *rooms, team, _pool.pool.team)
+            kernel(*inputs, done, last, *how, course.shrinkage, *rooms, team)
             done = last
     finally:  # after Ctrl-C too: the steps that were taken count
         for A, ours in zip((W, *course.state), by_class, strict=True):

@@ -67,7 +67,7 @@ def _fused(call: Call, dW: Array) -> float:
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     own = _plan.take(*sizes)
     for lap in range(cut.laps):
-        kernel(X, W, y, sample_weight, hyper, scale, *own.rooms, dW, lap, cut.laps, team, _pool.pool.team)
+        kernel(X, W, y, sample_weight, hyper, scale, *own.rooms, dW, lap, cut.laps, team)
     value = sum(own.losses.tolist())
     _plan.give_back(own, *sizes)
     return value

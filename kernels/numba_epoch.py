@@ -163,14 +163,13 @@ def compose_epoch(gather, scores_of, epilogue, gradient, update, clip, prox, sum
             if strip == 0 and bias:
                 update_some(w, g, state, j * ld + d, j * ld + d + 1, scalars, scale, limit, 0.0, 1.0)
 
-    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clipping,
-              shrinkage, W, w, state, rows, partial, scores, labels, weights, dW, g, losses, penalties, squares,
-              board, rank, threads):  # fmt: skip
+    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty,
+              clipping, shrinkage, W, w, state, rows, partial, scores, labels, weights, nothing, dW, g, losses,
+              penalties, squares, board, rank, threads):  # fmt: skip
         n, ld, size = order.size, W.strides[0] // W.itemsize, partial.shape[-1]
         strips, blocks = squares.size, -(-batch // size)
         limit, most_norm = clipping
         by_norm = most_norm != np.inf
-        nothing = np.zeros(W.shape[0], W.dtype)
         done, phase = 0, 0
         for number in range(first, last + 1):
             # End the block before, begin this one. Clipping by a norm needs a phase more, for all to know the norm.

@@ -5,8 +5,6 @@ the classes and along the rows (or along the weights), where memory is contiguou
 registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
 """
 
-from functools import partial as partial_call
-
 import numba
 import numpy as np
 from numba import types
@@ -18,7 +16,7 @@ from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
-from fastlin.kernels.numba_team import BOARD, claim, finish, wait
+from fastlin.kernels.numba_team import BOARD, claim, desk_for, finish, together, wait
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
@@ -31,6 +29,7 @@ from fastlin.kernels.numba_tile import (
     scores_tile,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
+from fastlin.kernels.numba_updates import clip_stage, prox_stage, sum_squares
 
 STRETCH = 256  # columns that stay in L1 while all classes are copied
 
@@ -43,21 +42,18 @@ def compose(*pieces):
     compiled = {}
 
     def loss_grad(X, W, y, sample_weight, hyper, *rest):
-        *rest, threads, run = rest
+        *rest, threads = rest
         key = X.dtype, W.dtype
         if key not in compiled:
             compiled[key] = compile_driver(member, numba.from_dtype(X.dtype), numba.from_dtype(W.dtype), len(hyper))
-        call = partial_call(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
-        if threads == 1:
-            call(0, 1)
-        else:
-            run(lambda rank: call(rank, threads), threads)
+        job = X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp)
+        compiled[key](desk_for(threads), threads, job)
 
     return loss_grad
 
 
 def compile_driver(member, stored, real, hyper):
-    """Its machine code. It is called directly: finding out the types of twenty arguments costs microseconds."""
+    """Its machine code, for a team."""
     inputs = (
         *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
         *(types.Array(kind, 1, "C", readonly=True) for kind in (types.int32, real)),
@@ -65,10 +61,8 @@ def compile_driver(member, stored, real, hyper):
         types.float64,
     )
     rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
-    place = types.intp[::1], types.intp, types.intp
-    signature = (*inputs, *rooms, types.Array(real, 2, "A"), types.intp, types.intp, *place)
-    member.compile(signature)
-    return member.overloads[signature].entry_point
+    sizes = types.intp, types.intp
+    return together(member, types.Tuple((*inputs, *rooms, types.Array(real, 2, "A"), *sizes, types.intp[::1])))
 
 
 def compose_epoch(*pieces):
@@ -78,22 +72,22 @@ def compose_epoch(*pieces):
     )
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
+    compiled = {}
 
     def epoch(*args):
-        *given, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
+        *given, rows, partial, scores, dW, losses, penalties, squares, threads = args
         *inputs, W, state = given
         rooms = np.empty((2, len(squares), scores.shape[2]))
         labels, weights = rooms[0].astype(np.int32), rooms[1].astype(W.dtype)
         W, dW = W, dW[0]
+        nothing = np.zeros(len(W), W.dtype)
         state = tuple(flat(A) for A in state)
-        call = partial_call(
-            *(member, *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW, flat(dW)),
-            *(losses, penalties, squares, np.zeros(BOARD, np.intp)),
-        )
-        if threads == 1:
-            call(0, 1)
-        else:
-            run(lambda rank: call(rank, threads), threads)
+        arrays = W, flat(W), state, rows, partial, scores, labels, weights, nothing, dW, flat(dW)
+        job = *inputs, *arrays, losses, penalties, squares, np.zeros(BOARD, np.intp)
+        kind = numba.typeof(job)
+        if kind not in compiled:
+            compiled[kind] = together(member, kind)
+        compiled[kind](desk_for(threads), threads, job)
 
     return epoch
 
