@@ -138,7 +138,7 @@ def _fused(
     try:
         for first in range(0, steps * blocks, cut.call):
             done = min(first + cut.call, steps * blocks)  # said before: Ctrl-C is answered as soon as a kernel returns
-            kernel(*inputs, first, done, *how, *rooms, team, _pool.pool.team)
+            kernel(*inputs, first, done, *how, *rooms, team)
     finally:  # after Ctrl-C too: the steps that were taken count
         for A, ours in zip((W, *course.state), by_class, strict=True):
             A[...] = ours[:, : len(A)].T

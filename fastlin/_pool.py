@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -129,15 +129,6 @@ class Pool:
             self._share(_Job(task, count), min(threads, count) - 1)
         finally:
             self._busy.release()
-
-    def team(self, member: Callable[[int], object], threads: int) -> None:
-        """Call member(0) ... member(threads - 1), at the same time where that is possible."""
-
-        def task(rank: int) -> Iterator[None]:
-            member(rank)
-            yield
-
-        self.run(task, threads, threads)
 
     def _share(self, job: _Job, helpers: int) -> None:
         while len(self._workers) < helpers:

@@ -87,7 +87,7 @@ def _fused(call: Call, dW: Array) -> float:
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     for lap in range(cut.laps):
         inputs = X, W, y, sample_weight, hyper, scale
-        route.kernel(*inputs, *own.rooms, dW, lap, cut.laps, team, _pool.pool.team)
+        route.kernel(*inputs, *own.rooms, dW, lap, cut.laps, team)
     value = sum(own.losses.tolist())
     route.give_back(own)
     return value

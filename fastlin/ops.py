@@ -403,11 +403,11 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
     """Scores of a row block -> epilogue of the loss -> gradient of the row block, over all rows, as one kernel.
 
     kernel(X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
-    threads, run) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
+    threads) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
     `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and
     `losses` (parts,) get the gradient and the weighted sum of losses of each part of the rows. The rows can be gone
-    through in several laps, each taking a share of every part; dW is complete after the last. `threads` work on it:
-    the kernel's own, or those with which run(member, threads) calls member(0) ... member(threads - 1).
+    through in several laps, each taking a share of every part; dW is complete after the last. Up to `threads`
+    threads, the kernel's own, work on it.
     """
     ops = module(backend)
     parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")
@@ -419,7 +419,7 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
 
     kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
-    shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run) goes through the blocks
+    shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads) goes through the blocks
     `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
     backends have one.
     """

@@ -78,7 +78,7 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
         finish=lambda board: None,
         wait=lambda board, done: None,
     )
-    return lambda *args: driver(*args[:-2], None, 0, 1)  # without threads and who runs them
+    return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
 def cut(arrays, start, stop):

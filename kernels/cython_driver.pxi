@@ -324,7 +324,7 @@ cdef class LossGrad:
 
     def __call__(self, ndarray X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale,
                  ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
-                 Py_ssize_t lap, Py_ssize_t laps, int threads, run):
+                 Py_ssize_t lap, Py_ssize_t laps, int threads):
         cdef LossJob job
         cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
         self.prepare(&job, X, y, sample_weight, hyper, by_class, rows, scores, parts, losses)

@@ -232,7 +232,7 @@ cdef class Epoch:
             self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, ndarray features, tuple hyper, bint bias,
             Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last, Py_ssize_t t, ndarray rates, tuple others,
             tuple penalty, tuple clip, ndarray shrinkage, ndarray W, tuple state, ndarray rows, ndarray partial,
-            ndarray scores, ndarray dW, ndarray losses, ndarray penalties, ndarray squares, int threads, run):
+            ndarray scores, ndarray dW, ndarray losses, ndarray penalties, ndarray squares, int threads):
         cdef Steps job
         cdef team_job team
         cdef bint single = PyArray_ITEMSIZE(W) == sizeof(float)

@@ -16,7 +16,7 @@ from numba.core.types import Array, Tuple, UniTuple
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_math import row
-from fastlin.kernels.numba_team import claim, finish, wait
+from fastlin.kernels.numba_team import claim, finish, together, wait
 from fastlin.kernels.numba_updates import clip_stage, prox_stage, sum_squares
 
 
@@ -309,6 +309,4 @@ def compile_epoch(member, stored, real, hyper, others, states):
         Room: (*(Array(real, ndim, "A") for ndim in (3, 4, 3)), types.int32[:, ::1], real[:, ::1], reals, reals, reals),
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())
-    signature = (*given, types.intp, types.intp, types.intp[::1], types.intp, types.intp)
-    member.compile(signature)
-    return member.overloads[signature].entry_point
+    return together(member, Tuple((*given, types.intp, types.intp, types.intp[::1])))

@@ -5,8 +5,6 @@ the classes and along the rows (or along the weights), where memory is contiguou
 registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
 """
 
-from functools import partial as partial_call
-
 import numba
 import numpy as np
 from numba import types
@@ -19,7 +17,7 @@ from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
 from fastlin.kernels.numba_epoch import Data, Room, Steps, Weights, compile_epoch
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
-from fastlin.kernels.numba_team import BOARD, claim, finish, wait
+from fastlin.kernels.numba_team import BOARD, claim, desk_for, finish, together, wait
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
@@ -44,22 +42,19 @@ def compose(*pieces):
     compiled = {}
 
     def loss_grad(X, W, y, sample_weight, hyper, *rest):
-        *rest, threads, run = rest
+        *rest, threads = rest
         key = X.dtype, W.dtype
         if key not in compiled:
             kinds = (numba.from_dtype(A.dtype) for A in (X, W))
             compiled[key] = compile_driver(member, *kinds, y.ndim, len(hyper))
-        call = partial_call(compiled[key], X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp))
-        if threads == 1:
-            call(0, 1)
-        else:
-            run(lambda rank: call(rank, threads), threads)
+        job = X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp)
+        compiled[key](desk_for(threads), threads, job)
 
     return loss_grad
 
 
 def compile_driver(member, stored, real, y_ndim, hyper):
-    """Its machine code. It is called directly: finding out the types of twenty arguments costs microseconds."""
+    """Its machine code, for a team."""
     inputs = (
         *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
         types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
@@ -68,10 +63,8 @@ def compile_driver(member, stored, real, y_ndim, hyper):
         types.float64,
     )
     rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
-    place = types.intp[::1], types.intp, types.intp
-    signature = (*inputs, *rooms, types.Array(real, 2, "A"), types.intp, types.intp, *place)
-    member.compile(signature)
-    return member.overloads[signature].entry_point
+    laps = types.intp, types.intp
+    return together(member, types.Tuple((*inputs, *rooms, types.Array(real, 2, "A"), *laps, types.intp[::1])))
 
 
 def compose_epoch(*pieces):
@@ -82,25 +75,21 @@ def compose_epoch(*pieces):
     compiled = {}
 
     def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *others):
-        *steps, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run = others
+        *steps, W, state, rows, partial, scores, dW, losses, penalties, squares, threads = others
         steps = Steps(*steps)
         key = X.dtype, W.dtype
         if key not in compiled:
             kinds = (numba.from_dtype(dtype) for dtype in key)
             compiled[key] = compile_epoch(member, *kinds, len(hyper), len(steps.others), len(state))
         labels, weights = (np.empty((len(squares), scores.shape[2]), kind) for kind in (np.int32, W.dtype))
-        call = partial_call(
-            compiled[key],
+        job = (
             Data(X, y, sample_weight, order, features, hyper, bias, batch),
             steps,
             Weights(W, flat(W), tuple(flat(A) for A in state), dW[0], flat(dW[0])),
             Room(rows, partial, scores, labels, weights, losses, penalties, squares),
             *(first, last, np.zeros(BOARD, np.intp)),
         )
-        if threads == 1:
-            call(0, 1)
-        else:
-            run(lambda rank: call(rank, threads), threads)
+        compiled[key](desk_for(threads), threads, job)
 
     return epoch
 

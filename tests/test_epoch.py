@@ -111,7 +111,7 @@ def assert_composition_agrees(loss, rule, storage, dtype, backend, calls):
     how |= testing.trial(f"{loss}_epilogue")
     stages = {"clip_norm": 0.8, "clip_value": 0.3, "prox": fl.ElasticNet(0.05, 0.5)}
     assert_agree(how, backend, dtype, make=lambda: optimizer(rule, **stages))
-    assert len(calls) == 2
+    assert len(calls) == (2 if OPS[f"{loss}_epilogue"].targets is None else 0)  # the kernel knows labels only
 
 
 @pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), SOME)

@@ -1,0 +1,141 @@
+"""Numba's team of threads: all come when they are asked for, awake or asleep, and the bits are the same."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import ops, testing
+
+numba = pytest.importorskip("numba")
+
+# A member of `meet` ends when all have come, so whoever never comes lets the test run into its time limit.
+MEET = """
+import os, threading, time
+import numba, numpy as np
+from fastlin.kernels.numba_team import BOARD, desk_for, finish, together, wait
+
+@numba.njit(nogil=True)
+def meet(came, board, rank, threads):
+    came[rank] += 1
+    finish(board)
+    wait(board, threads)
+
+run = together(meet, numba.typeof((np.zeros(9), np.zeros(BOARD, np.intp))))
+
+def all_meet(threads):
+    came = np.zeros(9)
+    run(desk_for(threads), threads, (came, np.zeros(BOARD, np.intp)))
+    assert came.tolist() == [1.0] * threads + [0.0] * (9 - threads)
+"""
+
+
+def run_script(lines):
+    done = subprocess.run(
+        [sys.executable, "-c", MEET + lines], timeout=300, capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_all_meet_awake_and_asleep():
+    run_script(
+        """
+for threads in np.random.default_rng(0).integers(1, 10, 400):
+    all_meet(int(threads))
+    if threads % 9 == 0:
+        time.sleep(0.05)
+"""
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_all_meet_after_fork():
+    run_script(
+        """
+all_meet(4)
+child = os.fork()
+all_meet(5)
+if not child:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    )
+
+
+def test_who_finds_the_team_busy_works_alone():
+    run_script(
+        """
+@numba.njit(nogil=True)
+def count(members, board, rank, threads):
+    members[rank] = threads
+
+inner = together(count, numba.typeof((np.zeros(9), np.zeros(BOARD, np.intp))))
+members = np.zeros(9)
+busy = desk_for(3)
+busy[0] = 1  # as while another thread has a job running
+inner(busy, 3, (members, np.zeros(BOARD, np.intp)))
+assert members.tolist() == [1.0] + [0.0] * 8
+busy[0] = 0
+all_meet(3)
+
+errors = []
+def call():
+    try:
+        for _ in range(300):
+            alone = np.zeros(9)
+            inner(desk_for(3), 3, (alone, np.zeros(BOARD, np.intp)))
+            assert alone[0] in (1, 3)
+    except BaseException as error:
+        errors.append(error)
+
+callers = [threading.Thread(target=call) for _ in range(4)]
+for caller in callers: caller.start()
+for caller in callers: caller.join()
+assert not errors, errors
+all_meet(3)
+"""
+    )
+
+
+def test_no_more_threads_is_no_error():
+    run_script(
+        """
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refuse
+came = np.zeros(9)
+together(meet, numba.typeof((came, np.zeros(BOARD, np.intp))))
+assert not desk_for(4).any()
+all_meet(1)
+"""
+    )
+
+
+@pytest.mark.parametrize("loss", ops.losses())
+def test_same_bits_whoever_comes(loss, dtype):
+    rng = np.random.default_rng(0)
+    cases = [testing.random_case(*shape).astype(dtype) for shape in ((1797, 64, 10), (700, 131, 10), (333, 1030, 7))]
+    expected = [case.evaluate(loss, backend="numba", threads=1) for case in cases]
+    for _ in range(200):
+        which = rng.integers(len(cases))
+        value, dW = cases[which].evaluate(loss, backend="numba", threads=int(rng.integers(1, 9)))
+        assert value == expected[which][0]
+        assert dW.tobytes() == expected[which][1].tobytes()
+        if rng.random() < 0.05:
+            time.sleep(0.02)  # the helpers fall asleep
+
+
+def test_an_epoch_counts_every_loss():
+    """Members add to what others have added, never over it."""
+    case = testing.random_case(20000, 512, 4).astype("float32")  # in two strips
+    how = {"epochs": 3, "loss": "svm", "batch_size": 64, "backend": "numba"}
+    expected = fl.train(case.X, case.y, threads=1, **how)
+    for threads in [2, 3] * 4:
+        found = fl.train(case.X, case.y, threads=threads, **how)
+        assert found.history["loss"] == expected.history["loss"]
+        assert found.W.tobytes() == expected.W.tobytes()
