@@ -11,7 +11,7 @@ help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
 	@echo "make test    install into .venv, run the tests"
 	@echo "make bench   run the benchmarks (pytest-benchmark)"
-	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's table (10 minutes)"
+	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -30,6 +30,7 @@ bench: $(VENV)/installed
 bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python bench/peers.py
+	$(BIN)/python bench/peers_training.py
 	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed

@@ -1,31 +1,23 @@
 """What `bench/peers.py` times: one loss with its gradient, written for each library as its users write it best.
 
 Everything here runs in a worker process that holds one library only. Conventions differ (who divides by c,
-who wants W transposed); `Call.answer` brings a result to ours after the clock has stopped.
+who wants W transposed); `Call.answer` brings a result to ours, loss and dW (d, c), after the clock has stopped.
 """
 
 from __future__ import annotations
 
-import ctypes
-import platform
-import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from worker import OURS, Call
 
 import fastlin as fl
 from fastlin.testing import Case, random_case
 
-PAUSE = 0.1  # seconds: longer than idle BLAS and OpenMP threads spin
-BURST = 0.15
-SLOW = 1.0  # a call of this length needs no warming up
 GEMM_SIDE = 2048
 READ_BYTES = 256 << 20
 
@@ -49,20 +41,25 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A worker's answer to a shape and a loss: what it computes, or why it cannot."""
+class LossRow:
+    """One loss on one shape."""
 
-    failure: str = ""
-    result: tuple[float, np.ndarray] | None = None  # loss and dW (d, c); None for the machine's limits
-    peak_bytes: int | None = None  # that one call adds to the process; None where the system does not tell
+    shape: Shape
+    loss: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss} {self.shape.size} {self.shape.dtype}"
+
+    @property
+    def contestants(self) -> list[str]:
+        return [name for name in (*CALLS, *LIMITS) if self.loss == "softmax" or name not in SOFTMAX_ONLY]
 
 
-@dataclass(frozen=True)
-class Call:
-    """What is timed, and how its result becomes our loss and dW (d, c)."""
-
-    run: Callable[[], Any]
-    answer: Callable[[Any], tuple[float, np.ndarray] | None] = lambda result: result
+def calls_of(library: str, row: LossRow, threads: int) -> list[Call]:
+    if library in LIMITS:
+        return LIMITS[library](row.shape.weight_dtype, threads)
+    return CALLS[library](make_case(row.shape), row.loss, threads)
 
 
 @lru_cache(maxsize=1)  # the losses of one shape follow each other
@@ -85,23 +82,21 @@ def fastlin_calls(case: Case, loss: str, threads: int, backend: str) -> list[Cal
 
 
 def numpy_calls(case: Case, loss: str, threads: int) -> list[Call]:
-    """Two forms, for which is faster depends on the shape: BLAS likes rows, reductions over few classes do not."""
-    W, y = case.W, case.y
-    epilogue = {"softmax": numpy_softmax, "svm": numpy_svm}[loss]
+    return [Call(partial(form, case.W, case.X, case.y, loss)) for form in NUMPY_FORMS]
 
-    def row_major() -> tuple[float, np.ndarray]:
-        X = case.X.astype(W.dtype, copy=False)
-        scores = X @ W
-        value = epilogue(scores.T, y)
-        return value, X.T @ scores
 
-    def class_major() -> tuple[float, np.ndarray]:
-        X = case.X.astype(W.dtype, copy=False)
-        scores = W.T @ X.T
-        value = epilogue(scores, y)
-        return value, (scores @ X).T
+def numpy_row_major(W: np.ndarray, X: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, np.ndarray]:
+    X = X.astype(W.dtype, copy=False)
+    scores = X @ W
+    value = NUMPY_EPILOGUES[loss](scores.T, y)
+    return value, X.T @ scores
 
-    return [Call(row_major), Call(class_major)]
+
+def numpy_class_major(W: np.ndarray, X: np.ndarray, y: np.ndarray, loss: str) -> tuple[float, np.ndarray]:
+    X = X.astype(W.dtype, copy=False)
+    scores = W.T @ X.T
+    value = NUMPY_EPILOGUES[loss](scores, y)
+    return value, (scores @ X).T
 
 
 def numpy_softmax(scores: np.ndarray, y: np.ndarray) -> float:
@@ -123,38 +118,64 @@ def numpy_svm(scores: np.ndarray, y: np.ndarray) -> float:
     scores[y, rows] = 0
     np.maximum(scores, 0, out=scores)
     value = float(scores.sum(dtype=np.float64) / len(y))
-    np.sign(scores, out=scores)
+    np.greater(scores, 0, out=scores)  # np.sign in place takes ten times as long
     scores[y, rows] = -scores.sum(axis=0)
     scores /= len(y)
     return value
 
 
+# Which is faster depends on the shape: BLAS likes rows, reductions over few classes do not.
+NUMPY_FORMS = (numpy_row_major, numpy_class_major)
+NUMPY_EPILOGUES = {"softmax": numpy_softmax, "svm": numpy_svm}
+
+
 def torch_calls(case: Case, loss: str, threads: int) -> list[Call]:
     import torch
-    from torch.nn.functional import cross_entropy, linear, multi_margin_loss
 
     torch.set_num_threads(threads)
     X, y = torch.from_numpy(case.X), torch.from_numpy(case.y)
     W = torch.from_numpy(case.W.T.copy()).requires_grad_()
-    criterion, scale = {
-        "softmax": (cross_entropy, 1),
-        "svm": (multi_margin_loss, case.W.shape[1]),  # torch divides by c too
-    }[loss]
+    mean_loss, scale = torch_loss(loss, case.W.shape[1])
 
     def run() -> tuple[float, Any]:
         W.grad = None
-        value = criterion(linear(X.to(W.dtype), W), y)
+        value = mean_loss(W, X.to(W.dtype), y)
         value.backward()
         return value.item(), W.grad
 
     return [Call(run, lambda found: (scale * found[0], scale * found[1].numpy().T))]
 
 
+def torch_loss(loss: str, c: int) -> tuple[Callable[[Any, Any, Any], Any], int]:
+    """The mean loss as a function of W (c, d), X and y, and by what it has to be multiplied to be ours."""
+    from torch.nn.functional import cross_entropy, linear, multi_margin_loss
+
+    criterion, scale = {"softmax": (cross_entropy, 1), "svm": (multi_margin_loss, c)}[loss]  # torch divides by c too
+    return lambda W, X, y: criterion(linear(X, W), y), scale
+
+
 def jax_calls(case: Case, loss: str, threads: int) -> list[Call]:
+    """Two forms, W (d, c) and W (c, d): XLA multiplies the one twice as fast as the other, depending on the shape."""
     import jax
-    from jax import numpy as jnp
 
     jax.config.update("jax_enable_x64", True)  # else float64 silently becomes float32
+    X, y = jax.device_put(case.X), jax.device_put(case.y.astype(np.int32))
+
+    def call(class_major: bool) -> Call:
+        step = jax.jit(jax.value_and_grad(jax_loss(loss, class_major)))
+        W = jax.device_put(case.W.T.copy() if class_major else case.W)
+        return Call(
+            lambda: jax.block_until_ready(step(W, X, y)),
+            lambda found: (float(found[0]), np.asarray(found[1].T if class_major else found[1])),
+        )
+
+    return [call(class_major) for class_major in (False, True)]
+
+
+def jax_loss(loss: str, class_major: bool) -> Callable[[Any, Any, Any], Any]:
+    """The mean loss as a function of W, (c, d) if class_major or (d, c), and of X and y."""
+    import jax
+    from jax import numpy as jnp
 
     def softmax(scores: Any, own: Any) -> Any:
         return jax.nn.logsumexp(scores, axis=1, keepdims=True) - own
@@ -165,17 +186,10 @@ def jax_calls(case: Case, loss: str, threads: int) -> list[Call]:
     row_loss = {"softmax": softmax, "svm": svm}[loss]
 
     def mean_loss(W: Any, X: Any, y: Any) -> Any:
-        scores = X.astype(W.dtype) @ W
+        scores = X.astype(W.dtype) @ (W.T if class_major else W)
         return jnp.mean(row_loss(scores, jnp.take_along_axis(scores, y[:, None], axis=1)))
 
-    step = jax.jit(jax.value_and_grad(mean_loss))
-    arrays = [jax.device_put(A) for A in (case.W, case.X, case.y.astype(np.int32))]
-    return [
-        Call(
-            lambda: jax.block_until_ready(step(*arrays)),
-            lambda found: (float(found[0]), np.asarray(found[1])),
-        )
-    ]
+    return mean_loss
 
 
 def sklearn_calls(case: Case, loss: str, threads: int) -> list[Call]:
@@ -207,91 +221,14 @@ def gemm_calls(dtype: str, threads: int) -> list[Call]:
     return [Call(lambda: np.matmul(A, B, out=C), lambda _: None)]
 
 
-def read_calls(dtype: str, threads: int) -> list[Call]:
+def read_calls(dtype: str, threads: int, n_bytes: int = READ_BYTES) -> list[Call]:
     """A dot product of each thread's share with itself: memory is read once, and nothing is written."""
-    shares = np.array_split(np.ones(READ_BYTES // np.dtype(dtype).itemsize, dtype), threads)
+    shares = np.array_split(np.ones(n_bytes // np.dtype(dtype).itemsize, dtype), threads)
     pool = ThreadPoolExecutor(threads)
     return [Call(lambda: list(pool.map(lambda share: np.dot(share, share), shares)), lambda _: None)]
 
 
 LIMITS = {"gemm": gemm_calls, "read": read_calls}
-OURS = {f"fastlin-{backend}": partial(fastlin_calls, backend=backend) for backend in ("cython", "numba")}
-PEERS = {"numpy": numpy_calls, "torch": torch_calls, "jax": jax_calls, "scikit-learn": sklearn_calls}
+CALLS = {name: partial(fastlin_calls, backend=name.removeprefix("fastlin-")) for name in OURS}
+CALLS |= {"numpy": numpy_calls, "torch": torch_calls, "jax": jax_calls, "scikit-learn": sklearn_calls}
 SOFTMAX_ONLY = ("scikit-learn",)
-
-
-# ---- The worker --------------------------------------------------------------------------------------------
-
-
-def work(library: str, threads: int, pipe: Connection) -> None:
-    """A worker's life: prepare what it is sent, (shape, loss), or do a burst of it; in between it sleeps."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    call = None
-    while (order := receive(pipe)) is not None:
-        if order == "burst":
-            pipe.send(burst(call.run))
-            continue
-        shape, loss = order
-        call = None  # frees the arrays of the last one first
-        try:
-            call = quickest(calls_of(library, shape, loss, threads))
-            pipe.send(Prepared(result=call.answer(call.run()), peak_bytes=peak_bytes(call.run)))
-        except Exception as error:  # a library that fails is reported as that; the others go on
-            pipe.send(Prepared(failure=f"{type(error).__name__}: {error}".splitlines()[0]))
-
-
-def calls_of(library: str, shape: Shape, loss: str, threads: int) -> list[Call]:
-    if library in LIMITS:
-        return LIMITS[library](shape.weight_dtype, threads)
-    return (OURS | PEERS)[library](make_case(shape), loss, threads)
-
-
-def receive(pipe: Connection) -> Any:
-    """What the parent sends, or None once it is gone."""
-    try:
-        return pipe.recv()
-    except EOFError:
-        return None
-
-
-def quickest(calls: list[Call]) -> Call:
-    """The form that a user who tries them all would keep."""
-    if len(calls) == 1:
-        return calls[0]
-    best = {call: min(burst(call.run)) for call in calls}
-    return min(best, key=best.__getitem__)
-
-
-def burst(run: Callable[[], Any]) -> list[float]:
-    """Durations of calls that take BURST together, after a pause and one call that warms up."""
-    time.sleep(PAUSE)
-    first = clock(run)
-    if first > SLOW:
-        return [first]
-    seconds: list[float] = []
-    while sum(seconds) < BURST:  # at least one
-        seconds.append(clock(run))
-    return seconds
-
-
-def clock(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def peak_bytes(run: Callable[[], Any]) -> int | None:
-    """How far a call raises this process's resident memory above where it stands."""
-    reset = Path("/proc/self/clear_refs")
-    if platform.libc_ver()[0] != "glibc" or not reset.exists():
-        return None
-    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed: the call would reuse it unseen
-    reset.write_text("5")  # the peak starts again from what is resident now
-    before = _peak_resident()
-    run()
-    return _peak_resident() - before
-
-
-def _peak_resident() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
@@ -73,13 +73,13 @@ def run_epoch(
     One kernel does it all where the backend is compiled and everything is of our own making; else each step is a few
     calls. Both take the same steps, up to rounding.
     """
-    if average is None and isinstance(optimizer, Optimizer) and _kernel_can(objective, W, X):
+    if average is None and _ours(optimizer) and _kernel_can(objective, W, X):
         return _fused(W, X, y, sample_weight, order, batch_size, objective, optimizer)
     dW = np.empty_like(W)
     total = 0.0
     targets = ops.OPS[f"{objective.loss}_epilogue"].targets
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
-    how = {"bias": objective.bias, "threads": objective.threads} if isinstance(optimizer, Optimizer) else {}
+    how = {"bias": objective.bias, "threads": objective.threads} if _ours(optimizer) else {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         weight = sample_weight[batch]
@@ -92,11 +92,16 @@ def run_epoch(
     return total / len(order)
 
 
+def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
+    """Whether its step is the one that kernels know: a subclass, or an instance, may have one of its own."""
+    return getattr(optimizer.step, "__func__", None) is Optimizer.step
+
+
 def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
     """Whether one kernel does a whole epoch: for labels, penalties that it knows, rows that it can read in place."""
     return (
         ops.BACKENDS[objective.backend].compiled
-        and ops.OPS[f"{objective.loss}_epilogue"].targets is None
+        and objective.loss in ops.label_losses()
         and W.shape[1] < _plan.WIDE_CLASSES
         and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
         and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)
@@ -116,6 +121,7 @@ def _fused(
     """The epoch in a few kernel calls, some 20 ms each, so that Ctrl-C is answered between them."""
     loss, hyper, penalty, features, bias, backend, threads = objective
     d, c, dtype = X.shape[1], W.shape[1], W.dtype
+    batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size)
     steps, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
     course = optimizer.course(W, steps)
@@ -124,15 +130,15 @@ def _fused(
     by_class = [_plan.by_class(A, d) for A in (W, *course.state)]
     scaling = np.empty((0, d), dtype) if features is None else np.hstack(features).T.copy()
     inputs = X, y, sample_weight, order, scaling, hyper, bias, batch_size
-    how = course.t, course.rates, course.others, (0.0, 0.0) if penalty is None else penalty.terms(), course.limits
+    terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
+    how = course.t, course.rates, course.others, terms, course.limits, course.shrinkage
+    rooms = by_class[0], tuple(by_class[1:]), *room.arrays
     team = min(cut.threads, _pool.thread_limit(threads))
     done = 0
     try:
-        while done < steps * blocks:
-            last = min(done + cut.call, steps * blocks)
-            rooms = by_class[0], tuple(by_class[1:]), *room.arrays
-            kernel(*inputs, done, last, *how, course.shrinkage, *rooms, team, _pool.pool.team)
-            done = last
+        for first in range(0, steps * blocks, cut.call):
+            done = min(first + cut.call, steps * blocks)  # said before: Ctrl-C is answered as soon as a kernel returns
+            kernel(*inputs, first, done, *how, *rooms, team, _pool.pool.team)
     finally:  # after Ctrl-C too: the steps that were taken count
         for A, ours in zip((W, *course.state), by_class, strict=True):
             A[...] = ours[:, : len(A)].T

@@ -30,12 +30,12 @@ WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (do
 WIDE_BYTES = 4 << 20  # of the scores of a block: enough rows for BLAS, and still in cache for the epilogue
 WIDE_ROWS = 64  # of one epilogue call
 
-LAP_FLOPS = 2_000_000_000  # one kernel call: Python answers Ctrl-C between calls, some 20 ms apart
+LAP_FLOPS = 1_000_000_000  # one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
 KEPT_BYTES = 16 << 20  # workspaces up to this size are kept for the next call
-KEPT = 8  # of different sizes
+KEPT = 8  # for problems of different sizes
 
 
 @dataclass(frozen=True)
@@ -134,25 +134,6 @@ def by_class(W: Array, d: int) -> Array:
     root[...] = 0  # the padding too: what is updated there must be numbers
     found[:, : len(W)] = W.T
     return found
-
-
-_kept: dict[tuple[object, ...], Workspace] = {}
-
-
-def take(cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> Workspace:
-    """A workspace for the problem, perhaps one that was given back; nobody else has it meanwhile.
-
-    Fresh memory costs a page fault for every 4 KB: as much as the arithmetic of a small batch.
-    """
-    return _kept.pop((cut.parts, cut.block, c, d, dtype, convert), None) or Workspace(cut, c, d, dtype, convert)
-
-
-def give_back(workspace: Workspace, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
-    """Keep a workspace that no thread uses any more for the next call of these sizes."""
-    if workspace.size <= KEPT_BYTES:
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        _kept[cut.parts, cut.block, c, d, dtype, convert] = workspace
 
 
 def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:

@@ -7,7 +7,7 @@ better is arranged here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Problem, native, walkable
-from fastlin._plan import Plan
+from fastlin._plan import Workspace
 
 UINT8 = np.dtype(np.uint8)
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
@@ -50,26 +50,46 @@ def loss_grad(call: Call, dW: Array) -> float:
     return value
 
 
-@lru_cache(maxsize=1024)
-def _route(
-    loss: str, backend: str, n: int, d: int, c: int, X_dtype: np.dtype[Any], dtype: np.dtype[Any]
-) -> tuple[Callable[..., None], Plan, tuple[Any, ...]]:
-    """What depends on sizes and types alone: the kernel, the cut, and the workspace to ask for."""
-    storage = "dense" if X_dtype == dtype else "uint8"
-    cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
-    return ops.loss_kernel(loss, storage, backend), cut, (cut, c, d, dtype, storage != "dense")
+class _Route:
+    """What depends on sizes and types alone: the kernel, the cut, and room to work in, kept for the next call.
+
+    Fresh memory costs a page fault for every 4 KB: as much as the arithmetic of a small batch.
+    """
+
+    def __init__(self, loss: str, backend: str, n: int, d: int, c: int, X_dtype: Any, dtype: Any) -> None:
+        storage = "dense" if X_dtype == dtype else "uint8"
+        self.kernel = ops.loss_kernel(loss, storage, backend)
+        self.cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
+        self._sizes = self.cut, c, d, dtype, storage != "dense"
+        self._free: list[Workspace] = []
+
+    def take(self) -> Workspace:
+        """Room that nobody else has meanwhile."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Workspace(*self._sizes)
+
+    def give_back(self, own: Workspace) -> None:
+        """Keep room that no thread uses any more."""
+        if own.size <= _plan.KEPT_BYTES and not self._free:
+            self._free.append(own)
+
+
+_route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 
 def _fused(call: Call, dW: Array) -> float:
     """The backend's fused kernel, all rows at once."""
     loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
-    kernel, cut, sizes = _route(loss, backend, *X.shape, W.shape[1], X.dtype, W.dtype)
+    route = _route(loss, backend, *X.shape, W.shape[1], X.dtype, W.dtype)
+    cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
-    own = _plan.take(*sizes)
     for lap in range(cut.laps):
-        kernel(X, W, y, sample_weight, hyper, scale, *own.rooms, dW, lap, cut.laps, team, _pool.pool.team)
+        inputs = X, W, y, sample_weight, hyper, scale
+        route.kernel(*inputs, *own.rooms, dW, lap, cut.laps, team, _pool.pool.team)
     value = sum(own.losses.tolist())
-    _plan.give_back(own, *sizes)
+    route.give_back(own)
     return value
 
 

@@ -365,6 +365,11 @@ def losses() -> list[str]:
     return [name.removesuffix("_epilogue") for name, op in OPS.items() if op.kind == "epilogue"]
 
 
+def label_losses() -> list[str]:
+    """Those whose y are labels, for which there are epoch kernels; the others' y are rows of targets."""
+    return [name for name in losses() if OPS[f"{name}_epilogue"].targets is None]
+
+
 def missing(backend: str) -> str | None:
     """Why `backend` cannot be used and how to mend it, or None if it is installed."""
     row = BACKENDS[backend]
@@ -399,16 +404,15 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
 
 
 @cache
-def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., float]:
+def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
     """Scores of a row block -> epilogue of the loss -> gradient of the row block, over all rows, as one kernel.
 
     kernel(X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
-    threads, run) takes W
-    and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes `scale` times the gradient.
-    The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and `losses` (parts,) get the gradient
-    and the weighted sum of losses of each part of the rows. The rows can be gone through in several laps, each
-    taking a share of every part; dW is complete after the last. `threads` work on it: the kernel's own, or those
-    with which run(member, threads) calls member(0) ... member(threads - 1).
+    threads, run) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
+    `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and
+    `losses` (parts,) get the gradient and the weighted sum of losses of each part of the rows. The rows can be gone
+    through in several laps, each taking a share of every part; dW is complete after the last. `threads` work on it:
+    the kernel's own, or those with which run(member, threads) calls member(0) ... member(threads - 1).
     """
     ops = module(backend)
     parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")
@@ -422,7 +426,7 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
     shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run) goes through the blocks
     `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
-    backends have one.
+    backends have one, for the losses of `label_losses`.
     """
     ops = module(backend)
     parts = (f"{storage}_gather", "dense_scores", f"{loss}_epilogue", "dense_gradient", rule)

@@ -119,7 +119,8 @@ cdef void clear_strip(Steps *job, int strip, floating *dW) noexcept nogil:
 
 
 cdef double finish_gradient(
-        Steps *job, Py_ssize_t step, int strip, const floating *w, floating *g, Py_ssize_t n, bint weights) noexcept nogil:
+        Steps *job, Py_ssize_t step, int strip, const floating *w, floating *g, Py_ssize_t n,
+        bint weights) noexcept nogil:
     # g = the mean gradient of the batch, with the penalty's if these are weights; the sum of its squares.
     cdef Py_ssize_t rows = rows_of_batch(job, step)
     cdef floating scale = <floating> (1.0 / rows)

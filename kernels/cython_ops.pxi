@@ -9,9 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 # What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
-# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A loss:
-# scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room for three
-# numbers a row. y is int32 labels, or rows of c targets, of the type of the scores: each loss knows which.
+# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
+# A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
+# for three numbers a row. y is int32 labels, or rows of c targets of the scores' type: each loss knows which.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
     floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
@@ -167,6 +167,8 @@ cdef double softmax_rows(
     cdef floating *fit = scratch + 2 * rows
     cdef floating *s
     cdef floating shifted
+    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
+    cdef floating least = -69 if floating is float else -667
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
     for r in range(rows):
@@ -183,7 +185,7 @@ cdef double softmax_rows(
         for r in range(rows):
             shifted = s[r] - top[r]
             fit[r] += smooth * shifted
-            s[r] = exp_of(shifted)
+            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # a NaN stays
             z[r] += s[r]
     for r in range(rows):
         fit[r] = log_of(z[r]) - fit[r]

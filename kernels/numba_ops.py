@@ -17,17 +17,18 @@ from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_epoch import Data, Room, Steps, Weights, compile_epoch
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
 from fastlin.kernels.numba_team import BOARD, claim, finish, wait
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
-    GRADIENT_VECTORS,
     SCORE_CLASSES,
     SCORE_ROWS,
     VECTOR_BYTES,
     active_rows,
     gradient_tile,
+    gradient_vectors,
     scores_tile,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
@@ -74,23 +75,27 @@ def compile_driver(member, stored, real, y_ndim, hyper):
 
 
 def compose_epoch(*pieces):
-    update = pieces[4]
-    driver = numba_epoch.compose_epoch(
-        *pieces, clip_stage, prox_stage, sum_squares, counts="t" in update.py_func.__code__.co_varnames
-    )
+    """The same for epochs."""
+    driver = numba_epoch.compose_epoch(*pieces)
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
+    compiled = {}
 
-    def epoch(*args):
-        *given, rows, partial, scores, dW, losses, penalties, squares, threads, run = args
-        *inputs, W, state = given
-        rooms = np.empty((2, len(squares), scores.shape[2]))
-        labels, weights = rooms[0].astype(np.int32), rooms[1].astype(W.dtype)
-        W, dW = W, dW[0]
-        state = tuple(flat(A) for A in state)
+    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *others):
+        *steps, W, state, rows, partial, scores, dW, losses, penalties, squares, threads, run = others
+        steps = Steps(*steps)
+        key = X.dtype, W.dtype
+        if key not in compiled:
+            kinds = (numba.from_dtype(dtype) for dtype in key)
+            compiled[key] = compile_epoch(member, *kinds, len(hyper), len(steps.others), len(state))
+        labels, weights = (np.empty((len(squares), scores.shape[2]), kind) for kind in (np.int32, W.dtype))
         call = partial_call(
-            *(member, *inputs, W, flat(W), state, rows, partial, scores, labels, weights, dW, flat(dW)),
-            *(losses, penalties, squares, np.zeros(BOARD, np.intp)),
+            compiled[key],
+            Data(X, y, sample_weight, order, features, hyper, bias, batch),
+            steps,
+            Weights(W, flat(W), tuple(flat(A) for A in state), dW[0], flat(dW[0])),
+            Room(rows, partial, scores, labels, weights, losses, penalties, squares),
+            *(first, last, np.zeros(BOARD, np.intp)),
         )
         if threads == 1:
             call(0, 1)
@@ -208,11 +213,14 @@ def dense_scores(X, W, b, scores):
                 scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
 
 
+columns_of_tile = jit(gradient_vectors)
+
+
 @jit
 def dense_gradient(X, dscores, dW, db):
     c, rows = dscores.shape
-    classes = share(c, GRADIENT_CLASSES)
-    width = GRADIENT_VECTORS * VECTOR_BYTES // dW.itemsize
+    classes = c if 5 < c <= GRADIENT_CLASSES else share(c, 5)  # of a tile; all tiles have as many vectors
+    width = columns_of_tile(classes) * VECTOR_BYTES // dW.itemsize
     for j in range(c):
         ds, total = row(dscores, j), dscores.dtype.type(0)
         for r in range(rows):
@@ -232,6 +240,8 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     top, z, fit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     smooth = real(label_smoothing / c)
     hard = real(1.0 - label_smoothing)
+    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
+    least = real(-69 if scores.itemsize == 4 else -667)
     s = row(scores, 0)
     for r in range(rows):
         top[r] = s[r]
@@ -246,7 +256,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
         s = row(scores, j)
         for r in range(rows):
             shifted = s[r] - top[r]
-            s[r] = exp_below_highest(shifted)
+            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
             z[r] += s[r]
             fit[r] += smooth * shifted
     loss = 0.0

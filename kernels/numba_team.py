@@ -64,10 +64,7 @@ def _pause(typingctx):
     return types.void(), emit
 
 
-if os.name == "posix":
-    _yield = types.ExternalFunction("sched_yield", types.intc())
-else:
-    _yield = _pause
+_yield = types.ExternalFunction("sched_yield", types.intc()) if os.name == "posix" else _pause
 
 
 @numba.njit(nogil=True)

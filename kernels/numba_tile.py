@@ -1,7 +1,7 @@
 """Vector code for Numba: the register tiles of the dense kernels, and exp and log, as LLVM instructions.
 
 A tile is a rectangle of sums that stay in vector registers while a loop runs: 4 rows x 5 classes of scores, or
-5 classes x 4 vectors of dW. Twenty sums hide the latency of the multiply-add, and need less than one load for
+10 classes x 2 vectors of dW, or 5 x 4. Twenty sums hide the latency of the multiply-add, and need less than one load for
 two of them. Numba's own loops reach neither: LLVM keeps one sum per loop, and prefers half of AVX-512's width.
 
 The functions marked @intrinsic are called from compiled code; at compile time each appends instructions to the
@@ -20,8 +20,14 @@ VECTOR_BYTES = 64 if "+avx512f" in _features else 32 if "+avx2" in _features els
 _REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in _features else 16
 SCORE_ROWS = 4
 SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
-GRADIENT_CLASSES = 5
-GRADIENT_VECTORS = 4 if _REGISTERS == 32 else 2
+# Many classes on few vectors read X once; with few classes more vectors make up the sums that hide latency.
+GRADIENT_CLASSES = 10 if _REGISTERS == 32 else 5
+
+
+def gradient_vectors(classes):
+    return 4 if _REGISTERS == 32 and classes <= 5 else 2
+
+
 ACTIVE_ROWS = 64  # one bit each
 
 _BITS = {"float": ir.IntType(32), "double": ir.IntType(64)}  # the integer as wide as a float of that name
@@ -221,7 +227,7 @@ def active_rows(typingctx, dscores, r):
 def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
     """dW[j:j+classes, k:k+width] += dscores[j:j+classes, r:] X[r:, k:k+width] over the active rows from r on.
 
-    width is GRADIENT_VECTORS vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
+    width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
     """
 
     def emit(context, b, signature, args):
@@ -257,10 +263,11 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
                 emit_tile(classes, k, 1, first_lanes(b, b.sub(X.columns, k), lanes))
                 return [b.add(k, intp_t(lanes))]
 
-            stop = b.add(start, intp_t(GRADIENT_VECTORS * lanes))
+            vectors = gradient_vectors(classes)
+            stop = b.add(start, intp_t(vectors * lanes))
             with b.if_else(b.icmp_signed("<=", stop, X.columns)) as (whole, rest):
                 with whole:
-                    emit_tile(classes, start, GRADIENT_VECTORS)
+                    emit_tile(classes, start, vectors)
                 with rest:
                     loop(b, [start], lambda k: b.icmp_signed("<", k, X.columns), step)
 

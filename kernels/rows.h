@@ -121,7 +121,7 @@ INLINE void NAME(gradient_tile)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     REAL *dW, ptrdiff_t lddw, BITS mask, ptrdiff_t ahead, const int vectors, const int classes
 ) {
-    VEC sum[MOST_CLASSES][GRADIENT_VECTORS], xk[GRADIENT_VECTORS];
+    VEC sum[MANY_CLASSES][GRADIENT_VECTORS], xk[GRADIENT_VECTORS];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (VEC){0};
     for (int i = 0; i < n; i++) {
@@ -147,6 +147,14 @@ NOINLINE void NAME(gradient_wide)(
 ) {
     WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0},
                  ahead, GRADIENT_VECTORS)
+}
+
+/* More classes on fewer vectors: X is read once. */
+NOINLINE void NAME(gradient_many)(
+    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
+    REAL *dW, ptrdiff_t lddw, ptrdiff_t ahead, int classes
+) {
+    WITH_MANY_CLASSES(classes, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, ahead, MANY_VECTORS)
 }
 
 NOINLINE void NAME(gradient_narrow)(
@@ -208,7 +216,7 @@ static void NAME(gradient_block)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
     REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, ptrdiff_t ahead
 ) {
-    const ptrdiff_t wide = GRADIENT_VECTORS * V, step = share(c, GRADIENT_CLASSES);
+    const ptrdiff_t wide = GRADIENT_VECTORS * V;
     const BITS whole = (BITS)((VEC){0} == (VEC){0});
     int active[MOST_ROWS];
     const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
@@ -217,7 +225,13 @@ static void NAME(gradient_block)(
         return;
     }
     const BITS end = NAME(end_mask)(d);
-    for (ptrdiff_t k = 0; n && k < d; k += k + wide <= d ? wide : V)
+    ptrdiff_t k = 0;
+    if (c > GRADIENT_CLASSES)
+        for (const ptrdiff_t width = MANY_VECTORS * V, step = share(c, MANY_CLASSES); n && k + width <= d; k += width)
+            for (ptrdiff_t j = 0; j < c; j += step)
+                NAME(gradient_many)(X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, j ? 0 : ahead,
+                                    (int)smaller(step, c - j));
+    for (const ptrdiff_t step = share(c, GRADIENT_CLASSES); n && k < d; k += k + wide <= d ? wide : V)
         for (ptrdiff_t j = 0; j < c; j += step) {
             const ptrdiff_t from = smaller(k, d - V);
             const int classes = (int)smaller(step, c - j);

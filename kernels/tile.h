@@ -25,16 +25,16 @@
  * x some classes of dW. Twenty sums (of 32 registers; 12 and 10 of 16) hide the latency of the multiply-add
  * and need less than one load for two of them. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 4 };
+enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 4, MANY_CLASSES = 10, MANY_VECTORS = 2 };
 #else
-enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2 };
+enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2, MANY_CLASSES = 5, MANY_VECTORS = 2 };
 #endif
 enum { SCORES_ROWS = 4, MOST_CLASSES = 5 };
 enum { MOST_ROWS = 64 };        /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* what W may have of the L1 cache, beside four rows of X */
 
 /* A loop over registers must vanish before the compiler gives arrays a place in memory. */
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 10")
 
 /* Keeps the compiler from holding `a` in registers: reading parts of a vector back from memory costs loads,
  * taking them out of a register costs the one shuffle unit. */
@@ -53,6 +53,18 @@ enum { PANEL_BYTES = 24576 };   /* what W may have of the L1 cache, beside four 
     case 3: f(__VA_ARGS__, 3); break;                                                                          \
     case 4: f(__VA_ARGS__, 4); break;                                                                          \
     default: f(__VA_ARGS__, 5); break;                                                                         \
+    }
+
+/* The same with n from 1 to MANY_CLASSES <= 10. */
+#define WITH_MANY_CLASSES(n, f, ...)                                                                           \
+    if ((n) > MANY_CLASSES) __builtin_unreachable();                                                           \
+    switch (n) {                                                                                               \
+    case 10: f(__VA_ARGS__, 10); break;                                                                        \
+    case 9: f(__VA_ARGS__, 9); break;                                                                          \
+    case 8: f(__VA_ARGS__, 8); break;                                                                          \
+    case 7: f(__VA_ARGS__, 7); break;                                                                          \
+    case 6: f(__VA_ARGS__, 6); break;                                                                          \
+    default: WITH_CLASSES(n, 5, f, __VA_ARGS__)                                                                \
     }
 
 INLINE ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }

@@ -1,4 +1,7 @@
-"""Fixtures that run a test once for each backend; one that is not installed is skipped with the reason."""
+"""Fixtures: a test runs once for each backend, one that is not installed being skipped; modules of the benches."""
+
+import importlib
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +23,13 @@ def _param(name):
 @pytest.fixture(params=list(ops.DTYPES))
 def dtype(request):
     return request.param
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Imports a module of the benches, which are programs beside each other and no package."""
+    folder = Path(__file__).parent.parent / "bench"
+    if not folder.exists():
+        pytest.skip("the benches are not beside the tests")
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module

@@ -142,6 +142,24 @@ def test_load_agrees(storage, backend, dtype):
     assert (rows[5:] == -1).all()
 
 
+@pytest.mark.parametrize("layout", ["C", "padded", "rows-reversed"])
+@pytest.mark.parametrize("storage", ["dense", "uint8"])
+def test_gather_agrees(storage, layout, backend, dtype):
+    """Any rows in any order, some of them twice, copied as floats; nothing else is written."""
+    stored = np.uint8 if storage == "uint8" else dtype
+    X = testing.layouts(np.random.default_rng(0).integers(0, 256, (9, 37)).astype(stored))[layout]
+    order = np.array([8, 0, 3, 3, 7], np.int64)
+    order.flags.writeable = False
+    wide = np.full((8, 40), -1, dtype)
+    found = ops.kernel(f"{storage}_gather", backend, dtype)(X, order, wide[:, :37])
+    assert found.dtype == dtype
+    assert np.shares_memory(found, wide)
+    np.testing.assert_array_equal(found, X[order])
+    assert (wide[5:] == -1).all()
+    assert (wide[:, 37:] == -1).all()
+    assert len(ops.kernel(f"{storage}_gather", backend, dtype)(X, order[:0], wide[:, :37])) == 0
+
+
 def test_pieces_add(backend, dtype):
     """The gradient piece adds to what is there; the scores piece overwrites."""
     case = testing.random_case(11, 9, 4).astype(dtype)

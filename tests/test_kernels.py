@@ -52,6 +52,21 @@ def test_exp_at_the_ends(compiled, dtype):
     np.testing.assert_array_equal(found, np.array([np.inf, 0, np.nan, np.inf, 0, 1, np.inf, 0], dtype))
 
 
+def test_tiny_probabilities_are_zero(compiled, dtype):
+    """A gradient of subnormal numbers would be right, and make the products with it ten times as slow."""
+    lowest = 104 if dtype == "float32" else 745
+    scores = np.vstack([np.zeros(500), np.linspace(-lowest, -lowest / 2, 500)]).astype(dtype)
+    exact = np.exp(scores[1].astype(np.longdouble))
+    scratch, weight = np.empty((3, 500), dtype), np.ones(500, dtype)
+    ops.kernel("softmax_epilogue", compiled, dtype)(scores, np.zeros(500, np.int32), weight, scratch, 0.0)
+    positive = scores[1][scores[1] > 0]
+    assert 0 < len(positive) < 500
+    assert positive.min() > np.finfo(dtype).tiny / np.finfo(dtype).eps
+    np.testing.assert_allclose(
+        scores[1].astype(np.longdouble), exact, rtol=1e-4, atol=1e-29 if dtype == "float32" else 1e-289
+    )
+
+
 # ---- Many classes ----------------------------------------------------------------------------------------
 
 

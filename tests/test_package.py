@@ -195,10 +195,11 @@ def test_info(capsys):
         assert word in out
 
 
-def test_readme_examples():
+def test_readme_examples(tmp_path, monkeypatch):
     readme = Path(__file__).parent.parent / "README.md"
     if not readme.exists():
         pytest.skip("the README is not beside the tests")
     blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
     assert len(blocks) >= 5
+    monkeypatch.chdir(tmp_path)  # they write files
     exec("\n".join(blocks), {})

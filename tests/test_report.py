@@ -1,7 +1,6 @@
-"""The README's performance table: rendered from the CSV files, never typed."""
+"""The README's performance tables: rendered from the CSV files, never typed."""
 
 import csv
-import importlib.util
 import re
 from pathlib import Path
 
@@ -13,14 +12,8 @@ COMMON |= {"torch_version": "", "shape": "256x3072x10", "dtype": "float32", "los
 
 
 @pytest.fixture
-def report():
-    path = ROOT / "bench" / "report.py"
-    if not path.exists():
-        pytest.skip("the benches are not beside the tests")
-    spec = importlib.util.spec_from_file_location("report", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report(bench):
+    return bench("report")
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def results(tmp_path):
 
 
 def test_newest_run_against_its_fastest_peer(report, results):
-    text = report.render([results])
+    text = report.render([results], report.PEERS)
     assert text.splitlines()[-1] == "| 256 × 3072 × 10 | float32 | svm | 2.5x | – | torch (of 2) | 25% |"
     assert "A CPU, 2 cores, avx2, 2 threads each; numpy 2.4, torch absent; 2026-01-02." in text
     assert "Other programs" not in text
@@ -50,25 +43,58 @@ def test_newest_run_against_its_fastest_peer(report, results):
 
 def test_busy_machine_is_said(report, results):
     results.write_text(results.read_text().replace(",0.1,", ",1.7,"))
-    assert "Other programs were running (load 1.7)" in report.render([results])
+    assert "Other programs were running (load 1.7)" in report.render([results], report.PEERS)
 
 
 def test_machines_have_tables_of_their_own(report, results):
     other = results.with_name("peers-other.csv")
     other.write_text(results.read_text().replace("A CPU", "Another CPU"))
-    assert report.render([results, other]).count("| n × d × c |") == 2
+    assert report.render([results, other], report.PEERS).count("| n × d × c |") == 2
+
+
+TRAINING = {"task": "adam step", "size": "25000000", "memory_s": "0.02", "accuracy": ""}
+
+
+def training_line(library, p50, agrees="yes", **own):
+    line = {name: value for name, value in COMMON.items() if name not in ("shape", "dtype", "loss", "gemm_gf_s")}
+    return line | TRAINING | {"date": "2026-01-01", "library": library, "p50": p50, "agrees": agrees} | own
+
+
+def test_training_has_shares_and_accuracies(report, tmp_path):
+    epoch = {"task": "svm epoch", "size": "10000x3072x10/32", "memory_s": "0.004", "accuracy": "0.75"}
+    lines = [
+        training_line("fastlin-cython", 0.025),
+        training_line("fastlin-numba", 0.05),
+        training_line("torch", 0.03),
+        training_line("fastlin-cython", 0.01, **epoch),
+        training_line("torch", 0.02, **epoch),
+        training_line("scikit-learn", 0.001, agrees="its own rule", **epoch | {"accuracy": "0.5"}),
+    ]
+    path = tmp_path / "training-a-cpu.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    assert report.TRAINING.files(tmp_path) == [path]
+    assert report.render([path], report.TRAINING).splitlines()[-2:] == [
+        "| adam step | 25 000 000 | 1.2x | 0.6x | torch (of 1) | 80% | – |",
+        "| svm epoch | 10000 × 3072 × 10, batches of 32 | 2x | – | torch (of 1) | 40% | 75.0% / scikit-learn 50.0% |",
+    ]
 
 
 def test_insert_keeps_the_text_around(report):
-    before = f"a\n{report.BEGIN}\nold\n{report.END}\nb\n"
-    assert report.insert(before, "new") == before.replace("old", "new")
-    with pytest.raises(SystemExit, match="expected one"):
-        report.insert("no markers", "new")
+    for table in report.TABLES:
+        before = f"a\n{table.begin}\nold\n{table.end}\nb\n"
+        assert report.insert(before, table, "new") == before.replace("old", "new")
+        with pytest.raises(SystemExit, match="expected one"):
+            report.insert("no markers", table, "new")
 
 
 def test_readme_shows_what_was_measured(report):
     readme = ROOT / "README.md"
     if not readme.exists():
         pytest.skip("the README is not beside the tests")
-    shown = re.search(f"{report.BEGIN}\n(.*?)\n{report.END}", readme.read_text(encoding="utf-8"), re.DOTALL).group(1)
-    assert shown == report.render(sorted((ROOT / "bench" / "results").glob("peers-*.csv")))
+    text = readme.read_text(encoding="utf-8")
+    for table in report.TABLES:
+        shown = re.search(f"{table.begin}\n(.*?)\n{table.end}", text, re.DOTALL).group(1)
+        assert shown == report.render(table.files(ROOT / "bench" / "results"), table)

@@ -1,6 +1,7 @@
 """A run that is cut short goes on to the same bits; its checkpoint is whole at every moment."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _save
+from fastlin import _epoch, _plan, _save, ops
 
 SUFFIXES = ["npz", "safetensors"]
 
@@ -88,22 +89,77 @@ def test_after_sigkill(whole, checkpoint):
     assert resumed(checkpoint) == whole
 
 
-def test_after_ctrl_c_within_an_epoch(whole, checkpoint):
-    given = arguments()
-    step, steps, seen = given["optimizer"].step, [], []
+@pytest.mark.parametrize("average", [0.9, None], ids=["plain loop", "kernel"])
+def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch):
+    given = arguments() | {"average": average, "backend": compiled}
+    whole, seen, calls = bits(fl.train(**given)), [], []
 
-    def interrupted(W, dW):
-        steps.append(1)
-        if len(steps) == 20:  # 8 steps an epoch: in the third
-            signal.raise_signal(signal.SIGINT)
-        step(W, dW)
+    def interrupting(function):
+        def call(*args):
+            found = function(*args)
+            calls.append(1)
+            if len(calls) == 20:  # 8 steps an epoch: in the third
+                signal.raise_signal(signal.SIGINT)
+            return found
 
-    given["optimizer"].step = interrupted
+        return call
+
+    monkeypatch.setattr(_plan, "LAP_FLOPS", 1)  # a kernel call for each step
+    _plan.epoch_plan.cache_clear()
+    find = ops.epoch_kernel
+    monkeypatch.setattr(ops, "epoch_kernel", lambda *names: interrupting(find(*names)))
+    monkeypatch.setattr(_epoch, "_loss_grad", interrupting(_epoch._loss_grad))
+    given = arguments() | {"average": average, "backend": compiled}
     with pytest.raises(KeyboardInterrupt):
         fl.train(**given, checkpoint=checkpoint, callback=lambda epoch, result: seen.append(result))
+    _plan.epoch_plan.cache_clear()
     assert _save.load(checkpoint)["epoch"] == len(seen) == 2
     assert np.isfinite(seen[-1].W).all()
-    assert resumed(checkpoint) == whole
+    assert given["optimizer"].t == 19 + (average is None)  # the kernel's step was taken, the loop's was not yet
+    given = arguments() | {"average": average, "backend": compiled}
+    assert bits(fl.train(**given, resume=checkpoint)) == whole
+
+
+LARGE = """
+    import signal, sys, threading
+    import numpy as np
+    import fastlin as fl
+    from fastlin import _plan
+
+    def large(backend, epochs):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((2000, 1030), dtype=np.float32)
+        return dict(X=X, y=rng.integers(0, 10, 2000), optimizer=fl.Adam(clip_norm=1.0), batch_size=100,
+                    backend=backend, epochs=epochs, threads=2)
+
+    def interrupt(epoch, result):
+        if epoch == 2:
+            threading.Timer(0.02, lambda: signal.raise_signal(signal.SIGINT)).start()
+
+    if __name__ == "__main__":
+        _plan.LAP_FLOPS = 4_000_000  # many kernel calls an epoch
+        given = large(sys.argv[1], epochs=10**9)
+        try:
+            fl.train(**given, checkpoint=sys.argv[2], callback=interrupt)
+        except KeyboardInterrupt:
+            state = given["optimizer"].state_dict()
+            assert all(np.isfinite(state[name]).all() for name in ("m.0", "v.0"))
+            sys.exit(42)
+"""
+_large = {}
+exec(textwrap.dedent(LARGE), _large)
+
+
+def test_after_sigint_in_a_large_epoch(checkpoint, compiled):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LARGE), compiled, checkpoint], check=False, cwd="/", timeout=100
+    )
+    assert done.returncode == 42
+    state = _save.load(checkpoint)
+    assert state["epoch"] >= 2
+    assert np.isfinite(state["W"]).all()
+    given = functools.partial(_large["large"], compiled, state["epoch"] + 1)
+    assert bits(fl.train(**given(), resume=checkpoint)) == bits(fl.train(**given()))
 
 
 def test_from_the_state_of_a_result(whole):

@@ -1,0 +1,88 @@
+"""Training beside the libraries that its users would otherwise call: steps of optimizers, and epochs with Adam.
+
+A line shows the median (20th, 80th percentile) of all calls and how far one call raises the process's memory at its
+peak. "Of memory" is the time that it takes to move what has to be moved at least (W, the state and the gradient of
+a step; X, once, of an epoch), measured in the same rounds, as a share of the median. Beside epochs stands the accuracy
+that W then has on held-out rows.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import epoch_contestants as epochs
+import numpy as np
+import step_contestants as steps
+from contest import Bench, Limits, Result, Verdict, run
+from epoch_contestants import EpochRow
+from step_contestants import StepRow
+from worker import Call
+
+SIZES = (30_730, 25_000_000)  # W of CIFAR-10 with its bias: in the cache; and what comes from memory
+BATCHES = (256, 32)
+LOSSES = ("softmax", "svm")
+COLUMNS = ("task", "size", "library", "agrees", "calls", "p20", "p50", "p80", "peak_mb", "memory_s", "accuracy")
+STEP_TOLERANCE = 5e-5  # of the largest change: 1 - beta2^t, in float32, has lost three digits
+EPOCH_TOLERANCE = 1e-4  # of W, in norm: where an entry of the first gradients is all rounding, Adam follows its sign
+
+
+def calls_of(library: str, row: StepRow | EpochRow, threads: int) -> list[Call]:
+    return (steps.step_calls if isinstance(row, StepRow) else epochs.epoch_calls)(library, row, threads)
+
+
+def judge(row: StepRow | EpochRow, library: str, W: np.ndarray) -> Verdict:
+    """W against the reference, and what it is worth on held-out rows."""
+    expected = reference(row)
+    if isinstance(row, StepRow):
+        W_exact, W_start = expected
+        return verdict(np.abs(W - W_exact).max() / np.abs(W_exact - W_start).max(), STEP_TOLERANCE, {})
+    reached = {"accuracy": f"{epochs.accuracy(row, W):.4f}"}
+    if library in epochs.OWN_RULE:
+        return Verdict("its own rule", reached)
+    return verdict(np.linalg.norm(W - expected) / np.linalg.norm(expected), EPOCH_TOLERANCE, reached)
+
+
+def verdict(error: float, limit: float, reached: dict[str, str]) -> Verdict:
+    return Verdict("yes" if error <= limit else f"WRONG: error {error:.1e} above {limit:.1e}", reached)
+
+
+@lru_cache(maxsize=1)  # every library of a row asks for it
+def reference(row: StepRow | EpochRow) -> Any:
+    """The row in float64."""
+    return (steps if isinstance(row, StepRow) else epochs).expected_weights(row)
+
+
+def heading(row: StepRow | EpochRow, limits: Limits) -> str:
+    return row.name + (f"    memory {1e3 * limits['memory']:.1f} ms" if limits else "")
+
+
+def note(row: StepRow | EpochRow, result: Result, limits: Limits) -> str:
+    accuracy = result.verdict.columns.get("accuracy")
+    text = f", {limits['memory'] / result.median:5.1%} of memory" if limits else ""
+    return text + (f", accuracy {float(accuracy):.1%}" if accuracy else "")
+
+
+def own_columns(row: StepRow | EpochRow, result: Result, limits: Limits) -> dict[str, object]:
+    return {"task": row.task, "size": row.size, "memory_s": f"{limits['memory']:.4g}" if limits else ""}
+
+
+BENCH = Bench(
+    name="training",
+    rows=[
+        *(StepRow(rule, size) for size in SIZES for rule in steps.RULES),
+        *(EpochRow(loss, batch) for batch in BATCHES for loss in LOSSES),
+    ],
+    libraries=list(dict.fromkeys([*steps.CALLS, *epochs.CALLS])),
+    limits=["memory"],
+    packages=("fastlin", "cython", "numba", "numpy", "torch", "jax", "optax", "scikit-learn"),
+    columns=COLUMNS,
+    calls_of=calls_of,
+    judge=judge,
+    heading=heading,
+    note=note,
+    own_columns=own_columns,
+)
+
+if __name__ == "__main__":
+    run(BENCH, __doc__)

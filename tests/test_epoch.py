@@ -1,0 +1,306 @@
+"""A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fastlin as fl
+from fastlin import _plan, ops, testing
+from fastlin.ops import OPS
+from fastlin.testing import random_case
+
+RULES = [name for name, op in OPS.items() if op.kind == "update"]
+LOSSES = ops.label_losses()
+STORAGES = ["dense", "uint8"]
+
+# Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
+SOME = [(LOSSES[i % 3], rule, STORAGES[i % 2], list(ops.DTYPES)[i % 2]) for i, rule in enumerate(RULES)]
+EVERY = list(itertools.product(LOSSES, RULES, STORAGES, ops.DTYPES))
+
+
+def falling(t):
+    return 0.05 / (1 + 0.1 * t)
+
+
+def optimizer(rule, **shared):
+    """The public optimizer of a rule, every hyper-parameter off neutral, with a rate that changes."""
+    values = testing.trial(rule) | {"lr": falling} | shared
+    return getattr(fl, OPS[rule].public)(**values) if OPS[rule].public else _sgd(rule, values)
+
+
+def _sgd(rule, values):
+    return fl.SGD(**values, nesterov=rule == "nesterov_update")
+
+
+def case(n=103, d=37, c=5, storage="dense", dtype="float64", bias=True):
+    """Arguments of `train`, in the given type."""
+    random = random_case(n, d, c, bias=bias).astype(dtype)
+    how = {"X": random.X, "y": random.y, "W": random.W, "sample_weight": random.sample_weight, "bias": bias}
+    if storage == "uint8":
+        how["X"] = np.random.default_rng([n, d]).integers(0, 256, (n, d)).astype(np.uint8)
+        how |= {"x_scale": 1 / 64, "x_shift": -2.0}
+    return how
+
+
+def exactly(how):
+    """The same numbers in float64."""
+    arrays = {name: value for name, value in how.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    return how | {name: value.astype(np.float64) for name, value in arrays.items()}
+
+
+def train(how, **more):
+    """Two epochs with an optimizer of its own."""
+    settings = {"epochs": 2, "batch_size": 16, "seed": 5} | how | more
+    make = settings.pop("make", lambda: optimizer("adam_update"))
+    return fl.train(optimizer=make(), **settings)
+
+
+def assert_agree(how, backend, dtype, **more):
+    """The kernel's run is the plain loop's in float64, up to what `dtype` rounds."""
+    found = train(how, backend=backend, **more)
+    expected = train(exactly(how), backend="numpy", **more)
+    limit = testing.tolerance(dtype, sum(how["X"].shape) + found.W.shape[1])
+    assert found.W.dtype == dtype
+    assert testing.error(found.W, expected.W) <= limit
+    assert testing.error(found.history["loss"], expected.history["loss"]) <= limit
+    return found, expected
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The blocks (first, last) that each call of an epoch kernel went through."""
+    seen, find = [], ops.epoch_kernel
+
+    def spied(*names):
+        kernel = find(*names)
+
+        def call(*args):
+            seen.append(args[8:10])
+            return kernel(*args)
+
+        return call
+
+    monkeypatch.setattr(ops, "epoch_kernel", spied)
+    return seen
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Sets sizes of fastlin/_plan.py, so that small problems are cut as large ones are."""
+
+    def change(**values):
+        for name, value in values.items():
+            monkeypatch.setattr(_plan, name, value)
+        _plan.epoch_plan.cache_clear()
+
+    yield change
+    _plan.epoch_plan.cache_clear()
+
+
+def small(sizes, **others):
+    """Strips of 16 columns, blocks of 8 rows, three blocks a kernel call."""
+    sizes(**{"STRIP_COLUMNS": 16, "STRIP_FLOPS": 1, "EPOCH_ROWS": 8, "LAP_FLOPS": 3 * 4 * 8 * 150 * 5} | others)
+
+
+# ---- Every loss, every rule, every storage ---------------------------------------------------------------
+
+
+def assert_composition_agrees(loss, rule, storage, dtype, backend, calls):
+    how = case(storage=storage, dtype=dtype) | {"loss": loss, "reg": fl.ElasticNet(0.02, 0.7)}
+    how |= testing.trial(f"{loss}_epilogue")
+    stages = {"clip_norm": 0.8, "clip_value": 0.3, "prox": fl.ElasticNet(0.05, 0.5)}
+    assert_agree(how, backend, dtype, make=lambda: optimizer(rule, **stages))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), SOME)
+def test_every_rule_agrees(loss, rule, storage, dtype, compiled, calls):
+    assert_composition_agrees(loss, rule, storage, dtype, compiled, calls)
+
+
+@pytest.mark.skipif(ops.missing("cython") is not None, reason="cython is not built")
+@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), EVERY)
+def test_every_composition_agrees(loss, rule, storage, dtype, calls):
+    assert_composition_agrees(loss, rule, storage, dtype, "cython", calls)
+
+
+STAGES = {
+    "nothing": {},
+    "L1": {"reg": fl.L1(0.02)},
+    "L2": {"reg": 0.02},
+    "ElasticNet": {"reg": fl.ElasticNet(0.02, 0.5)},
+    "x_scale": {"x_scale": np.linspace(0.5, 2, 37), "x_shift": np.linspace(-1, 1, 37)},
+    "x_shift": {"x_shift": 0.3},
+    "no weights": {"sample_weight": None},
+    "clip_value": {"make": lambda: optimizer("adam_update", clip_value=0.02)},
+    "clip_norm": {"make": lambda: optimizer("adam_update", clip_norm=0.1)},
+    "both": {"make": lambda: optimizer("adam_update", clip_norm=0.1, clip_value=0.02), "reg": 0.1},
+    "prox": {"make": lambda: optimizer("adam_update", prox=fl.L1(0.4))},
+    "prox L2": {"make": lambda: optimizer("adam_update", prox=fl.L2(0.4))},
+    "constant rate": {"make": lambda: optimizer("adam_update", lr=0.03)},
+    "rate 0": {"make": lambda: optimizer("adam_update", lr=lambda t: 0.05 * (t % 2))},
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("strips", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_agrees(stage, strips, bias, compiled, dtype, sizes, calls):
+    small(sizes, STRIP_COLUMNS=37 // strips)
+    how = case(dtype=dtype, bias=bias) | STAGES[stage]
+    found, _ = assert_agree(how, compiled, dtype)
+    assert len(calls) > 2
+    if stage == "prox":
+        d = 37
+        assert (found.W[:d] == 0).any()
+        assert found.W[:d].any()
+        assert (found.W[d:] != 0).all()  # b is not shrunk
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "c", "batch"),
+    [
+        (1, 3, 2, 1),
+        (1, 1, 1, 256),
+        (50, 0, 3, 7),
+        (50, 15, 1, 7),
+        (50, 16, 2, 50),
+        (50, 17, 63, 51),
+        (50, 40, 3, 10**15),
+        (131, 33, 10, 128),
+        (200, 64, 10, 100),
+        (130, 1030, 10, 64),
+        (65, 3073, 4, 60),
+    ],
+)
+@pytest.mark.parametrize("storage", STORAGES)
+def test_every_size_agrees(n, d, c, batch, storage, compiled, dtype, calls):
+    how = case(n, d, c, storage, dtype)
+    assert_agree(how, compiled, dtype, batch_size=batch, reg=0.01, make=lambda: optimizer("adam_update", clip_norm=1.0))
+    assert calls[0][1] <= 4 * n
+
+
+def test_many_classes_take_the_plain_loop(calls):
+    how = case(c=64)
+    train(how)
+    assert not calls
+
+
+# ---- The same bits ---------------------------------------------------------------------------------------
+
+
+def bits(result):
+    return result.W.tobytes("F"), tuple(result.history["loss"]), tuple(sorted(_state(result).items()))
+
+
+def _state(result):
+    return {name: np.asarray(A).tobytes() for name, A in result.state.items() if name.startswith("optimizer")}
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_same_bits_for_any_threads(storage, clip_norm, compiled, dtype, sizes):
+    small(sizes)
+    how = case(d=150, storage=storage, dtype=dtype) | {"backend": compiled, "batch_size": 20, "reg": 0.01, "epochs": 3}
+    how["make"] = lambda: optimizer("adam_update", clip_norm=clip_norm)
+    assert _plan.epoch_plan(150, 5, 8, 20).strips == 8
+    expected = bits(train(how, threads=1))
+    for threads in (2, 5, 2, 5, 2, 5, 40, 40):
+        assert bits(train(how, threads=threads)) == expected
+
+
+def test_same_bits_however_it_is_cut_into_calls(compiled, dtype, sizes, calls):
+    how = case(d=150, dtype=dtype) | {"backend": compiled, "batch_size": 20, "reg": 0.01}
+    small(sizes, LAP_FLOPS=10**12)
+    expected = bits(train(how))
+    assert len(calls) == 2
+    for blocks in (1, 2, 4):
+        calls.clear()
+        small(sizes, LAP_FLOPS=blocks * 4 * 8 * 150 * 5)
+        assert bits(train(how)) == expected
+        assert calls[0] == (0, blocks)  # a batch has three
+
+
+def test_resumed_to_the_same_bits(compiled, dtype, sizes):
+    small(sizes)
+    how = case(d=70, dtype=dtype) | {"backend": compiled, "reg": 0.01}
+    how["make"] = lambda: fl.Adam(fl.schedules.cosine(0.05, T=30), prox=fl.L1(0.01))
+    whole, part = train(how, epochs=4), train(how, epochs=2)
+    assert bits(train(how, epochs=4, resume=part.state)) == bits(whole)
+
+
+def test_state_goes_from_the_plain_loop_to_the_kernel_and_back(compiled):
+    """What an optimizer holds after an epoch is what single steps would have left."""
+    how = case(dtype="float64") | {"epochs": 1}
+    made = {backend: optimizer("adam_update", clip_norm=0.5) for backend in (compiled, "numpy")}
+    for order in ((compiled, "numpy"), ("numpy", compiled)):
+        for backend, other in zip(order, made, strict=True):
+            train(how, backend=backend, make=lambda other=other: made[other])
+    left, right = (found.state_dict() for found in made.values())
+    assert left["t"] == right["t"] == 14
+    for name in ("m.0", "v.0"):
+        assert testing.error(left[name], right[name]) <= testing.tolerance("float64", 150)
+
+
+# ---- X as it lies, and what is in it ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["C", "padded", "rows-reversed", "every other row"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_rows_are_read_where_they_lie(layout, storage, compiled, dtype, sizes, calls):
+    small(sizes)
+    how = case(d=70, storage=storage, dtype=dtype) | {"backend": compiled}
+    X = how["X"]
+    if layout == "every other row":
+        laid = np.repeat(X, 2, axis=0)[::2]
+        laid.flags.writeable = False
+    else:
+        laid = testing.layouts(X)[layout]
+    expected = bits(train(how))
+    calls.clear()
+    assert bits(train(how | {"X": laid})) == expected
+    assert calls
+    np.testing.assert_array_equal(laid, X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_what_is_no_number_reaches_W(bad, clip_norm, compiled, dtype, sizes, calls):
+    small(sizes)
+    how = case(d=70, dtype=dtype) | {"make": lambda: optimizer("adam_update", clip_norm=clip_norm, prox=fl.L1(0.01))}
+    how["X"][50, 20] = bad
+    found = train(how, backend=compiled)
+    assert calls
+    assert np.isnan(found.W).all()
+    assert np.isnan(found.history["loss"]).all()
+
+
+# ---- Whose step it is ------------------------------------------------------------------------------------
+
+
+def test_a_step_of_the_callers_own_is_taken(calls):
+    class Counted(fl.SGD):
+        def step(self, W, dW):
+            steps.append(1)
+            super().step(W, dW)
+
+    how, steps = case(), []
+    found = train(how, make=lambda: Counted(0.1))
+    assert len(steps) == 14
+    assert not calls
+    changed = fl.SGD(0.1)
+    changed.step = Counted(0.1).step
+    assert bits(train(how, make=lambda: changed))[0] == bits(found)[0]
+    assert len(steps) == 28
+
+
+def test_a_penalty_of_the_callers_own_is_taken(calls):
+    class Heavier(fl.L2):
+        def gradient(self, W):
+            return 2 * super().gradient(W)
+
+    how = case()
+    found = train(how, reg=Heavier(0.1))
+    assert not calls
+    assert testing.error(found.W, train(how, reg=0.1).W) > 1e-3
