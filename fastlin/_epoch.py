@@ -101,7 +101,7 @@ def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
     """Whether one kernel does a whole epoch: for labels, penalties that it knows, rows that it can read in place."""
     return (
         ops.BACKENDS[objective.backend].compiled
-        and ops.OPS[f"{objective.loss}_epilogue"].targets is None
+        and objective.loss in ops.label_losses()
         and W.shape[1] < _plan.WIDE_CLASSES
         and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
         and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)

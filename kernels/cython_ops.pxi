@@ -365,13 +365,15 @@ cdef inline floating absolute_error(floating s, floating t, floating margin, flo
 cdef double one_vs_rest_svm_rows(
         floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
         const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+    return by_element[floating](
+        hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
 
 
 cdef double squared_one_vs_rest_svm_rows(
         floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
         const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](squared_hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+    return by_element[floating](
+        squared_hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
 
 
 cdef double logistic_rows(

@@ -1,8 +1,8 @@
 """Vector code for Numba: the register tiles of the dense kernels, and exp and log, as LLVM instructions.
 
 A tile is a rectangle of sums that stay in vector registers while a loop runs: 4 rows x 5 classes of scores, or
-10 classes x 2 vectors of dW, or 5 x 4. Twenty sums hide the latency of the multiply-add, and need less than one load for
-two of them. Numba's own loops reach neither: LLVM keeps one sum per loop, and prefers half of AVX-512's width.
+10 classes x 2 vectors of dW, or 5 x 4. Twenty sums hide the latency of the multiply-add, and need less than one load
+for two of them. Numba's own loops reach neither: LLVM keeps one sum per loop, and prefers half of AVX-512's width.
 
 The functions marked @intrinsic are called from compiled code; at compile time each appends instructions to the
 function that calls it, through a builder `b`. Python's loops and lists in them run at compile time: they unroll.

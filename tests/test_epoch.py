@@ -11,7 +11,7 @@ from fastlin.ops import OPS
 from fastlin.testing import random_case
 
 RULES = [name for name, op in OPS.items() if op.kind == "update"]
-LOSSES = ops.losses()
+LOSSES = ops.label_losses()
 STORAGES = ["dense", "uint8"]
 
 # Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
