@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-
-toys = pytest.importorskip("fastlin.toys")
-features = pytest.importorskip("fastlin.features")
+from fastlin import features, toys
 
 
 def accuracy(X, y):
