@@ -60,8 +60,9 @@ def _add_compare(commands: Any) -> None:
     )
     source.add_argument("--data", metavar="FILE.npz", help="arrays X (n, d) and y (n,) of your own")
     command.add_argument("--dtype", choices=ops.DTYPES, default="float32", help="default: %(default)s")
+    usual = f"{_or(comparison.op_names())}; default: {', '.join(comparison.USUAL)}"
     command.add_argument(
-        "--ops", nargs="+", choices=comparison.op_names(), metavar="OP", help=_or(comparison.op_names())
+        "--ops", nargs="+", choices=comparison.op_names(), default=comparison.USUAL, metavar="OP", help=usual
     )
     command.add_argument("--backends", nargs="+", choices=ops.BACKENDS, metavar="B", help=_or(ops.BACKENDS))
     command.add_argument("--threads", type=positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
@@ -91,9 +92,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         print(f"{name} is left out: {ops.missing(name)}")
     facts = machine.describe()
     print(f"{facts['cpu']}, {facts['cores']} cores, {facts['instruction set']}; {arguments.dtype}")
-    rows = comparison.compare(
-        _cases(arguments), arguments.ops or comparison.op_names(), backends, arguments.threads, _bar
-    )
+    rows = comparison.compare(_cases(arguments), arguments.ops, backends, arguments.threads, _bar)
     print(comparison.table(rows))
     if arguments.json:
         comparison.write_json(rows, arguments.json)

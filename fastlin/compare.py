@@ -82,6 +82,9 @@ def file_case(path: str, dtype: str) -> Case:
     return Case(f"{Path(path).name} {len(X)}x{X.shape[1]}x{c}", W, X, y)
 
 
+USUAL = ("softmax", "svm", "squared_svm", "logistic", "sgd", "momentum", "adam")  # a page of figures, not ten
+
+
 def op_names() -> list[str]:
     """What can be compared: the losses, and the updates under their names without `_update`."""
     updates = [name.removesuffix("_update") for name, op in ops.OPS.items() if op.kind == "update"]
