@@ -118,7 +118,7 @@ def _fused(
     objective: Objective,
     optimizer: Optimizer,
 ) -> float:
-    """The epoch in a few kernel calls, some 20 ms each, so that Ctrl-C is answered between them."""
+    """The epoch in a few kernel calls, some 10 ms each, so that Ctrl-C is answered between them."""
     loss, hyper, penalty, features, bias, backend, threads = objective
     d, c, dtype = X.shape[1], W.shape[1], W.dtype
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
@@ -127,7 +127,7 @@ def _fused(
     course = optimizer.course(W, steps)
     kernel = ops.epoch_kernel(loss, "dense" if X.dtype == dtype else "uint8", course.rule, backend)
     room = _plan.EpochRoom(cut, c, d, dtype)
-    by_class = [_plan.by_class(A, d) for A in (W, *course.state)]
+    by_class = [_run.class_major(A, d, backend) for A in (W, *course.state)]
     scaling = np.empty((0, d), dtype) if features is None else np.hstack(features).T.copy()
     inputs = X, y, sample_weight, order, scaling, hyper, bias, batch_size
     terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can

@@ -127,15 +127,6 @@ class EpochRoom:
         self.arrays = rows, partial, scores, dW, self.losses, self.penalties, squares
 
 
-def by_class(W: Array, d: int) -> Array:
-    """A copy of W (d, c) or (d + 1, c) as (c, d + 1), padded; the last column is b, zero without one."""
-    found = padded((W.shape[1], d + 1), W.dtype)
-    root = found if found.base is None else found.base
-    root[...] = 0  # the padding too: what is updated there must be numbers
-    found[:, : len(W)] = W.T
-    return found
-
-
 def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """An array whose rows begin at cache lines, an odd number of lines apart: rows of 2^k bytes share L1 sets."""
     line = CACHE_LINE // dtype.itemsize

@@ -213,7 +213,8 @@ def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targe
     Where y may be targets, numbers (n,) need one column and (n, c) need c.
     """
     if W is not None:
-        return np.array(_check.weights(W), order="F")
+        found = _check.weights(W)
+        return np.array(found, _check.native(found), order="F")
     found = np.asarray(y)
     dtype = np.float32 if X.dtype == np.float32 else np.float64
     if targets and (found.ndim == 2 or found.dtype.kind == "f"):

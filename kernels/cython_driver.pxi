@@ -232,9 +232,8 @@ cdef void strip_of(LossJob *job, int strip, Py_ssize_t *start, Py_ssize_t *stop)
     stop[0] = job.columns if strip + 1 == job.strips else job.columns * (strip + 1) // job.strips // 16 * 16
 
 
-cdef double part_rows(
-        LossJob *job, int part, Py_ssize_t start, Py_ssize_t stop, bint fresh, floating *parts) noexcept nogil:
-    # Adds the gradient of some rows to the part's, which begins at zero if it is fresh; their loss.
+cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
+    # Adds the gradient and the loss of this lap's rows to the part's, which begin at zero.
     cdef load_t load = <load_t> job.load
     cdef scores_t scores_of = <scores_t> job.scores_of
     cdef epilogue_t epilogue = <epilogue_t> job.epilogue
@@ -248,9 +247,13 @@ cdef double part_rows(
     cdef Py_ssize_t c = job.c
     cdef Py_ssize_t d = job.d
     cdef Py_ssize_t ld = job.scores.ld
-    cdef Py_ssize_t ldx, rows, ahead
+    cdef Py_ssize_t first = job.n * part // job.count
+    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
+    cdef Py_ssize_t start = first + rows * job.lap // job.laps
+    cdef Py_ssize_t stop = first + rows * (job.lap + 1) // job.laps
+    cdef Py_ssize_t ldx, ahead
     cdef double loss = 0
-    if fresh:
+    if job.lap == 0:
         memset(dW, 0, c * job.parts.ld * sizeof(floating))
     while start < stop:
         rows = min(job.block, stop - start)
@@ -261,14 +264,6 @@ cdef double part_rows(
         ahead = rows * ldx if start + rows < stop and floats != buffer else 0  # the next block, if it is X itself
         gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, ahead)
         start += rows
-    return loss
-
-
-cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
-    cdef Py_ssize_t first = job.n * part // job.count
-    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
-    cdef double loss = part_rows(
-        job, part, first + rows * job.lap // job.laps, first + rows * (job.lap + 1) // job.laps, job.lap == 0, parts)
     job.losses[part] = loss if job.lap == 0 else job.losses[part] + loss
 
 

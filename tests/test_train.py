@@ -371,3 +371,12 @@ def test_thread_numbers(monkeypatch):
     assert _pool.thread_limit(None) == _pool.physical_cores() >= 1
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         fl.set_num_threads(0)
+
+
+def test_start_in_another_byte_order(backend):
+    """W may come from a file of another machine: the run is that of the same numbers in our order."""
+    rng = np.random.default_rng(0)
+    X, y, W = rng.standard_normal((30, 5)), rng.integers(0, 3, 30), rng.standard_normal((6, 3))
+    expected = fl.train(X, y, W=W, epochs=1, backend=backend).W
+    found = fl.train(X.astype(">f8"), y, W=W.astype(">f8"), epochs=1, backend=backend).W
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
