@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 import pytest
 
-from fastlin import _plan, losses, ops, testing
+from fastlin import _plan, _run, losses, ops, testing
 from fastlin.ops import OPS
 
 CASES = {case.name: case for case in testing.cases()}
@@ -94,6 +94,24 @@ def test_many_parts_agree(loss, order, compiled, dtype, expected):
     case = source.astype(dtype)
     case = dataclasses.replace(case, X=np.array(case.X, order=order))
     errors = reference.errors(*case.evaluate(loss, 0.3, backend=compiled, threads=2))
+    assert max(errors) <= testing.tolerance(dtype, reference.terms)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
+    """So large a problem takes several laps, or is converted in several pieces; Ctrl-C is heard in between."""
+    monkeypatch.setattr(_plan, "LAP_FLOPS", 500_000)
+    monkeypatch.setattr(_plan, "COPY_BYTES", 100_000)
+    for cached in (_plan.plan, _run._route):
+        cached.cache_clear()
+    source = testing.random_case(701, 131, 10, bias=True)
+    assert _plan.plan(701, 131, 10, np.dtype(dtype).itemsize, compiled=True).laps > 2
+    reference = expected(loss, source, 0.3)
+    case = source.astype(dtype)
+    case = dataclasses.replace(case, X=np.array(case.X, order=order))
+    errors = reference.errors(*case.evaluate(loss, 0.3, backend=compiled, threads=2))
+    for cached in (_plan.plan, _run._route):
+        cached.cache_clear()
     assert max(errors) <= testing.tolerance(dtype, reference.terms)
 
 
