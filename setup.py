@@ -44,6 +44,15 @@ extensions = [
     for isa, flags in FLAGS.items()
 ]
 
+extensions.append(
+    Extension(
+        "fastlin.kernels.plain",
+        ["kernels/plain.pyx"],
+        include_dirs=[numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    )
+)
+
 modules = cythonize(extensions, build_dir="build/cython", compiler_directives=DIRECTIVES)
 for module in modules:
     module.optional = True  # said here: cythonize makes new objects, which forget it

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 
 from fastlin.ops import Hyper, bounds, inside
 
+try:
+    from fastlin.kernels.plain import plain_labels
+except ImportError:  # installed without a C compiler
+
+    def plain_labels(*_: Any) -> None:
+        """Nothing is known to be plain: every call is looked at in Python."""
+
+
 Array = NDArray[Any]
 
 _UINT64, _INT32 = np.dtype(np.uint64), np.dtype(np.int32)  # a dtype is a tenth of a microsecond faster than its type
@@ -27,6 +35,7 @@ class Problem(NamedTuple):
     X: Array  # (n, d) as given: any stride, the dtype of W or an integer dtype
     y: Array  # (n,) int32, or targets (n, c); our own copy: nobody can move a label out of range after the check
     sample_weight: Array  # (n,)
+    plain: bool = False  # kernels can read and write all of it in place
 
 
 def number(name: str, value: Any, interval: str) -> float:
@@ -41,14 +50,16 @@ def number(name: str, value: Any, interval: str) -> float:
     return found
 
 
-def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> dict[str, float]:
-    """Each hyper-parameter of a row of the table, inside the interval that the row states."""
-    return {
-        name: value
-        if type(value := values[name]) is float and value == spec.default
-        else number(name, value, spec.interval)
-        for name, spec in row.items()
-    }
+def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> tuple[float, ...]:
+    """The hyper-parameters of a row of the table, in its order, each inside the interval that the row states."""
+    return tuple(
+        [
+            value
+            if type(value := values[name]) is float and value == spec.default
+            else number(name, value, spec.interval)
+            for name, spec in row.items()
+        ]
+    )
 
 
 def count(name: str, value: Any, low: int = 1) -> int:
@@ -173,12 +184,21 @@ def _read_only(A: Array) -> Array:
     return A
 
 
-def problem(W: Any, X: Any, y: Any, bias: bool, sample_weight: Any, interval: str | None = None) -> Problem:
-    """Everything that a loss is computed from; its targets lie in `interval`, or y are labels if that is None."""
+def problem(
+    W: Any, X: Any, y: Any, bias: bool, sample_weight: Any, interval: str | None = None, out: Any = None
+) -> Problem:
+    """What a loss is computed from and written to; its targets lie in `interval`, or y are labels if that is None."""
+    if interval is None and sample_weight is None:
+        plain = plain_labels(W, X, y, bias, out)
+        if plain is not None:
+            return Problem(W, X, plain, row_weights(None, len(plain), W.dtype), True)
+    given = {"X": X, "y": y, "sample_weight": sample_weight}
     W = weights(W)
     X = features(X, W, bias)
     n, c = X.shape[0], W.shape[1]
     own = labels(y, n, c) if interval is None else targets(y, n, c, native(W), interval)
+    if out is not None:
+        out_like(out, W, **given)
     return Problem(W, X, own, row_weights(sample_weight, n, native(W)))
 
 

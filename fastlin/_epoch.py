@@ -151,11 +151,11 @@ def _loss_grad(objective: Objective, problem: Problem, dW: Array) -> float:
     loss, hyper, penalty, features, bias, backend, threads = objective
     W, rows, d = problem.W, len(problem.y), problem.X.shape[1]
     if features is None:
-        total = _run.loss_grad(_run.Call(loss, hyper, problem, 1.0 / rows, backend, threads), dW)
+        total = _run.loss_grad(loss, hyper, problem, 1.0 / rows, backend, threads, dW)
     else:
         folded = problem._replace(W=features.fold(W, bias))
         gradient = np.empty_like(folded.W)
-        total = _run.loss_grad(_run.Call(loss, hyper, folded, 1.0 / rows, backend, threads), gradient)
+        total = _run.loss_grad(loss, hyper, folded, 1.0 / rows, backend, threads, gradient)
         features.unfold(gradient, dW, bias)
     if penalty is None:
         return total / rows

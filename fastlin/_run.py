@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,31 +21,26 @@ UINT8 = np.dtype(np.uint8)
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
 
-class Call(NamedTuple):
-    """A loss with its gradient, checked and with every default filled in."""
+def loss_grad(
+    loss: str, hyper: tuple[float, ...], problem: Problem, scale: float, backend: str, threads: int | None, dW: Array
+) -> float:
+    """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end.
 
-    loss: str
-    hyper: tuple[float, ...]
-    problem: Problem
-    scale: float  # of the gradient: 1/n for the mean
-    backend: str
-    threads: int | None
-
-
-def loss_grad(call: Call, dW: Array) -> float:
-    """The sum over rows of weighted losses; `scale` times its gradient is written to dW, like problem.W, at the end."""
-    X, W = call.problem.X, call.problem.W
-    compiled = ops.BACKENDS[call.backend].compiled
+    scale : 1/n for the mean. Everything is checked and every default filled in.
+    """
+    W, X, _, _, plain = problem
+    compiled = ops.BACKENDS[backend].compiled
     if compiled and W.shape[1] >= _plan.WIDE_CLASSES:
         run = _wide
-    elif walkable(X, X.dtype if compiled and X.dtype == UINT8 else native(W)):
+    elif plain or walkable(X, X.dtype if compiled and X.dtype == UINT8 else native(W)):
         run = _fused
     else:
         run = _converted
-    if W.dtype.isnative and W.flags.aligned and dW.flags.aligned:
-        return run(call, dW)
+    if plain or (W.dtype.isnative and W.flags.aligned and dW.flags.aligned):
+        return run(loss, hyper, problem, scale, backend, threads, dW)
     result = np.empty(dW.shape, native(W))
-    value = run(call._replace(problem=call.problem._replace(W=W.astype(result.dtype))), result)
+    problem = problem._replace(W=W.astype(result.dtype))
+    value = run(loss, hyper, problem, scale, backend, threads, result)
     dW[...] = result
     return value
 
@@ -79,44 +74,49 @@ class _Route:
 _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 
-def _fused(call: Call, dW: Array) -> float:
+def _fused(
+    loss: str, hyper: tuple[float, ...], problem: Problem, scale: float, backend: str, threads: int | None, dW: Array
+) -> float:
     """The backend's fused kernel, all rows at once."""
-    loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
+    W, X, y, sample_weight, _ = problem
     route = _route(loss, backend, *X.shape, W.shape[1], X.dtype, W.dtype)
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     for lap in range(cut.laps):
-        inputs = X, W, y, sample_weight, hyper, scale
-        route.kernel(*inputs, *own.rooms, dW, lap, cut.laps, team)
+        route.kernel(X, W, y, sample_weight, hyper, scale, *own.rooms, dW, lap, cut.laps, team)
     value = sum(own.losses.tolist())
     route.give_back(own)
     return value
 
 
 @np.errstate(all="ignore")
-def _converted(call: Call, dW: Array) -> float:
+def _converted(
+    loss: str, hyper: tuple[float, ...], problem: Problem, scale: float, backend: str, threads: int | None, dW: Array
+) -> float:
     """Some rows after the other, copied to where a kernel can read them."""
-    W, X, y, sample_weight = call.problem
-    compiled = ops.BACKENDS[call.backend].compiled
+    W, X, y, sample_weight, _ = problem
+    compiled = ops.BACKENDS[backend].compiled
     value, start, some = 0.0, 0, np.empty_like(dW)
     dW[...] = 0
     while start < len(X):
         rows = _rows(X, W.dtype, start, compiled)
         stop = start + len(rows)
-        problem = Problem(W, rows, y[start:stop], sample_weight[start:stop])
-        value += _fused(call._replace(problem=problem), some)
+        few = Problem(W, rows, y[start:stop], sample_weight[start:stop])
+        value += _fused(loss, hyper, few, scale, backend, threads, some)
         dW += some
         start = stop
     return value
 
 
 @np.errstate(all="ignore")  # NaN and Inf take IEEE's course in the products too
-def _wide(call: Call, dW: Array) -> float:
+def _wide(
+    loss: str, hyper: tuple[float, ...], problem: Problem, scale: float, backend: str, threads: int | None, dW: Array
+) -> float:
     """BLAS for the scores and the gradient of a block, the compiled epilogue between them on what is in cache.
 
     NumPy and PyTorch write all n x c scores to memory and read them several times; here a block is all there is.
     """
-    loss, hyper, (W, X, y, sample_weight), scale, backend, threads = call
+    W, X, y, sample_weight, _ = problem
     n, d = X.shape
     c, dtype, bias = W.shape[1], W.dtype, len(W) > d
     by_class = class_major(W, d, backend)
@@ -193,7 +193,7 @@ def loss_values(
 
     The candidates stand side by side as if they were classes, so that a row of X is read once for many of them.
     """
-    _, X, y, sample_weight = problem
+    _, X, y, sample_weight, _ = problem
     (n, d), (k, columns, c), dtype = X.shape, W.shape, native(problem.W)
     group, rows = _plan.search_plan(n, d, c, dtype.itemsize)
     by_class = _plan.padded((k * c, d + 1), dtype)

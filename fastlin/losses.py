@@ -79,22 +79,8 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    return evaluate(
-        "softmax",
-        {"label_smoothing": label_smoothing},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
-    )
+    row, hyper = "softmax", {"label_smoothing": label_smoothing}
+    return evaluate(row, hyper, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads)
 
 
 def svm_loss(
@@ -147,25 +133,13 @@ def svm_loss(
     >>> svm_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2])[0]  # c - 1
     9.0
     """
-    _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
-    if (variant, bool(squared)) not in HINGES:
-        raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant")
-    return evaluate(
-        HINGES[variant, bool(squared)],
-        {"margin": margin},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
-    )
+    try:
+        row = HINGES[variant, bool(squared)]
+    except (KeyError, TypeError):
+        _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
+        raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
+    hyper = {"margin": margin}
+    return evaluate(row, hyper, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads)
 
 
 def evaluate(
@@ -175,7 +149,6 @@ def evaluate(
     X: ArrayLike,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
-    *,
     bias: bool = False,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
@@ -191,33 +164,30 @@ def evaluate(
     """
     backend = ops.resolve(backend)
     row = ops.OPS[f"{loss}_epilogue"]
-    values = tuple(_check.hyper(row.hyper, hyper).values())
+    values = _check.hyper(row.hyper, hyper)
     R = penalty(reg)
     _check.choice("reduction", reduction, ("mean", "sum"))
-    problem = _check.problem(W, X, y, bias, sample_weight, row.targets)
+    problem = _check.problem(W, X, y, bias, sample_weight, row.targets, out)
     weights = problem.W
-    if out is not None:
-        _check.out_like(out, weights, X=X, y=y, sample_weight=sample_weight)
     n, d = problem.X.shape
-    features = affine(x_scale, x_shift, d, _check.native(weights))
+    features = affine(x_scale, x_shift, d, weights)
     if reduction == "mean" and n == 0:
         raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
     rows = n if reduction == "mean" else 1
-    call = _run.Call(loss, values, problem, 1.0 / rows, backend, threads)
     if R is None and features is None:
         dW = np.empty_like(weights) if out is None else out
-        return _run.loss_grad(call, dW) / rows, dW
+        return _run.loss_grad(loss, values, problem, 1.0 / rows, backend, threads, dW) / rows, dW
     with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here too; kernels see to that themselves
         # The penalty comes first: one that raises leaves `out` as it was.
         R_value = 0.0 if R is None else R.value(weights[:d])
         R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)
         dW = np.empty_like(weights) if out is None else out
         if features is None:
-            total = _run.loss_grad(call, dW)
+            total = _run.loss_grad(loss, values, problem, 1.0 / rows, backend, threads, dW)
         else:
             folded = problem._replace(W=features.fold(weights, bias))
             gradient = np.empty_like(folded.W)
-            total = _run.loss_grad(call._replace(problem=folded), gradient)
+            total = _run.loss_grad(loss, values, folded, 1.0 / rows, backend, threads, gradient)
             features.unfold(gradient, dW, bias)
         if R_gradient is not None:
             dW[:d] += R_gradient
@@ -245,7 +215,7 @@ def scores(
     backend = ops.resolve(backend)
     W = _check.weights(W)
     X = _check.features(X, W, bias)
-    features = affine(x_scale, x_shift, X.shape[1], _check.native(W))
+    features = affine(x_scale, x_shift, X.shape[1], W)
     if features is not None:
         W, bias = features.fold(W, bias), True
     return _run.scores(W, X, backend, threads).T

@@ -95,7 +95,7 @@ class Optimizer:
         others = {name: spec for name, spec in OPS[rule].hyper.items() if name != "lr"}
         self._rule = rule
         self.lr = values["lr"]
-        self.hyper = _check.hyper(others, values)
+        self.hyper = dict(zip(others, _check.hyper(others, values), strict=True))
         limits = {name: values.get(name) for name in ("clip_value", "clip_norm")}
         self._limits = {n: _check.number(n, v, "(0, inf)") for n, v in limits.items() if v is not None}
         self._prox: Proximal | None = values.get("prox")

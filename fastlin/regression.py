@@ -58,20 +58,7 @@ def logistic_loss(
     (0.6931, [-0.25, -0.25])
     """
     return evaluate(
-        "logistic",
-        {},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
+        "logistic", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
     )
 
 
@@ -118,20 +105,7 @@ def sigmoid_squared_loss(
     0.25
     """
     return evaluate(
-        "sigmoid_squared",
-        {},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
+        "sigmoid_squared", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
     )
 
 
@@ -178,20 +152,7 @@ def squared_error_loss(
            [-8.]]))
     """
     return evaluate(
-        "squared_error",
-        {},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
+        "squared_error", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
     )
 
 
@@ -237,18 +198,5 @@ def absolute_error_loss(
            [-2.]]))
     """
     return evaluate(
-        "absolute_error",
-        {},
-        W,
-        X,
-        y,
-        reg,
-        bias=bias,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        reduction=reduction,
-        out=out,
-        backend=backend,
-        threads=threads,
+        "absolute_error", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
     )

@@ -134,7 +134,7 @@ def train(
     weights = start_weights(W, X, y, bias)
     X, y = _rows(X, y, weights, bias)
     dtype = _check.native(weights)
-    features = affine(x_scale, x_shift, X.shape[1], dtype)
+    features = affine(x_scale, x_shift, X.shape[1], weights)
     training = Training(
         X=X,
         y=y,
@@ -204,7 +204,7 @@ def hyper_values(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
         if name not in row:
             own = ", ".join(row) or "none"
             raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {own}")
-    return tuple(_check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given)).values())
+    return _check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given))
 
 
 def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targets: bool = False) -> Array:

@@ -37,7 +37,7 @@ def _make(rule: str, op: Op) -> Callable[..., None]:
         bound = signature.bind(*args, **words)
         bound.apply_defaults()
         values = bound.arguments
-        scalars: tuple[float, ...] = tuple(_check.hyper(op.hyper, values).values())
+        scalars: tuple[float, ...] = _check.hyper(op.hyper, values)
         if "t" in values:
             scalars = (_check.count("t", values["t"]), *scalars)
         if values["threads"] is not None:

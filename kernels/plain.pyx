@@ -1,0 +1,90 @@
+"""One look at the arguments of a loss, in C, where fastlin/_check.py needs several microseconds.
+
+`plain_labels` says yes to the common case only, which passes every check there. Of anything else it says nothing:
+the checks in Python decide, and give the messages.
+"""
+
+from numpy cimport (
+    NPY_DOUBLE, NPY_FLOAT, NPY_INT32, NPY_INT64, PyArray_CheckExact, PyArray_DATA, PyArray_DIM, PyArray_DIMS,
+    PyArray_IS_C_CONTIGUOUS, PyArray_IS_F_CONTIGUOUS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_ITEMSIZE,
+    PyArray_NBYTES, PyArray_NDIM, PyArray_SimpleNew, PyArray_STRIDE, PyArray_TYPE, import_array, int32_t, int64_t,
+    ndarray, npy_intp, uint64_t)
+
+import_array()
+
+ctypedef fused label:
+    int32_t
+    int64_t
+
+
+cdef bint is_plain(A, int ndim) noexcept:
+    return PyArray_CheckExact(A) and PyArray_NDIM(A) == ndim and PyArray_ISBEHAVED_RO(A)
+
+
+cdef bint is_block(ndarray A) noexcept:
+    return PyArray_IS_C_CONTIGUOUS(A) or PyArray_IS_F_CONTIGUOUS(A)
+
+
+cdef bint are_apart(ndarray out, ndarray A) noexcept:
+    # A's strides are not negative, and it is not empty.
+    cdef size_t start = <size_t> PyArray_DATA(A)
+    cdef size_t stop = start + PyArray_ITEMSIZE(A)
+    cdef size_t own = <size_t> PyArray_DATA(out)
+    cdef int axis
+    for axis in range(PyArray_NDIM(A)):
+        stop += (PyArray_DIM(A, axis) - 1) * PyArray_STRIDE(A, axis)
+    return own + PyArray_NBYTES(out) <= start or stop <= own
+
+
+cdef bint can_be_out(out, ndarray W, ndarray X, ndarray y) noexcept:
+    if not (PyArray_CheckExact(out) and PyArray_NDIM(out) == 2 and PyArray_ISBEHAVED(out) and is_block(out)):
+        return False
+    if PyArray_TYPE(out) != PyArray_TYPE(W):
+        return False
+    if PyArray_DIM(out, 0) != PyArray_DIM(W, 0) or PyArray_DIM(out, 1) != PyArray_DIM(W, 1):
+        return False
+    return are_apart(out, W) and are_apart(out, X) and are_apart(out, y)
+
+
+cdef bint copy_labels(const char *y, npy_intp step, npy_intp n, label kind, uint64_t c, int32_t *labels) noexcept:
+    # Whether all are in [0, c); what is checked is what is copied. Negative ones are huge as unsigned numbers.
+    cdef npy_intp i
+    cdef label one
+    cdef bint inside = True
+    for i in range(n):
+        one = (<const label *> (y + i * step))[0]
+        inside = inside and (<uint64_t> <int64_t> one < c)
+        labels[i] = <int32_t> one
+    return inside
+
+
+def plain_labels(W, X, y, bint bias, out):
+    """y as new int32 labels if W (d, c) is in one piece, X (n, d) of its type has its rows in one piece each, none of
+    them is empty, y (n,) holds 32- or 64-bit integers in [0, c), and `out`, unless it is None, is like W, writeable and
+    apart from the others; all of them native, aligned and of no subclass. Else None.
+    """
+    if not (is_plain(W, 2) and is_plain(X, 2) and is_plain(y, 1) and is_block(W)):
+        return None
+    cdef npy_intp n = PyArray_DIM(X, 0)
+    cdef npy_intp d = PyArray_DIM(X, 1)
+    cdef npy_intp c = PyArray_DIM(W, 1)
+    cdef int real = PyArray_TYPE(W)
+    cdef npy_intp size = PyArray_ITEMSIZE(W)
+    if (real != NPY_FLOAT and real != NPY_DOUBLE) or PyArray_TYPE(X) != real or n == 0 or d == 0 or c == 0:
+        return None
+    if PyArray_DIM(W, 0) != d + bias or PyArray_DIM(y, 0) != n:
+        return None
+    if PyArray_STRIDE(X, 1) != size or PyArray_STRIDE(X, 0) < 0 or PyArray_STRIDE(X, 0) % size:
+        return None
+    if PyArray_STRIDE(y, 0) < 0:
+        return None
+    if out is not None and not can_be_out(out, W, X, y):
+        return None
+    cdef ndarray labels = PyArray_SimpleNew(1, PyArray_DIMS(y), NPY_INT32)
+    cdef int32_t *own = <int32_t *> PyArray_DATA(labels)
+    cdef bint inside = False
+    if PyArray_TYPE(y) == NPY_INT64:
+        inside = copy_labels(<const char *> PyArray_DATA(y), PyArray_STRIDE(y, 0), n, <int64_t> 0, c, own)
+    elif PyArray_TYPE(y) == NPY_INT32:
+        inside = copy_labels(<const char *> PyArray_DATA(y), PyArray_STRIDE(y, 0), n, <int32_t> 0, c, own)
+    return labels if inside else None
