@@ -123,7 +123,9 @@ def _wide(
     in_place = walkable(X, dtype)
     most = max(1, _plan.WIDE_BYTES // (c * dtype.itemsize))
     room = np.empty(c * min(most, n), dtype)
-    total, step = np.zeros((1, c, d + 1), dtype), np.empty((c, d), dtype)
+    gradient = dW if dW.flags.forc else np.empty_like(dW)  # BLAS writes whole rows or columns
+    step = np.empty_like(gradient[:d])
+    gradient[...] = 0
     value, start = 0.0, 0
     while start < n:
         rows = X[start : start + most] if in_place else _rows(X[: start + most], dtype, start, True)
@@ -133,12 +135,11 @@ def _wide(
         if bias:
             S += by_class[:, d:]
         value += _epilogue(loss, hyper, S, y[start:stop], sample_weight[start:stop], backend, threads)
-        np.matmul(S, rows, out=step)
-        total[0, :, :d] += step
+        gradient[:d] += np.matmul(rows.T, S.T, out=step)
         if bias:
-            total[0, :, d] += np.add.reduce(S, axis=1)
+            gradient[d] += np.add.reduce(S, axis=1)
         start = stop
-    ops.kernel("combine", backend, FLOATS[dtype.itemsize])(total, scale, dW)
+    np.multiply(gradient, scale, out=dW)
     return value
 
 
