@@ -28,7 +28,8 @@ SCORES_BYTES = 1 << 20  # of the scores of a block
 # With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
 WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
 WIDE_BYTES = 8 << 20  # of the scores of a block: each costs an addition of a whole gradient, and cache is wanted
-WIDE_ROWS = 64  # of one epilogue call
+WIDE_ROWS = 64  # of one epilogue call: they go to L2 while it passes over them
+WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
 LAP_FLOPS = 1_000_000_000  # one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them

@@ -147,19 +147,11 @@ def _epilogue(
     loss: str, hyper: tuple[float, ...], S: Array, y: Array, weight: Array, backend: str, threads: int | None
 ) -> float:
     """The epilogue of all columns of S, by threads that each take some."""
-    kernel = ops.kernel(f"{loss}_epilogue", backend, FLOATS[S.itemsize])
-    size = _plan.WIDE_ROWS
-    count = -(-S.shape[1] // size)
-    losses = [0.0] * count
-
-    def run_part(number: int) -> Iterator[None]:
-        some = slice(number * size, (number + 1) * size)
-        scratch = np.empty((3, size), S.dtype)
-        losses[number] = kernel(S[:, some], y[some], weight[some], scratch, *hyper)
-        yield
-
-    _pool.pool.run(run_part, count, _pool.thread_limit(threads))
-    return sum(losses)
+    shares = min(-(-S.shape[1] // _plan.WIDE_ROWS), _plan.WIDE_SHARES)
+    scratch, losses = np.empty((shares, 3, _plan.WIDE_ROWS), S.dtype), np.empty(shares)
+    ops.columns_kernel(loss, backend)(S, y, weight, hyper, scratch, losses, _pool.thread_limit(threads))
+    total: float = sum(losses.tolist())
+    return total
 
 
 def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:

@@ -420,6 +420,18 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
 
 
 @cache
+def columns_kernel(loss: str, backend: str) -> Callable[..., None]:
+    """The epilogue of a loss over many columns of scores, by threads, as one kernel.
+
+    kernel(scores, y, sample_weight, hyper, scratch, losses, threads) cuts the columns into as many shares as `losses`
+    (shares,) has entries, which get the weighted sums of losses, and each share into blocks of the size of
+    `scratch` (shares, 3, block).
+    """
+    ops = module(backend)
+    return ops.compose_columns(getattr(ops, f"{loss}_epilogue"))  # type: ignore[no-any-return]
+
+
+@cache
 def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[..., None]:
     """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
 

@@ -81,6 +81,26 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
+def compose_columns(epilogue, claim, finish, wait):
+    """The epilogue of many columns of scores, in shares, and these in blocks; run by every member of a team."""
+
+    def columns(scores, y, sample_weight, hyper, scratch, losses, board, rank, threads):
+        n, count, block = scores.shape[1], losses.size, scratch.shape[2]
+        for i in range(count):
+            share = (i + rank * count // threads) % count
+            if claim(board, share, 1):
+                losses[share] = 0
+                stop = n * (share + 1) // count
+                for start in range(n * share // count, stop, block):
+                    end = min(start + block, stop)
+                    some = scores[:, start:end]
+                    losses[share] += epilogue(some, y[start:end], sample_weight[start:end], scratch[share], *hyper)
+                finish(board)
+        wait(board, count)
+
+    return columns
+
+
 def cut(arrays, start, stop):
     """The same stretch of each array."""
     return tuple([A[start:stop] for A in arrays])

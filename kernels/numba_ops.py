@@ -12,6 +12,7 @@ from numba.extending import overload
 
 from fastlin.kernels import numba_epoch
 from fastlin.kernels.compose import compose as compose_python
+from fastlin.kernels.compose import compose_columns as compose_columns_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
@@ -65,6 +66,36 @@ def compile_driver(member, stored, real, y_ndim, hyper):
     rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
     laps = types.intp, types.intp
     return together(member, types.Tuple((*inputs, *rooms, types.Array(real, 2, "A"), *laps, types.intp[::1])))
+
+
+def compose_columns(epilogue):
+    """The same for the epilogue of many columns."""
+    driver = compose_columns_python(epilogue, claim, finish, wait)
+    driver.__qualname__ = f"columns-{epilogue.__name__}"
+    member = jit(driver)
+    compiled = {}
+
+    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
+        if scores.dtype not in compiled:
+            compiled[scores.dtype] = compile_columns(member, numba.from_dtype(scores.dtype), y.ndim, len(hyper))
+        job = scores, y, sample_weight, hyper, scratch, losses, np.zeros(BOARD, np.intp)
+        compiled[scores.dtype](desk_for(threads), threads, job)
+
+    return columns
+
+
+def compile_columns(member, real, y_ndim, hyper):
+    """Its machine code, for a team."""
+    scores = types.Array(real, 2, "C")
+    y = types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True)
+    sample_weight = types.Array(real, 1, "C", readonly=True)
+    values = types.UniTuple(types.float64, hyper)
+    return together(
+        member,
+        types.Tuple(
+            (scores, y, sample_weight, values, types.Array(real, 3, "C"), types.float64[::1], types.intp[::1]),
+        ),
+    )
 
 
 def compose_epoch(*pieces):
