@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._plan import WIDE_CLASSES
 from fastlin.penalties import Penalty, penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -253,11 +254,12 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     backend = ops.resolve(backend)
     for dtype in ops.DTYPES:
         W, X, y = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype), np.zeros(2, np.int64)
+        many = np.zeros((2, WIDE_CLASSES), dtype)
         softmax(scores(W, X, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:
             defaults = {key: spec.default for key, spec in ops.OPS[f"{name}_epilogue"].hyper.items()}
-            for rows in (X, X.astype(np.uint8)):
-                evaluate(name, defaults, W, rows, y, backend=backend)
+            for weights, rows in ((W, X), (W, X.astype(np.uint8)), (many, X)):
+                evaluate(name, defaults, weights, rows, y, backend=backend)
     _step.warmup(backend)
 
 
