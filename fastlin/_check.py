@@ -53,6 +53,8 @@ def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> dict[str, floa
 
 def count(name: str, value: Any, low: int = 1) -> int:
     """`value` as an int of at least `low`."""
+    if type(value) is int and value >= low:
+        return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer of at least {low}; found {_kind(value)}")
     found = int(value.__index__())

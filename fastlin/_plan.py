@@ -91,6 +91,23 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
+# An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that ranges
+# may depend on the number of threads; sums of squares may not.
+STEP_NUMBERS = 6144  # from here on two threads are faster than one: a step takes 2 us, and the second joins after 0.4
+STEP_RANGE = 1 << 18  # numbers, of arrays larger than the caches of all threads: who is ahead takes more of them
+STEP_LAP = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
+SUM_NUMBERS = 4096  # of a range of squares
+MOST_RANGES = 64  # a team knows no more
+
+
+def step_plan(n: int, threads: int) -> tuple[int, int]:
+    """How many ranges, and threads: in the caches each thread has its own range, which stays where it is."""
+    if n < STEP_NUMBERS:
+        return 1, 1
+    threads = min(threads, MOST_RANGES)
+    return max(threads, -(-n // STEP_RANGE)), threads
+
+
 SEARCH_BYTES = 512 << 10  # of the scores of a block, and of the weights of a group of candidates: both in L2
 
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _plan, _step, ops
+from fastlin import _check, _plan, _pool, _step, ops
 from fastlin._check import Array
 from fastlin.ops import LR, OPS, Op
 from fastlin.penalties import Proximal
@@ -50,19 +50,21 @@ class _Slot:
         return cls(W.shape, W.dtype, _order(W), tuple(rows))
 
     def fits(self, W: Array, dW: Array) -> bool:
-        """Whether a step with these needs no further look."""
-        flags = W.flags
+        """Whether a step with these needs no further look: plain arrays, alike, both lying as the state does."""
+        if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == self.shape):
+            return False
+        flags, others = W.flags, dW.flags
         return (
-            W.shape == dW.shape == self.shape
-            and W.dtype == dW.dtype == self.dtype
-            and (flags.c_contiguous if self.order == "C" else flags.f_contiguous)
-            and flags.behaved  # aligned and writeable; flags.farray is true for strided arrays too
-            and not np.may_share_memory(W, dW)
+            W.dtype == dW.dtype == self.dtype
+            and (flags.c_contiguous and others.c_contiguous if self.order == "C" else flags.fnc and others.fnc)
+            and flags.behaved  # aligned and writeable
+            and others.aligned
+            and (W.base is None is dW.base and W is not dW or not np.may_share_memory(W, dW))  # each owns its memory
         )
 
     def flat(self, A: Array) -> Array:
         """A as a flat array in this order, a view if it lies so."""
-        found = (A if self.order == "C" else A.T).reshape(-1)
+        found = A.ravel(self.order)  # type: ignore[arg-type]
         return found if found.flags.aligned else found.copy()
 
     def put(self, flat: Array, W: Array) -> None:
@@ -94,6 +96,7 @@ class Optimizer:
         """Everything an optimizer is: `values` for the row's hyper-parameters and the words that all rules share."""
         others = {name: spec for name, spec in OPS[rule].hyper.items() if name != "lr"}
         self._rule = rule
+        self._counts = "t" in OPS[rule].args
         self.lr = values["lr"]
         self.hyper = _check.hyper(others, values)
         limits = {name: values.get(name) for name in ("clip_value", "clip_norm")}
@@ -149,34 +152,38 @@ class Optimizer:
         Raises ValueError or TypeError for bad input; nothing has been written then.
         """
         backend = ops.resolve(backend)
-        if threads is not None:
-            _check.count("threads", threads)
+        threads = _pool.thread_limit(threads)
+        pairs = self._like_before(W, dW) or self._match(_check.step_pairs(W, dW))
         slots = self._slots
-        if type(W) is type(dW) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
-            pairs = [(W, dW)]  # like the last step's, which were looked at
-        else:
-            pairs = self._match(_check.step_pairs(W, dW))
-            slots = self._slots
         rate = self.lr_now
-        gradients = []
-        for slot, (_, A) in zip(slots, pairs, strict=True):
-            g = slot.flat(A)
-            g.flags.writeable = False  # one type for Numba, whether the caller's dW is read-only or not
-            gradients.append(g)
+        gradients = [slot.flat(A) for slot, (_, A) in zip(slots, pairs, strict=True)]
         stages = self._stages(rate, gradients, backend, threads)
         later = stages if bias and self._prox is not None else None
         if later is not None:
             stages = stages._replace(shrink=0.0, factor=1.0)
         self.t += 1
-        scalars = ((self.t,) if "t" in OPS[self._rule].args else ()) + (rate, *self.hyper.values())
+        scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
         for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
             w = slot.flat(A)
-            _step.update(self._rule, (w, g, *slot.state), scalars, stages, backend, threads)
-            if not (A.flags.c_contiguous or A.flags.f_contiguous) or not A.flags.aligned:
+            _step.update(self._rule, w, g, slot.state, scalars, stages, backend, threads)
+            if not (A.flags.forc and A.flags.aligned):
                 slot.put(w, A)
             if later is not None:
                 V = A[:-1]
                 V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
+
+    def _like_before(self, W: Any, dW: Any) -> list[tuple[Array, Array]] | None:
+        """The pairs of W and dW, if each is like that of the last step, and nothing else can be wrong with them."""
+        slots = self._slots
+        if len(slots) == 1 and type(W) is np.ndarray:
+            return [(W, dW)] if slots[0].fits(W, dW) else None
+        if not (type(W) is type(dW) is list and len(W) == len(dW) == len(slots)):
+            return None
+        pairs = list(zip(W, dW, strict=True))
+        for slot, (A, B) in zip(slots, pairs, strict=True):
+            if not (slot.fits(A, B) and A.base is B.base is None):
+                return None
+        return pairs if len({id(A) for A in (*W, *dW)}) == 2 * len(slots) else None
 
     def course(self, W: Array, count: int) -> Course:
         """What the next `count` steps of W will do: for who takes them in one kernel call, and says so to `advance`."""
@@ -193,7 +200,7 @@ class Optimizer:
         """So many steps of a course have been taken."""
         self.t += count
 
-    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int | None) -> _step.Stages:
+    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> _step.Stages:
         """What is done to the gradients before this step, and to W after it."""
         if not self._limits and self._prox is None:
             return _step.NEUTRAL

@@ -3,6 +3,8 @@
 Cython's are the same, in cython_driver.pxi and cython_updates.pxi.
 """
 
+import math
+
 STRIP = 256  # at least so many columns make a strip; whole cache lines, so that no two threads write to one
 
 
@@ -70,14 +72,16 @@ def compose(load, scores_of, epilogue, gradient, to_class_major, combine, claim,
     return loss_grad
 
 
+_ALONE = {
+    "claim": lambda board, item, phase: True,
+    "finish": lambda board: None,
+    "wait": lambda board, done: None,
+}
+
+
 def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     """The driver for a team of one, in plain Python."""
-    driver = compose(
-        *(load, scores_of, epilogue, gradient, to_class_major, combine),
-        claim=lambda board, item, phase: True,
-        finish=lambda board: None,
-        wait=lambda board, done: None,
-    )
+    driver = compose(load, scores_of, epilogue, gradient, to_class_major, combine, **_ALONE)
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
@@ -86,15 +90,60 @@ def cut(arrays, start, stop):
     return tuple([A[start:stop] for A in arrays])
 
 
-def compose_step(clip, update, prox):
-    """One pass over the arrays: clip g, update, prox of w, all for a stretch of them, then the next stretch."""
+def compose_step(clip, update, prox, claim, finish, wait):
+    """Clip g, update, prox of w, over ranges of the arrays that a team shares out, each by stretches that stay in L1.
 
-    def step(w, g, state, scalars, room, scale, limit, shrink, factor):
-        for start in range(0, w.size, room.size):
-            stop = min(start + room.size, w.size)
-            clipped = room[: stop - start]
-            clip(g[start:stop], clipped, scale, limit)
-            update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
-            prox(w[start:stop], shrink, factor)
+    A member begins with its own range, the same in every step, so that its part of w and the state stays in its cache.
+    """
+
+    def step(w, g, state, scalars, stages, rooms, ranges, board, rank, threads):
+        scale, limit, shrink, factor = stages
+        for i in range(ranges):
+            item = (i + rank * ranges // threads) % ranges
+            if claim(board, item, 1):
+                first = w.size * item // ranges // 16 * 16
+                last = w.size if item + 1 == ranges else w.size * (item + 1) // ranges // 16 * 16
+                if scale == 1 and limit == math.inf and shrink == 0 and factor == 1:
+                    update(w[first:last], g[first:last], *cut(state, first, last), *scalars)
+                else:
+                    room = rooms[rank]
+                    for start in range(first, last, max(room.size, 1)):
+                        stop = min(start + room.size, last)
+                        clipped = room[: stop - start]
+                        clip(g[start:stop], clipped, scale, limit)
+                        update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
+                        prox(w[start:stop], shrink, factor)
+                finish(board)
+        wait(board, ranges)
 
     return step
+
+
+def compose_step_alone(clip, update, prox):
+    """The same for a team of one and a single stretch, in plain Python."""
+    driver = compose_step(clip, update, prox, **_ALONE)
+
+    def step(w, g, state, scalars, stages, ranges, threads):
+        driver(w, g, state, scalars, stages, [g.copy()], 1, None, 0, 1)
+
+    return step
+
+
+def compose_squares(sum_squares, claim, finish, wait):
+    """The sum of squares of each range of g."""
+
+    def squares(g, sums, board, rank, threads):
+        for i in range(sums.size):
+            item = (i + rank * sums.size // threads) % sums.size
+            if claim(board, item, 1):
+                sums[item] = sum_squares(g[g.size * item // sums.size : g.size * (item + 1) // sums.size])
+                finish(board)
+        wait(board, sums.size)
+
+    return squares
+
+
+def compose_squares_alone(sum_squares):
+    """The same for a team of one."""
+    driver = compose_squares(sum_squares, **_ALONE)
+    return lambda g, sums, threads: driver(g, sums, None, 0, 1)
