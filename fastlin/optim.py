@@ -104,6 +104,7 @@ class Optimizer:
         self._prox: Proximal | None = values.get("prox")
         if self._prox is not None and not isinstance(self._prox, Proximal):
             raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {self._prox!r}")
+        self._staged = bool(self._limits) or self._prox is not None
         self._shown = shown | self._limits | ({} if self._prox is None else {"prox": self._prox})
         self.t = 0
         self._slots: list[_Slot] = []
@@ -153,37 +154,40 @@ class Optimizer:
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
-        pairs = self._like_before(W, dW) or self._match(_check.step_pairs(W, dW))
-        slots = self._slots
-        rate = self.lr_now
-        gradients = [slot.flat(A) for slot, (_, A) in zip(slots, pairs, strict=True)]
-        stages = self._stages(rate, gradients, backend, threads)
+        ready = self._ready(W, dW)
+        rate = self._rate(self.t) if callable(self._lr) else self._lr
+        stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else _step.NEUTRAL
         later = stages if bias and self._prox is not None else None
         if later is not None:
             stages = stages._replace(shrink=0.0, factor=1.0)
         self.t += 1
         scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
-        for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
-            w = slot.flat(A)
+        for slot, w, g, given in ready:
             _step.update(self._rule, w, g, slot.state, scalars, stages, backend, threads)
-            if not (A.flags.forc and A.flags.aligned):
-                slot.put(w, A)
-            if later is not None:
+            if given is not None:
+                slot.put(w, given)
+        if later is not None:
+            for A in W if isinstance(W, (list, tuple)) else [W]:
                 V = A[:-1]
                 V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
 
-    def _like_before(self, W: Any, dW: Any) -> list[tuple[Array, Array]] | None:
-        """The pairs of W and dW, if each is like that of the last step, and nothing else can be wrong with them."""
+    def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
+        """For each W its slot, flat w and g, and W again if w is a copy."""
         slots = self._slots
-        if len(slots) == 1 and type(W) is np.ndarray:
-            return [(W, dW)] if slots[0].fits(W, dW) else None
-        if not (type(W) is type(dW) is list and len(W) == len(dW) == len(slots)):
-            return None
-        pairs = list(zip(W, dW, strict=True))
-        for slot, (A, B) in zip(slots, pairs, strict=True):
-            if not (slot.fits(A, B) and A.base is B.base is None):
-                return None
-        return pairs if len({id(A) for A in (*W, *dW)}) == 2 * len(slots) else None
+        if type(W) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
+            return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
+        if type(W) is list and self._fit(W, dW):
+            return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in zip(slots, W, dW, strict=True)]
+        pairs = self._match(_check.step_pairs(W, dW))
+        flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
+        return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
+
+    def _fit(self, Ws: list[Any], dWs: Any) -> bool:
+        """Whether a step with these needs no further look."""
+        if not (type(dWs) is list and len(Ws) == len(dWs) == len(self._slots)):
+            return False
+        owners = {id(A) for A in (*Ws, *dWs) if type(A) is np.ndarray and A.base is None}  # each owns its memory
+        return len(owners) == 2 * len(Ws) and all(map(_Slot.fits, self._slots, Ws, dWs))
 
     def course(self, W: Array, count: int) -> Course:
         """What the next `count` steps of W will do: for who takes them in one kernel call, and says so to `advance`."""
@@ -202,8 +206,6 @@ class Optimizer:
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> _step.Stages:
         """What is done to the gradients before this step, and to W after it."""
-        if not self._limits and self._prox is None:
-            return _step.NEUTRAL
         scale = 1.0
         if "clip_norm" in self._limits:
             ratio = self._limits["clip_norm"] / (_step.norm(gradients, backend, threads) + 1e-6)
