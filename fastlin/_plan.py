@@ -93,16 +93,21 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
 
 # An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that ranges
 # may depend on the number of threads; sums of squares may not.
-STEP_NUMBERS = 6144  # from here on two threads are faster than one: a step takes 2 us, and the second joins after 0.4
+STEP_BYTES = 96 << 10  # of all arrays: from here on two threads are faster; one takes 2 us, the other joins after 0.4
 STEP_RANGE = 1 << 18  # numbers, of arrays larger than the caches of all threads: who is ahead takes more of them
 STEP_LAP = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
 SUM_NUMBERS = 4096  # of a range of squares
 MOST_RANGES = 64  # a team knows no more
 
 
-def step_plan(n: int, threads: int) -> tuple[int, int]:
-    """How many ranges, and threads: in the caches each thread has its own range, which stays where it is."""
-    if n < STEP_NUMBERS:
+def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
+    """How many ranges, none if there must be laps, and how many threads.
+
+    In the caches each thread has one range, the same in every step: it stays in that thread's own.
+    """
+    if n > STEP_LAP:
+        return 0, threads
+    if n * bytes_each < STEP_BYTES:
         return 1, 1
     threads = min(threads, MOST_RANGES)
     return max(threads, -(-n // STEP_RANGE)), threads

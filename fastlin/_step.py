@@ -7,7 +7,8 @@ adds up ranges that depend on the size alone, in order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,18 +40,24 @@ def update(
     threads: int,
 ) -> None:
     """One step of `rule` over w, g and its state: flat contiguous arrays of one size and dtype."""
+    kernel, ranges, team = _route(rule, backend, w.size, w.itemsize, len(state), threads)
+    if ranges:
+        kernel(w, g, state, scalars, stages, ranges, team)
+        return
+    for start in range(0, w.size, _plan.STEP_LAP):
+        lap = slice(start, start + _plan.STEP_LAP)
+        update(rule, w[lap], g[lap], tuple([A[lap] for A in state]), scalars, stages, backend, threads)
+
+
+@lru_cache(maxsize=1024)
+def _route(
+    rule: str, backend: str, n: int, itemsize: int, states: int, threads: int
+) -> tuple[Callable[..., None], int, int]:
+    """The kernel, how many ranges and threads; no ranges if that is too much for one call."""
     kernel = ops.step_kernel(rule, backend)
-    n = w.size
     if not ops.BACKENDS[backend].compiled:
-        with np.errstate(all="ignore"):  # naive stores Python's numbers in float32 arrays: inf is no mistake there
-            kernel(w, g, state, scalars, stages, 1, 1)
-    elif n <= _plan.STEP_LAP:
-        kernel(w, g, state, scalars, stages, *_plan.step_plan(n, threads))
-    else:
-        for start in range(0, n, _plan.STEP_LAP):
-            lap = slice(start, start + _plan.STEP_LAP)
-            some = tuple(A[lap] for A in state)
-            kernel(w[lap], g[lap], some, scalars, stages, *_plan.step_plan(len(w[lap]), threads))
+        return np.errstate(all="ignore")(kernel), 1, 1  # naive stores Python's numbers in float32 arrays: inf is no mistake
+    return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
 
 
 def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
@@ -61,7 +68,7 @@ def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
         for start in range(0, g.size, _plan.STEP_LAP):
             lap = g[start : start + _plan.STEP_LAP]
             sums = np.empty(min(_plan.MOST_RANGES, -(-lap.size // _plan.SUM_NUMBERS)))
-            kernel(lap, sums, threads if lap.size >= _plan.STEP_NUMBERS else 1)
+            kernel(lap, sums, _plan.step_plan(lap.size, lap.itemsize, threads)[1])
             total += sum(sums.tolist())
     return math.sqrt(total)
 

@@ -21,7 +21,7 @@ np.float64(0.95)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,19 +48,6 @@ class _Slot:
         rows = _plan.padded((count, W.size), W.dtype)  # aligned, and apart in the cache
         rows[...] = 0
         return cls(W.shape, W.dtype, _order(W), tuple(rows))
-
-    def fits(self, W: Array, dW: Array) -> bool:
-        """Whether a step with these needs no further look: plain arrays, alike, both lying as the state does."""
-        if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == self.shape):
-            return False
-        flags, others = W.flags, dW.flags
-        return (
-            W.dtype == dW.dtype == self.dtype
-            and (flags.c_contiguous and others.c_contiguous if self.order == "C" else flags.fnc and others.fnc)
-            and flags.behaved  # aligned and writeable
-            and others.aligned
-            and (W.base is None is dW.base and W is not dW or not np.may_share_memory(W, dW))  # each owns its memory
-        )
 
     def flat(self, A: Array) -> Array:
         """A as a flat array in this order, a view if it lies so."""
@@ -154,7 +141,7 @@ class Optimizer:
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
-        ready = self._ready(W, dW)
+        ready = self._ready(W, dW, ops.module(backend).alike)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else _step.NEUTRAL
         later = stages if bias and self._prox is not None else None
@@ -171,23 +158,21 @@ class Optimizer:
                 V = A[:-1]
                 V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
 
-    def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
+    def _ready(
+        self, W: Any, dW: Any, alike: Callable[..., bool]
+    ) -> list[tuple[_Slot, Array, Array, Array | None]]:
         """For each W its slot, flat w and g, and W again if w is a copy."""
         slots = self._slots
-        if type(W) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
+        if len(slots) == 1 and alike(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
             return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
-        if type(W) is list and self._fit(W, dW):
-            return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in zip(slots, W, dW, strict=True)]
+        if type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
+            owners = {id(A) for A in (*W, *dW) if type(A) is np.ndarray and A.base is None}  # each has its own memory
+            ours = list(zip(slots, W, dW, strict=True))
+            if len(owners) == 2 * len(W) and all(alike(A, B, s.shape, s.dtype, s.order) for s, A, B in ours):
+                return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
         pairs = self._match(_check.step_pairs(W, dW))
         flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
-
-    def _fit(self, Ws: list[Any], dWs: Any) -> bool:
-        """Whether a step with these needs no further look."""
-        if not (type(dWs) is list and len(Ws) == len(dWs) == len(self._slots)):
-            return False
-        owners = {id(A) for A in (*Ws, *dWs) if type(A) is np.ndarray and A.base is None}  # each owns its memory
-        return len(owners) == 2 * len(Ws) and all(map(_Slot.fits, self._slots, Ws, dWs))
 
     def course(self, W: Array, count: int) -> Course:
         """What the next `count` steps of W will do: for who takes them in one kernel call, and says so to `advance`."""

@@ -5,6 +5,8 @@ Cython's are the same, in cython_driver.pxi and cython_updates.pxi.
 
 import math
 
+import numpy as np
+
 STRIP = 256  # at least so many columns make a strip; whole cache lines, so that no two threads write to one
 
 
@@ -83,6 +85,21 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     """The driver for a team of one, in plain Python."""
     driver = compose(load, scores_of, epilogue, gradient, to_class_major, combine, **_ALONE)
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
+
+
+def alike(W, dW, shape, dtype, order):
+    """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
+    and apart, and W writeable: a step with these needs no further look.
+    """
+    if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == shape and W.dtype is dW.dtype is dtype):
+        return False
+    flags, others = W.flags, dW.flags
+    return (
+        (flags.c_contiguous and others.c_contiguous if order == "C" else flags.fnc and others.fnc)
+        and flags.behaved  # aligned and writeable
+        and others.aligned
+        and (W.base is dW.base is None and W is not dW or not np.may_share_memory(W, dW))  # each owns its memory
+    )
 
 
 def cut(arrays, start, stop):

@@ -5,6 +5,7 @@ Written to be read. Rows become lists first: Python indexes a list three times f
 
 import math
 
+from fastlin.kernels.compose import alike as alike
 from fastlin.kernels.compose import compose_alone
 from fastlin.kernels.compose import compose_squares_alone as compose_squares
 from fastlin.kernels.compose import compose_step_alone as compose_step

@@ -11,6 +11,7 @@ from numba import types
 from numba.extending import overload
 
 from fastlin.kernels import numba_epoch
+from fastlin.kernels.compose import alike as alike
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_squares as compose_squares_python
 from fastlin.kernels.compose import compose_step as compose_step_python

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastlin.kernels.compose import alike as alike
 from fastlin.kernels.compose import compose_alone
 from fastlin.kernels.compose import compose_squares_alone as compose_squares
 from fastlin.kernels.compose import compose_step_alone as compose_step
