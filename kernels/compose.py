@@ -74,16 +74,14 @@ def compose(load, scores_of, epilogue, gradient, to_class_major, combine, claim,
     return loss_grad
 
 
-_ALONE = {
-    "claim": lambda board, item, phase: True,
-    "finish": lambda board: None,
-    "wait": lambda board, done: None,
-}
-
-
 def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     """The driver for a team of one, in plain Python."""
-    driver = compose(load, scores_of, epilogue, gradient, to_class_major, combine, **_ALONE)
+    driver = compose(
+        *(load, scores_of, epilogue, gradient, to_class_major, combine),
+        claim=lambda board, item, phase: True,
+        finish=lambda board: None,
+        wait=lambda board, done: None,
+    )
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
@@ -107,46 +105,47 @@ def cut(arrays, start, stop):
     return tuple([A[start:stop] for A in arrays])
 
 
-def compose_step(clip, update, prox, claim, finish, wait):
+def compose_step(clip, update, prox, claim, head_of):
     """Clip g, update, prox of w, over ranges of the arrays that a team shares out, each by stretches that stay in L1.
 
     A member begins with its own range, the same in every step, so that its part of w and the state stays in its cache.
+    Ranges begin at cache lines of w, before the first of which `head_of(w)` numbers stand.
     """
 
     def step(w, g, state, scalars, stages, rooms, ranges, board, rank, threads):
         scale, limit, shrink, factor = stages
+        plain = scale == 1 and limit == math.inf and shrink == 0 and factor == 1
+        n, head, line = w.size, head_of(w), 64 // w.itemsize
         for i in range(ranges):
             item = (i + rank * ranges // threads) % ranges
             if claim(board, item, 1):
-                first = w.size * item // ranges // 16 * 16
-                last = w.size if item + 1 == ranges else w.size * (item + 1) // ranges // 16 * 16
-                if scale == 1 and limit == math.inf and shrink == 0 and factor == 1:
-                    update(w[first:last], g[first:last], *cut(state, first, last), *scalars)
-                else:
-                    room = rooms[rank]
-                    for start in range(first, last, max(room.size, 1)):
-                        stop = min(start + room.size, last)
-                        clipped = room[: stop - start]
-                        clip(g[start:stop], clipped, scale, limit)
-                        update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
+                start = min(n, head + n * item // ranges // line * line) if item else 0
+                last = min(n, head + n * (item + 1) // ranges // line * line) if item + 1 < ranges else n
+                while start < last:
+                    stop = min(last, head if start < head else last if plain else start + rooms.shape[1])
+                    some = g[start:stop]
+                    if not plain:
+                        some = rooms[rank, : stop - start]
+                        clip(g[start:stop], some, scale, limit)
+                    update(w[start:stop], some, *cut(state, start, stop), *scalars)
+                    if not plain:
                         prox(w[start:stop], shrink, factor)
-                finish(board)
-        wait(board, ranges)
+                    start = stop
 
     return step
 
 
 def compose_step_alone(clip, update, prox):
     """The same for a team of one and a single stretch, in plain Python."""
-    driver = compose_step(clip, update, prox, **_ALONE)
+    driver = compose_step(clip, update, prox, lambda board, item, phase: True, lambda w: 0)
 
     def step(w, g, state, scalars, stages, ranges, threads):
-        driver(w, g, state, scalars, stages, [g.copy()], 1, None, 0, 1)
+        driver(w, g, state, scalars, stages, np.empty((1, w.size), w.dtype), 1, None, 0, 1)
 
     return step
 
 
-def compose_squares(sum_squares, claim, finish, wait):
+def compose_squares(sum_squares, claim):
     """The sum of squares of each range of g."""
 
     def squares(g, sums, board, rank, threads):
@@ -154,13 +153,11 @@ def compose_squares(sum_squares, claim, finish, wait):
             item = (i + rank * sums.size // threads) % sums.size
             if claim(board, item, 1):
                 sums[item] = sum_squares(g[g.size * item // sums.size : g.size * (item + 1) // sums.size])
-                finish(board)
-        wait(board, sums.size)
 
     return squares
 
 
 def compose_squares_alone(sum_squares):
     """The same for a team of one."""
-    driver = compose_squares(sum_squares, **_ALONE)
+    driver = compose_squares(sum_squares, lambda board, item, phase: True)
     return lambda g, sums, threads: driver(g, sums, None, 0, 1)

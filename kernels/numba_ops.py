@@ -105,7 +105,7 @@ def flat(A):
 
 def compose_step(*pieces):
     """The same for optimizer steps."""
-    driver = compose_step_python(*pieces, claim, finish, wait)
+    driver = compose_step_python(*pieces, claim, head_of)
     driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
     member = jit(driver)
     compiled = {}
@@ -113,12 +113,21 @@ def compose_step(*pieces):
     def step(w, g, state, scalars, stages, ranges, threads):
         if w.itemsize not in compiled:
             counts = type(scalars[0]) is int
-            compiled[w.itemsize] = compile_step(member, numba.from_dtype(w.dtype), len(state), len(scalars), counts)
-        rooms = np.empty((threads if stages != PLAIN else 0, STEP_STRETCH), w.dtype)
+            run = compile_step(member, numba.from_dtype(w.dtype), len(state), len(scalars), counts)
+            compiled[w.itemsize] = run, np.empty((0, STEP_STRETCH), w.dtype)
+        run, rooms = compiled[w.itemsize]
+        if stages != PLAIN:
+            rooms = np.empty((threads, STEP_STRETCH), w.dtype)
         job = w, g, state, scalars, stages, rooms, ranges, np.zeros(BOARD, np.intp)
-        compiled[w.itemsize](desk_for(threads), threads, job)
+        run(desk_for(threads), threads, job)
 
     return step
+
+
+@jit
+def head_of(w):
+    """How many numbers stand before the first cache line."""
+    return -w.ctypes.data % 64 // w.itemsize
 
 
 def compile_step(member, real, states, scalars, counts):
@@ -132,7 +141,7 @@ def compile_step(member, real, states, scalars, counts):
 
 def compose_squares(sum_squares):
     """And for the sum of squares of some ranges."""
-    member = jit(compose_squares_python(sum_squares, claim, finish, wait))
+    member = jit(compose_squares_python(sum_squares, claim))
     compiled = {}
 
     def squares(g, sums, threads):
