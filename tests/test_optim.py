@@ -161,6 +161,72 @@ def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
         optimizer.step(Ws[:2], dWs[:2])
 
 
+def test_later_steps_are_looked_at_too(backend):
+    """Arrays like those of the last step go a shorter way; whatever is different does not."""
+    optimizer, A = fl.Adam(lr=0.1), np.ones((9, 4))
+    optimizer.step(np.ones((4, 3)), np.ones((4, 3)), backend=backend)
+    state = optimizer.state_dict()
+    locked = np.ones((4, 3))
+    locked.flags.writeable = False
+    for W, dW, message in (
+        (locked, np.ones((4, 3)), "W is read-only"),
+        (A[:4, :3], A[2:6, :3], "W shares memory with dW"),
+        (A.ravel()[:12].reshape(4, 3), A.ravel()[11:23].reshape(4, 3), "W shares memory with dW"),
+        (np.ones((3, 4)), np.ones((3, 4)), "holds the state of"),
+        (np.ones((4, 3)), np.ones((4, 3)).astype(">f8"), "W and dW must be alike|dtype"),
+        (np.ones((4, 3), np.float32), np.ones((4, 3), np.float32), "holds the state of"),
+        ([np.ones((4, 3))] * 2, [np.ones((4, 3))] * 2, "shares memory"),
+        (np.ma.ones((4, 3)), np.ones((4, 3)), "must be an array; found MaskedArray"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            optimizer.step(W, dW, backend=backend)
+    assert (A == 1).all()
+    np.testing.assert_equal(optimizer.state_dict(), state)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_alike(order, backend, dtype):
+    alike = ops.module(backend).alike
+
+    def like(W, dW, shape=(4, 3)):
+        return alike(W, dW, shape, np.dtype(dtype), order)
+
+    W, dW = (np.ones((4, 3), dtype, order=order) for _ in range(2))
+    assert like(W, dW)
+    dW.flags.writeable = False
+    assert like(W, dW)
+    assert not like(dW, W)
+    both = np.ones(100, dtype)
+    assert like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (1, 13)))
+    assert not like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (13, 2)))
+    assert not like(W, W)
+    assert not like(W, dW, (4, 4))
+    assert not like(W, dW, (4, 3, 1))
+    assert not like(W, dW.astype(dW.dtype.newbyteorder()))
+    assert not like(W, dW.astype("f2"))
+    assert not like(W.view(np.int32 if dtype == "float32" else np.int64), dW)
+    other = np.ones((4, 3), dtype, order="F" if order == "C" else "C")
+    assert not like(other, dW)
+    assert not like(W, other)
+    assert not like(np.ones((8, 3), dtype, order=order)[::2], dW)
+    odd = np.frombuffer(bytearray(1 + W.nbytes), dtype, offset=1).reshape((4, 3), order=order)
+    assert not like(odd, dW)
+    assert not like(W, odd)
+    assert not like(W.view(np.recarray), dW)
+    assert not like(W.tolist(), dW)
+
+
+def test_what_is_set_between_steps_counts(backend):
+    optimizer, W = fl.SGD(1.0, momentum=0.5), np.zeros(2)
+    optimizer.step(W, np.ones(2), backend=backend)
+    optimizer.lr, optimizer.hyper["momentum"], optimizer.hyper["weight_decay"] = 2, 0.0, 0.25
+    optimizer.step(W, np.ones(2), backend=backend)
+    np.testing.assert_array_equal(W, -1 - 2 * (1 - 0.25))
+    V = np.zeros(2)  # another array of the same shape
+    optimizer.step(V, np.ones(2), backend=backend)
+    np.testing.assert_array_equal(V, -2)
+
+
 def test_bad_threads():
     with pytest.raises(ValueError, match="threads must be an integer of at least 1; found 0"):
         fl.SGD(0.1).step(np.ones(2), np.ones(2), threads=0)
