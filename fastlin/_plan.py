@@ -91,9 +91,9 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
-# An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that ranges
-# may depend on the number of threads; sums of squares may not.
-STEP_BYTES = 96 << 10  # of all arrays: from here on two threads are faster; one takes 2 us, the other joins after 0.4
+# An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that these
+# may depend on the number of threads; those of sums of squares may not.
+STEP_BYTES = 96 << 10  # of all arrays: one thread takes 2 us from here on, and another joins after 0.4
 STEP_RANGE = 1 << 18  # numbers, of arrays larger than the caches of all threads: who is ahead takes more of them
 STEP_LAP = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
 SUM_NUMBERS = 4096  # of a range of squares

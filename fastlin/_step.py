@@ -56,7 +56,8 @@ def _route(
     """The kernel, how many ranges and threads; no ranges if that is too much for one call."""
     kernel = ops.step_kernel(rule, backend)
     if not ops.BACKENDS[backend].compiled:
-        return np.errstate(all="ignore")(kernel), 1, 1  # naive stores Python's numbers in float32 arrays: inf is no mistake
+        quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays: inf is no mistake
+        return quiet(kernel), 1, 1
     return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -154,13 +154,11 @@ class Optimizer:
             if given is not None:
                 slot.put(w, given)
         if later is not None:
-            for A in W if isinstance(W, (list, tuple)) else [W]:
+            for A in cast("Sequence[Array]", W if isinstance(W, (list, tuple)) else [W]):
                 V = A[:-1]
                 V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
 
-    def _ready(
-        self, W: Any, dW: Any, alike: Callable[..., bool]
-    ) -> list[tuple[_Slot, Array, Array, Array | None]]:
+    def _ready(self, W: Any, dW: Any, alike: Callable[..., bool]) -> list[tuple[_Slot, Array, Array, Array | None]]:
         """For each W its slot, flat w and g, and W again if w is a copy."""
         slots = self._slots
         if len(slots) == 1 and alike(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):

@@ -89,14 +89,14 @@ def alike(W, dW, shape, dtype, order):
     """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
     and apart, and W writeable: a step with these needs no further look.
     """
-    if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == shape and W.dtype is dW.dtype is dtype):
+    if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == shape and W.dtype == dW.dtype == dtype):
         return False
     flags, others = W.flags, dW.flags
     return (
         (flags.c_contiguous and others.c_contiguous if order == "C" else flags.fnc and others.fnc)
         and flags.behaved  # aligned and writeable
         and others.aligned
-        and (W.base is dW.base is None and W is not dW or not np.may_share_memory(W, dW))  # each owns its memory
+        and ((W.base is dW.base is None and W is not dW) or not np.may_share_memory(W, dW))  # each owns its memory
     )
 
 

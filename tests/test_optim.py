@@ -199,6 +199,7 @@ def test_alike(order, backend, dtype):
     both = np.ones(100, dtype)
     assert like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (1, 13)))
     assert not like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (13, 2)))
+    assert like(W, pickle.loads(pickle.dumps(dW)))  # its dtype is another object
     assert not like(W, W)
     assert not like(W, dW, (4, 4))
     assert not like(W, dW, (4, 3, 1))
