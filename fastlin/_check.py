@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from fastlin.ops import Hyper, bounds, inside
 
 try:
+    from fastlin.kernels.plain import alike as alike
     from fastlin.kernels.plain import plain_labels
 except ImportError:  # installed without a C compiler
-
-    def plain_labels(*_: Any) -> None:
-        """Nothing is known to be plain: every call is looked at in Python."""
-
+    from fastlin._plain import plain_labels
 
 Array = NDArray[Any]
 
@@ -64,6 +62,8 @@ def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> tuple[float, .
 
 def count(name: str, value: Any, low: int = 1) -> int:
     """`value` as an int of at least `low`."""
+    if type(value) is int and value >= low:
+        return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer of at least {low}; found {_kind(value)}")
     found = int(value.__index__())

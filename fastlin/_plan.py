@@ -92,6 +92,28 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
+# An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that these
+# may depend on the number of threads; those of sums of squares may not.
+STEP_BYTES = 96 << 10  # of all arrays: one thread takes 2 us from here on, and another joins after 0.4
+STEP_RANGE = 1 << 18  # numbers, of arrays larger than the caches of all threads: who is ahead takes more of them
+STEP_LAP = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
+SUM_NUMBERS = 4096  # of a range of squares
+MOST_RANGES = 64  # a team knows no more
+
+
+def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
+    """How many ranges, none if there must be laps, and how many threads.
+
+    In the caches each thread has one range, the same in every step: it stays in that thread's own.
+    """
+    if n > STEP_LAP:
+        return 0, threads
+    if n * bytes_each < STEP_BYTES:
+        return 1, 1
+    threads = min(threads, MOST_RANGES)
+    return max(threads, -(-n // STEP_RANGE)), threads
+
+
 SEARCH_BYTES = 512 << 10  # of the scores of a block, and of the weights of a group of candidates: both in L2
 
 

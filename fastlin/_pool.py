@@ -31,9 +31,12 @@ def thread_limit(threads: int | None) -> int:
     """The most threads of a call: its own word, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
     if threads is not None:
         return _check.count("threads", threads)
-    if _limit is not None:
-        return _limit
-    named = os.environ.get("FASTLIN_NUM_THREADS")
+    return _limit or _default()
+
+
+@cache
+def _default() -> int:
+    named = os.environ.get("FASTLIN_NUM_THREADS")  # asked once: looking it up costs a microsecond
     if not named:
         return physical_cores()
     if not named.isdecimal() or int(named) < 1:

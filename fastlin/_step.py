@@ -1,23 +1,20 @@
-"""One optimizer step over flat arrays: which kernel, which stretch, which thread.
+"""One optimizer step over flat arrays: which kernel, which stretch of the arrays, how many threads.
 
-Arrays are cut into fixed ranges, and what a step does to a number depends on that number alone: the same bits for any
-number of threads. The sum of squares adds up the ranges in order.
+What a step does to a number depends on that number alone: the same bits for any number of threads. The sum of squares
+adds up ranges that depend on the size alone, in order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _pool, ops
+from fastlin import _plan, ops
 from fastlin._check import Array
-from fastlin._run import FLOATS
-
-RANGE = 1 << 18  # numbers a thread takes at once: 1 MB of float32, some 100 us; a hand-over takes 15
-STRETCH = 2048  # numbers that are clipped, updated and shrunk while they are in L1
 
 
 class Stages(NamedTuple):
@@ -34,76 +31,56 @@ NEUTRAL = Stages()
 
 def update(
     rule: str,
-    arrays: tuple[Array, ...],
+    w: Array,
+    g: Array,
+    state: tuple[Array, ...],
     scalars: tuple[Any, ...],
     stages: Stages,
     backend: str,
-    threads: int | None,
+    threads: int,
 ) -> None:
     """One step of `rule` over w, g and its state: flat contiguous arrays of one size and dtype."""
-    if stages == NEUTRAL:
-        kernel = ops.kernel(rule, backend, FLOATS[arrays[0].itemsize])
-
-        def work(arrays: tuple[Array, ...], number: int) -> None:
-            kernel(*arrays, *scalars)
-
-    else:
-        staged = ops.step_kernel(rule, backend)
-
-        def work(arrays: tuple[Array, ...], number: int) -> None:
-            w, g, *state = arrays
-            room = np.empty(STRETCH if ops.BACKENDS[backend].compiled else max(w.size, 1), w.dtype)
-            staged(w, g, tuple(state), scalars, room, *stages)
-
-    if ops.BACKENDS[backend].compiled:
-        _over_ranges(arrays, threads, work)
-    else:
-        with np.errstate(all="ignore"):  # naive stores Python's numbers in float32 arrays: inf is no mistake there
-            work(arrays, 0)
+    kernel, ranges, team = _route(rule, backend, w.size, w.itemsize, len(state), threads)
+    if ranges:
+        kernel(w, g, state, scalars, stages, ranges, team)
+        return
+    for start in range(0, w.size, _plan.STEP_LAP):
+        lap = slice(start, start + _plan.STEP_LAP)
+        update(rule, w[lap], g[lap], tuple([A[lap] for A in state]), scalars, stages, backend, threads)
 
 
-def norm(gradients: Sequence[Array], backend: str, threads: int | None) -> float:
+@lru_cache(maxsize=1024)
+def _route(
+    rule: str, backend: str, n: int, itemsize: int, states: int, threads: int
+) -> tuple[Callable[..., None], int, int]:
+    """The kernel, how many ranges and threads; no ranges if that is too much for one call."""
+    kernel = ops.step_kernel(rule, backend)
+    if not ops.BACKENDS[backend].compiled:
+        quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays: inf is no mistake
+        return quiet(kernel), 1, 1
+    return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
+
+
+def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
     """The root of the sum of squares of all arrays together, in float64."""
+    kernel = ops.squares_kernel(backend)
     total = 0.0
     for g in gradients:
-        kernel = ops.kernel("sum_squares", backend, FLOATS[g.itemsize])
-        sums = [0.0] * max(1, -(-g.size // RANGE))
-
-        def work(arrays: tuple[Array, ...], number: int, kernel: Any = kernel, sums: list[float] = sums) -> None:
-            sums[number] = kernel(*arrays)
-
-        _over_ranges((g,), threads, work)
-        total += sum(sums)
+        for start in range(0, g.size, _plan.STEP_LAP):
+            lap = g[start : start + _plan.STEP_LAP]
+            sums = np.empty(min(_plan.MOST_RANGES, -(-lap.size // _plan.SUM_NUMBERS)))
+            kernel(lap, sums, _plan.step_plan(lap.size, lap.itemsize, threads)[1])
+            total += sum(sums.tolist())
     return math.sqrt(total)
 
 
 def warmup(backend: str) -> None:
-    """Compile and load every step of a backend, both dtypes, with and without stages."""
+    """Compile and load every step of a backend, both dtypes."""
     for dtype in ops.DTYPES:
         for rule, op in ops.OPS.items():
             if op.kind == "update":
                 values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
                 scalars = tuple(values[arg] for arg in op.args if arg in values)
-                g = np.zeros(2, dtype)
-                g.flags.writeable = False
-                for stages in (NEUTRAL, Stages(scale=0.5)):
-                    arrays = np.zeros(2, dtype), g, *(np.zeros(2, dtype) for _ in op.state)
-                    update(rule, arrays, scalars, stages, backend, None)
-        norm([g], backend, None)
-
-
-def _over_ranges(
-    arrays: tuple[Array, ...], threads: int | None, work: Callable[[tuple[Array, ...], int], None]
-) -> None:
-    """work(the arrays' numbers in a range, the range's number) for every range, by several threads."""
-    size = arrays[0].size
-    if size <= RANGE:
-        work(arrays, 0)
-        return
-
-    def run_range(number: int) -> Iterator[None]:
-        some = slice(number * RANGE, (number + 1) * RANGE)
-        work(tuple(A[some] for A in arrays), number)
-        yield
-
-    _pool.pool.run(run_range, -(-size // RANGE), _pool.thread_limit(threads))
+                w, g, *state = np.zeros((2 + len(op.state), 2), dtype)
+                update(rule, w, g, tuple(state), scalars, NEUTRAL, backend, 1)
+        norm([g], backend, 1)

@@ -447,13 +447,20 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
 
 @cache
 def step_kernel(rule: str, backend: str) -> Callable[..., None]:
-    """Clip g -> update -> prox of w, a stretch of the arrays at a time, as one kernel.
+    """Clip g -> update -> prox of w, as one kernel.
 
-    kernel(w, g, state, scalars, room, scale, limit, shrink, factor): `state` and `scalars` are the update's, `room`
-    is as long as a stretch and takes its clipped g.
+    kernel(w, g, state, scalars, stages, ranges, threads): `state` and `scalars` are the update's, `stages` what
+    fastlin/_step.py says; up to `threads` threads, the kernel's own, share out that many ranges of the arrays.
     """
     ops = module(backend)
     return ops.compose_step(ops.clip_stage, getattr(ops, rule), ops.prox_stage)  # type: ignore[no-any-return]
+
+
+@cache
+def squares_kernel(backend: str) -> Callable[..., None]:
+    """kernel(g, sums, threads): the sum of squares of each of as many ranges of g as there are `sums`."""
+    ops = module(backend)
+    return ops.compose_squares(ops.sum_squares)  # type: ignore[no-any-return]
 
 
 def check_backend(backend: str, source: str = "backend") -> str:

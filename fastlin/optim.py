@@ -23,11 +23,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from fastlin import _check, _plan, _step, ops
+from fastlin import _check, _plan, _pool, _step, ops
 from fastlin._check import Array
 from fastlin.ops import LR, OPS, Op
 from fastlin.penalties import Proximal
@@ -49,20 +49,9 @@ class _Slot:
         rows[...] = 0
         return cls(W.shape, W.dtype, _order(W), tuple(rows))
 
-    def fits(self, W: Array, dW: Array) -> bool:
-        """Whether a step with these needs no further look."""
-        flags = W.flags
-        return (
-            W.shape == dW.shape == self.shape
-            and W.dtype == dW.dtype == self.dtype
-            and (flags.c_contiguous if self.order == "C" else flags.f_contiguous)
-            and flags.behaved  # aligned and writeable; flags.farray is true for strided arrays too
-            and not np.may_share_memory(W, dW)
-        )
-
     def flat(self, A: Array) -> Array:
         """A as a flat array in this order, a view if it lies so."""
-        found = (A if self.order == "C" else A.T).reshape(-1)
+        found = A.ravel(self.order)  # type: ignore[arg-type]
         return found if found.flags.aligned else found.copy()
 
     def put(self, flat: Array, W: Array) -> None:
@@ -94,6 +83,7 @@ class Optimizer:
         """Everything an optimizer is: `values` for the row's hyper-parameters and the words that all rules share."""
         others = {name: spec for name, spec in OPS[rule].hyper.items() if name != "lr"}
         self._rule = rule
+        self._counts = "t" in OPS[rule].args
         self.lr = values["lr"]
         self.hyper = dict(zip(others, _check.hyper(others, values), strict=True))
         limits = {name: values.get(name) for name in ("clip_value", "clip_norm")}
@@ -101,6 +91,7 @@ class Optimizer:
         self._prox: Proximal | None = values.get("prox")
         if self._prox is not None and not isinstance(self._prox, Proximal):
             raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {self._prox!r}")
+        self._staged = bool(self._limits) or self._prox is not None
         self._shown = shown | self._limits | ({} if self._prox is None else {"prox": self._prox})
         self.t = 0
         self._slots: list[_Slot] = []
@@ -149,34 +140,37 @@ class Optimizer:
         Raises ValueError or TypeError for bad input; nothing has been written then.
         """
         backend = ops.resolve(backend)
-        if threads is not None:
-            _check.count("threads", threads)
-        slots = self._slots
-        if type(W) is type(dW) is np.ndarray and len(slots) == 1 and slots[0].fits(W, dW):
-            pairs = [(W, dW)]  # like the last step's, which were looked at
-        else:
-            pairs = self._match(_check.step_pairs(W, dW))
-            slots = self._slots
-        rate = self.lr_now
-        gradients = []
-        for slot, (_, A) in zip(slots, pairs, strict=True):
-            g = slot.flat(A)
-            g.flags.writeable = False  # one type for Numba, whether the caller's dW is read-only or not
-            gradients.append(g)
-        stages = self._stages(rate, gradients, backend, threads)
+        threads = _pool.thread_limit(threads)
+        ready = self._ready(W, dW)
+        rate = self._rate(self.t) if callable(self._lr) else self._lr
+        stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else _step.NEUTRAL
         later = stages if bias and self._prox is not None else None
         if later is not None:
             stages = stages._replace(shrink=0.0, factor=1.0)
         self.t += 1
-        scalars = ((self.t,) if "t" in OPS[self._rule].args else ()) + (rate, *self.hyper.values())
-        for slot, (A, _), g in zip(slots, pairs, gradients, strict=True):
-            w = slot.flat(A)
-            _step.update(self._rule, (w, g, *slot.state), scalars, stages, backend, threads)
-            if not (A.flags.c_contiguous or A.flags.f_contiguous) or not A.flags.aligned:
-                slot.put(w, A)
-            if later is not None:
+        scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
+        for slot, w, g, given in ready:
+            _step.update(self._rule, w, g, slot.state, scalars, stages, backend, threads)
+            if given is not None:
+                slot.put(w, given)
+        if later is not None:
+            for A in cast("Sequence[Array]", W if isinstance(W, (list, tuple)) else [W]):
                 V = A[:-1]
                 V[...] = V.dtype.type(later.factor) * (V - V.clip(-later.shrink, later.shrink))
+
+    def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
+        """For each W its slot, flat w and g, and W again if w is a copy."""
+        slots = self._slots
+        if len(slots) == 1 and _check.alike(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
+            return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
+        if type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
+            owners = {id(A) for A in (*W, *dW) if type(A) is np.ndarray and A.base is None}  # each has its own memory
+            ours = list(zip(slots, W, dW, strict=True))
+            if len(owners) == 2 * len(W) and all(_check.alike(A, B, s.shape, s.dtype, s.order) for s, A, B in ours):
+                return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
+        pairs = self._match(_check.step_pairs(W, dW))
+        flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
+        return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
     def course(self, W: Array, count: int) -> Course:
         """What the next `count` steps of W will do: for who takes them in one kernel call, and says so to `advance`."""
@@ -193,10 +187,8 @@ class Optimizer:
         """So many steps of a course have been taken."""
         self.t += count
 
-    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int | None) -> _step.Stages:
+    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> _step.Stages:
         """What is done to the gradients before this step, and to W after it."""
-        if not self._limits and self._prox is None:
-            return _step.NEUTRAL
         scale = 1.0
         if "clip_norm" in self._limits:
             ratio = self._limits["clip_norm"] / (_step.norm(gradients, backend, threads) + 1e-6)

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fastlin import _check, _step, ops
+from fastlin import _check, _pool, _step, ops
 from fastlin.ops import OPS, Op
 
 _DOC = """
@@ -40,11 +40,9 @@ def _make(rule: str, op: Op) -> Callable[..., None]:
         scalars: tuple[float, ...] = _check.hyper(op.hyper, values)
         if "t" in values:
             scalars = (_check.count("t", values["t"]), *scalars)
-        if values["threads"] is not None:
-            _check.count("threads", values["threads"])
-        arrays = _check.step_arrays({arg: values[arg] for arg in ("w", "g", *op.state)}, op.writes)
-        arrays[1].flags.writeable = False  # one type for Numba
-        _step.update(rule, arrays, scalars, _step.NEUTRAL, ops.resolve(values["backend"]), values["threads"])
+        threads = _pool.thread_limit(values["threads"])
+        w, g, *state = _check.step_arrays({arg: values[arg] for arg in ("w", "g", *op.state)}, op.writes)
+        _step.update(rule, w, g, tuple(state), scalars, _step.NEUTRAL, ops.resolve(values["backend"]), threads)
 
     update.__name__ = update.__qualname__ = rule
     update.__doc__ = inspect.cleandoc(op.doc) + _DOC.format(writes=", ".join(op.writes))

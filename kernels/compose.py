@@ -3,6 +3,10 @@
 Cython's are the same, in cython_driver.pxi and cython_updates.pxi.
 """
 
+import math
+
+import numpy as np
+
 STRIP = 256  # at least so many columns make a strip; whole cache lines, so that no two threads write to one
 
 
@@ -106,15 +110,59 @@ def cut(arrays, start, stop):
     return tuple([A[start:stop] for A in arrays])
 
 
-def compose_step(clip, update, prox):
-    """One pass over the arrays: clip g, update, prox of w, all for a stretch of them, then the next stretch."""
+def compose_step(clip, update, prox, claim, head_of):
+    """Clip g, update, prox of w, over ranges of the arrays that a team shares out, each by stretches that stay in L1.
 
-    def step(w, g, state, scalars, room, scale, limit, shrink, factor):
-        for start in range(0, w.size, room.size):
-            stop = min(start + room.size, w.size)
-            clipped = room[: stop - start]
-            clip(g[start:stop], clipped, scale, limit)
-            update(w[start:stop], clipped, *cut(state, start, stop), *scalars)
-            prox(w[start:stop], shrink, factor)
+    A member begins with its own range, the same in every step, so that its part of w and the state stays in its cache.
+    Ranges begin at cache lines of w, before the first of which `head_of(w)` numbers stand.
+    """
+
+    def step(w, g, state, scalars, stages, rooms, ranges, board, rank, threads):
+        scale, limit, shrink, factor = stages
+        plain = scale == 1 and limit == math.inf and shrink == 0 and factor == 1
+        n, head, line = w.size, head_of(w), 64 // w.itemsize
+        for i in range(ranges):
+            item = (i + rank * ranges // threads) % ranges
+            if claim(board, item, 1):
+                start = min(n, head + n * item // ranges // line * line) if item else 0
+                last = min(n, head + n * (item + 1) // ranges // line * line) if item + 1 < ranges else n
+                while start < last:
+                    stop = min(last, head if start < head else last if plain else start + rooms.shape[1])
+                    some = g[start:stop]
+                    if not plain:
+                        some = rooms[rank, : stop - start]
+                        clip(g[start:stop], some, scale, limit)
+                    update(w[start:stop], some, *cut(state, start, stop), *scalars)
+                    if not plain:
+                        prox(w[start:stop], shrink, factor)
+                    start = stop
 
     return step
+
+
+def compose_step_alone(clip, update, prox):
+    """The same for a team of one and a single stretch, in plain Python."""
+    driver = compose_step(clip, update, prox, lambda board, item, phase: True, lambda w: 0)
+
+    def step(w, g, state, scalars, stages, ranges, threads):
+        driver(w, g, state, scalars, stages, np.empty((1, w.size), w.dtype), 1, None, 0, 1)
+
+    return step
+
+
+def compose_squares(sum_squares, claim):
+    """The sum of squares of each range of g."""
+
+    def squares(g, sums, board, rank, threads):
+        for i in range(sums.size):
+            item = (i + rank * sums.size // threads) % sums.size
+            if claim(board, item, 1):
+                sums[item] = sum_squares(g[g.size * item // sums.size : g.size * (item + 1) // sums.size])
+
+    return squares
+
+
+def compose_squares_alone(sum_squares):
+    """The same for a team of one."""
+    driver = compose_squares(sum_squares, lambda board, item, phase: True)
+    return lambda g, sums, threads: driver(g, sums, None, 0, 1)

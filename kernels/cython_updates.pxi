@@ -5,6 +5,7 @@
 # gcc makes vectors of that without knowing whether the arrays overlap. The numbers behind the last LANES are copied
 # into short arrays, so that every number goes through the same instructions, wherever it stands.
 
+from numpy cimport PyArray_SIZE
 from libc.math cimport pow
 from libc.string cimport memcpy
 
@@ -25,6 +26,7 @@ cdef enum:
     MAX_STATES = 3  # no rule has more state
     MAX_SCALARS = 7  # no rule has more hyper-parameters, with t
     SQUARES = 16  # sums of squares side by side
+    STEP_STRETCH = 2048  # numbers that are clipped, updated and shrunk while they are in L1
 
 
 cdef inline void take_roots(floating *x) noexcept nogil:
@@ -433,20 +435,135 @@ cdef class Squares(Piece):
     def __call__(self, g):
         return call_squares[float](self, g) if g.itemsize == sizeof(float) else call_squares[double](self, g)
 
+    def run(self, ndarray g, ndarray sums, int threads):
+        cdef SquaresJob job
+        cdef team_job team
+        cdef bint single = PyArray_ITEMSIZE(g) == sizeof(float)
+        job.squares = self.float_rows if single else self.double_rows
+        job.g, job.n = PyArray_DATA(g), PyArray_SIZE(g)
+        job.sums, job.ranges = <double *> PyArray_DATA(sums), <int> PyArray_SIZE(sums)
+        team.work = square_float_range if single else square_double_range
+        run_ranges(&team, &job, job.ranges, threads)
+
+
+cdef struct SquaresJob:
+    void *squares
+    const void *g
+    Py_ssize_t n
+    double *sums
+    int ranges
+
+
+cdef void square_range(SquaresJob *job, int item, const floating *g) noexcept nogil:
+    cdef Py_ssize_t start = job.n * item // job.ranges
+    job.sums[item] = (<squares_t> job.squares)(g + start, job.n * (item + 1) // job.ranges - start)
+
+
+cdef void square_float_range(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    square_range(<SquaresJob *> job, item, <const float *> (<SquaresJob *> job).g)
+
+
+cdef void square_double_range(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    square_range(<SquaresJob *> job, item, <const double *> (<SquaresJob *> job).g)
+
+
+cdef struct StepJob:
+    # What every member of the team sees.
+    void *clip
+    void *update
+    void *prox
+    void *w
+    const void *g
+    void *state[MAX_STATES]
+    int states
+    bint staged  # whether anything is done before or after the update
+    Py_ssize_t n
+    int ranges
+    double scalars[MAX_SCALARS]
+    double scale, limit, shrink, factor
+
+
+cdef void step_range(StepJob *job, int item, floating *w, const floating *g) noexcept nogil:
+    # A range begins at a cache line of w, so that no two members write to the same, and no load of w crosses one.
+    cdef Py_ssize_t line = 64 // sizeof(floating)
+    cdef Py_ssize_t head = (line - <Py_ssize_t> w % 64 // <Py_ssize_t> sizeof(floating)) % line  # before the first line
+    cdef Py_ssize_t start = border(job, item, head, line)
+    cdef Py_ssize_t stop = border(job, item + 1, head, line)
+    cdef clip_t clip = <clip_t> job.clip
+    cdef update_t update = <update_t> job.update
+    cdef prox_t prox = <prox_t> job.prox
+    cdef floating room[STEP_STRETCH]
+    cdef floating *state[MAX_STATES]
+    cdef const floating *source
+    cdef Py_ssize_t width
+    cdef int i
+    for i in range(job.states):
+        state[i] = <floating *> job.state[i] + start
+    while start < stop:
+        width = head if start < head else STEP_STRETCH if job.staged else stop
+        width = min(width, stop - start)
+        source = g + start
+        if job.staged:
+            clip(source, room, width, job.scale, job.limit)
+            source = room
+        update(w + start, source, state, width, job.scalars[0], job.scalars + 1)
+        if job.staged:
+            prox(w + start, width, job.shrink, job.factor)
+        for i in range(job.states):
+            state[i] += width
+        start += width
+
+
+cdef Py_ssize_t border(StepJob *job, int item, Py_ssize_t head, Py_ssize_t line) noexcept nogil:
+    # Between two ranges.
+    if item == 0 or item == job.ranges:
+        return item // job.ranges * job.n
+    return min(job.n, head + job.n * item // job.ranges // line * line)
+
+
+cdef void step_float_range(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    step_range(<StepJob *> job, item, <float *> (<StepJob *> job).w, <const float *> (<StepJob *> job).g)
+
+
+cdef void step_double_range(void *job, Py_ssize_t round, int phase, int item) noexcept nogil:
+    step_range(<StepJob *> job, item, <double *> (<StepJob *> job).w, <const double *> (<StepJob *> job).g)
+
+
+cdef void run_ranges(team_job *team, void *job, int ranges, int threads) noexcept:
+    # A member begins with its own range, the same in every step, so that its part of the arrays stays in its cache.
+    team.context = job
+    team.rounds = team.phases = 1
+    team.items[0] = ranges
+    team.threads = threads
+    with nogil:
+        team_run(team)
+
 
 cdef class Step:
-    """Clip g, update, prox of w, for one stretch of the arrays after the other."""
+    """Clip g, update, prox of w, for one stretch of a range of the arrays after the other; ranges by a team."""
 
     cdef Clip clip
     cdef Update update
     cdef Prox prox
 
-    def __call__(
-            self, w, g, tuple state, tuple scalars, room, double scale, double limit, double shrink, double factor):
-        if w.itemsize == sizeof(float):
-            call_step[float](self, w, g, state, scalars, room, scale, limit, shrink, factor)
-        else:
-            call_step[double](self, w, g, state, scalars, room, scale, limit, shrink, factor)
+    def run(self, ndarray w, ndarray g, tuple state, tuple scalars, stages, int ranges, int threads):
+        cdef StepJob job
+        cdef team_job team
+        cdef bint single = PyArray_ITEMSIZE(w) == sizeof(float)
+        cdef int i
+        job.clip = self.clip.float_rows if single else self.clip.double_rows
+        job.update = self.update.float_rows if single else self.update.double_rows
+        job.prox = self.prox.float_rows if single else self.prox.double_rows
+        job.w, job.g, job.n = PyArray_DATA(w), PyArray_DATA(g), PyArray_SIZE(w)
+        job.states = self.update.states
+        for i in range(job.states):
+            job.state[i] = PyArray_DATA(<ndarray> state[i])
+        read_scalars(self.update, scalars, 0, job.scalars)
+        job.scale, job.limit, job.shrink, job.factor = stages
+        job.staged = job.scale != 1 or job.limit != INFINITY or job.shrink != 0 or job.factor != 1
+        job.ranges = ranges
+        team.work = step_float_range if single else step_double_range
+        run_ranges(&team, &job, ranges, threads)
 
 
 def compose_step(Clip clip, Update update, Prox prox):
@@ -454,7 +571,7 @@ def compose_step(Clip clip, Update update, Prox prox):
     kernel.clip = clip
     kernel.update = update
     kernel.prox = prox
-    return kernel
+    return kernel.run
 
 
 cdef int call_clip(Clip piece, const floating[::1] g, floating[::1] out, double scale, double limit) except -1:
@@ -471,39 +588,14 @@ cdef int call_prox(Prox piece, floating[::1] w, double shrink, double factor) ex
     return 0
 
 
+def compose_squares(Squares sum_squares):
+    return sum_squares.run
+
+
 cdef double call_squares(Squares piece, const floating[::1] g) except? -1:
     cdef squares_t squares = <squares_t> (piece.float_rows if floating is float else piece.double_rows)
     with nogil:
         return squares(&g[0], g.shape[0])
-
-
-cdef int call_step(
-        Step kernel, floating[::1] w, const floating[::1] g, tuple arrays, tuple values, floating[::1] room,
-        double scale, double limit, double shrink, double factor) except -1:
-    cdef bint single = floating is float
-    cdef clip_t clip = <clip_t> (kernel.clip.float_rows if single else kernel.clip.double_rows)
-    cdef update_t update = <update_t> (kernel.update.float_rows if single else kernel.update.double_rows)
-    cdef prox_t prox = <prox_t> (kernel.prox.float_rows if single else kernel.prox.double_rows)
-    cdef double scalars[MAX_SCALARS]
-    cdef floating *state[MAX_STATES]
-    cdef floating[::1] slot
-    cdef Py_ssize_t start = 0
-    cdef Py_ssize_t width
-    cdef int i
-    read_scalars(kernel.update, values, 0, scalars)
-    for i in range(kernel.update.states):
-        slot = arrays[i]
-        state[i] = &slot[0]
-    with nogil:
-        while start < w.shape[0]:
-            width = min(room.shape[0], w.shape[0] - start)
-            clip(&g[start], &room[0], width, scale, limit)
-            update(&w[start], &room[0], state, width, scalars[0], scalars + 1)
-            prox(&w[start], width, shrink, factor)
-            for i in range(kernel.update.states):
-                state[i] += width
-            start += width
-    return 0
 
 
 cdef Update bind_update(Update piece, void *float_rows, void *double_rows, str args):

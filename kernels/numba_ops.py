@@ -13,6 +13,7 @@ from numba.extending import overload
 from fastlin.kernels import numba_epoch
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_columns as compose_columns_python
+from fastlin.kernels.compose import compose_squares as compose_squares_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
@@ -33,6 +34,8 @@ from fastlin.kernels.numba_tile import (
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
 
 STRETCH = 256  # columns that stay in L1 while all classes are copied
+STEP_STRETCH = 2048  # numbers that are clipped, updated and shrunk while they are in L1
+PLAIN = (1.0, np.inf, 0.0, 1.0)  # a step without anything before or after the update
 
 
 def compose(*pieces):
@@ -130,10 +133,54 @@ def flat(A):
     return np.lib.stride_tricks.as_strided(A, (A.shape[0] * A.strides[0] // A.itemsize,), (A.itemsize,))
 
 
-def compose_step(*parts):
-    step = compose_step_python(*parts)
-    step.__qualname__ = "-".join(part.__name__ for part in parts)
-    return jit(step)
+def compose_step(*pieces):
+    """The same for optimizer steps."""
+    driver = compose_step_python(*pieces, claim, head_of)
+    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
+    member = jit(driver)
+    compiled = {}
+
+    def step(w, g, state, scalars, stages, ranges, threads):
+        if w.itemsize not in compiled:
+            counts = type(scalars[0]) is int
+            run = compile_step(member, numba.from_dtype(w.dtype), len(state), len(scalars), counts)
+            compiled[w.itemsize] = run, np.empty((0, STEP_STRETCH), w.dtype)
+        run, rooms = compiled[w.itemsize]
+        if stages != PLAIN:
+            rooms = np.empty((threads, STEP_STRETCH), w.dtype)
+        job = w, g, state, scalars, stages, rooms, ranges, np.zeros(BOARD, np.intp)
+        run(desk_for(threads), threads, job)
+
+    return step
+
+
+@jit
+def head_of(w):
+    """How many numbers stand before the first cache line."""
+    return -w.ctypes.data % 64 // w.itemsize
+
+
+def compile_step(member, real, states, scalars, counts):
+    """Its machine code, for a team."""
+    flat = real[::1]
+    numbers = (types.intp if counts else types.float64, *[types.float64] * (scalars - 1))
+    stages = types.UniTuple(types.float64, 4)
+    job = flat, flat, types.UniTuple(flat, states), types.Tuple(numbers), stages, real[:, ::1], types.intp
+    return together(member, types.Tuple((*job, types.intp[::1])))
+
+
+def compose_squares(sum_squares):
+    """And for the sum of squares of some ranges."""
+    member = jit(compose_squares_python(sum_squares, claim))
+    compiled = {}
+
+    def squares(g, sums, threads):
+        if g.itemsize not in compiled:
+            job = numba.from_dtype(g.dtype)[::1], types.float64[::1], types.intp[::1]
+            compiled[g.itemsize] = together(member, types.Tuple(job))
+        compiled[g.itemsize](desk_for(threads), threads, (g, sums, np.zeros(BOARD, np.intp)))
+
+    return squares
 
 
 @overload(cut)

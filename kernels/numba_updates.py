@@ -13,8 +13,10 @@ nadam_rates = jit(naive_updates.nadam_rates)
 
 
 def jit_elements(function):
-    """Not "reassoc": there are no sums here, and b m + (1 - b) g would become b (m - g) + g, NaN for an infinite g."""
-    return jit(function, fastmath={"contract"})
+    """IEEE's operations, one by one: a number must come out the same wherever it stands, and with fused multiply-adds
+    it does not behind the last whole vector. They gain nothing here: memory and the divider are the limit.
+    """
+    return jit(function, fastmath=False)
 
 
 @jit_elements

@@ -161,6 +161,40 @@ def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
         optimizer.step(Ws[:2], dWs[:2])
 
 
+def test_later_steps_are_looked_at_too(backend):
+    """Arrays like those of the last step go a shorter way; whatever is different does not."""
+    optimizer, A = fl.Adam(lr=0.1), np.ones((9, 4))
+    optimizer.step(np.ones((4, 3)), np.ones((4, 3)), backend=backend)
+    state = optimizer.state_dict()
+    locked = np.ones((4, 3))
+    locked.flags.writeable = False
+    for W, dW, message in (
+        (locked, np.ones((4, 3)), "W is read-only"),
+        (A[:4, :3], A[2:6, :3], "W shares memory with dW"),
+        (A.ravel()[:12].reshape(4, 3), A.ravel()[11:23].reshape(4, 3), "W shares memory with dW"),
+        (np.ones((3, 4)), np.ones((3, 4)), "holds the state of"),
+        (np.ones((4, 3)), np.ones((4, 3)).astype(">f8"), "W and dW must be alike|dtype"),
+        (np.ones((4, 3), np.float32), np.ones((4, 3), np.float32), "holds the state of"),
+        ([np.ones((4, 3))] * 2, [np.ones((4, 3))] * 2, "shares memory"),
+        (np.ma.ones((4, 3)), np.ones((4, 3)), "must be an array; found MaskedArray"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            optimizer.step(W, dW, backend=backend)
+    assert (A == 1).all()
+    np.testing.assert_equal(optimizer.state_dict(), state)
+
+
+def test_what_is_set_between_steps_counts(backend):
+    optimizer, W = fl.SGD(1.0, momentum=0.5), np.zeros(2)
+    optimizer.step(W, np.ones(2), backend=backend)
+    optimizer.lr, optimizer.hyper["momentum"], optimizer.hyper["weight_decay"] = 2, 0.0, 0.25
+    optimizer.step(W, np.ones(2), backend=backend)
+    np.testing.assert_array_equal(W, -1 - 2 * (1 - 0.25))
+    V = np.zeros(2)  # another array of the same shape
+    optimizer.step(V, np.ones(2), backend=backend)
+    np.testing.assert_array_equal(V, -2)
+
+
 def test_bad_threads():
     with pytest.raises(ValueError, match="threads must be an integer of at least 1; found 0"):
         fl.SGD(0.1).step(np.ones(2), np.ones(2), threads=0)

@@ -4,15 +4,16 @@ The bad inputs of test_check.py pass by it too.
 """
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 
-from fastlin import _check
+from fastlin import _check, _plain
 
 N, D, C = 6, 4, 3
 
-plain_labels = pytest.importorskip("fastlin.kernels.plain", reason="installed without a C compiler").plain_labels
+plain = pytest.importorskip("fastlin.kernels.plain", reason="installed without a C compiler")
 
 
 def good(dtype=np.float64):
@@ -26,7 +27,7 @@ def good(dtype=np.float64):
 
 def look(**changed):
     given = good() | {"bias": False, "out": None} | changed
-    return plain_labels(*(given[name] for name in ("W", "X", "y", "bias", "out")))
+    return plain.plain_labels(*(given[name] for name in ("W", "X", "y", "bias", "out")))
 
 
 def swapped(A):
@@ -124,3 +125,36 @@ def test_out_shares_no_byte_with_an_input():
             out = room[start : start + D * C].reshape(D, C)
             said = look(**{name: given, "out": out})
             assert (said is not None) == (start + D * C <= at or start >= at + size)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("module", [plain, _plain])
+def test_alike(order, module, dtype):
+
+    def like(W, dW, shape=(4, 3)):
+        return module.alike(W, dW, shape, np.dtype(dtype), order)
+
+    W, dW = (np.ones((4, 3), dtype, order=order) for _ in range(2))
+    assert like(W, dW)
+    dW.flags.writeable = False
+    assert like(W, dW)
+    assert not like(dW, W)
+    both = np.ones(100, dtype)
+    assert like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (1, 13)))
+    assert not like(*(both[i : i + 12].reshape((4, 3), order=order) for i in (13, 2)))
+    assert like(W, pickle.loads(pickle.dumps(dW)))  # its dtype is another object
+    assert not like(W, W)
+    assert not like(W, dW, (4, 4))
+    assert not like(W, dW, (4, 3, 1))
+    assert not like(W, dW.astype(dW.dtype.newbyteorder()))
+    assert not like(W, dW.astype("f2"))
+    assert not like(W.view(np.int32 if dtype == "float32" else np.int64), dW)
+    other = np.ones((4, 3), dtype, order="F" if order == "C" else "C")
+    assert not like(other, dW)
+    assert not like(W, other)
+    assert not like(np.ones((8, 3), dtype, order=order)[::2], dW)
+    odd = np.frombuffer(bytearray(1 + W.nbytes), dtype, offset=1).reshape((4, 3), order=order)
+    assert not like(odd, dW)
+    assert not like(W, odd)
+    assert not like(W.view(np.recarray), dW)
+    assert not like(W.tolist(), dW)

@@ -358,16 +358,20 @@ def _evaluate_for_ever(case, backend, out):
 
 
 def test_thread_numbers(monkeypatch):
-    monkeypatch.setenv("FASTLIN_NUM_THREADS", "3")
+    def named(value):
+        monkeypatch.setenv("FASTLIN_NUM_THREADS", value)
+        _pool._default.cache_clear()  # it is asked once
+
+    named("3")
     assert _pool.thread_limit(None) == 3
     assert _pool.thread_limit(5) == 5
     fl.set_num_threads(2)
     assert _pool.thread_limit(None) == 2
     fl.set_num_threads(None)
-    monkeypatch.setenv("FASTLIN_NUM_THREADS", "many")
+    named("many")
     with pytest.raises(ValueError, match="FASTLIN_NUM_THREADS must be an integer of at least 1; found 'many'"):
         _pool.thread_limit(None)
-    monkeypatch.delenv("FASTLIN_NUM_THREADS")
+    named("")
     assert _pool.thread_limit(None) == _pool.physical_cores() >= 1
     with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         fl.set_num_threads(0)

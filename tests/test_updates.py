@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _step, ops, testing, updates
+from fastlin import _plan, _step, ops, testing, updates
 
 RULES = [name for name, op in ops.OPS.items() if op.kind == "update"]
 CLOSE = {"float32": 1e-5, "float64": 1e-12}
@@ -186,7 +186,7 @@ def test_sum_of_squares(size, backend, dtype):
 
 
 def test_norm_of_several_large_arrays(backend, dtype):
-    g = np.random.default_rng(0).standard_normal(2 * _step.RANGE + 77 if backend != "naive" else 100).astype(dtype)
+    g = np.random.default_rng(0).standard_normal(_plan.STEP_LAP + 77 if backend != "naive" else 100).astype(dtype)
     found = _step.norm([g, g[:50]], backend, 2)
     assert found == pytest.approx(np.linalg.norm(np.concatenate([g, g[:50]]).astype(float)), rel=1e-12)
 
@@ -194,11 +194,12 @@ def test_norm_of_several_large_arrays(backend, dtype):
 @pytest.mark.parametrize("rule", RULES)
 def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
     """Over several stretches and a tail; g is not written."""
-    case = testing.update_case(rule, 2 * _step.STRETCH + 5, dtype)
+    case = testing.update_case(rule, 2 * 2048 + 5, dtype)
     stages = _step.Stages(scale=0.5, limit=0.7, shrink=0.02, factor=0.9)
     arrays = case.fresh()
     before = arrays[1].copy()
-    _step.update(rule, arrays, case.scalars, stages, backend, None)
+    w, g, *state = arrays
+    _step.update(rule, w, g, tuple(state), case.scalars, stages, backend, 2)
     np.testing.assert_array_equal(arrays[1], before)
     w, g, *state = case.fresh()
     clipped = np.clip(g * np.dtype(dtype).type(0.5), -0.7, 0.7).astype(dtype)
@@ -208,9 +209,26 @@ def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
         np.testing.assert_allclose(A, B, rtol=0, atol=4 * np.finfo(dtype).eps * np.abs(B).max())
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("stages", [_step.NEUTRAL, _step.Stages(0.5, 0.7, 0.02, 0.9)])
+def test_ranges_make_no_difference(rule, stages, compiled, dtype):
+    """Wherever w begins in a cache line, and whoever does what: the same bits, and nothing around the arrays."""
+    kernel = ops.step_kernel(rule, compiled)
+    for size, begin in ((0, 3), (1, 0), (7, 5), (33, 15), (4999, 1), (5003, 4)):
+        case = testing.update_case(rule, size, dtype)
+        found = set()
+        for ranges, threads in ((1, 1), (2, 2), (3, 2), (7, 3), (64, 2)):
+            whole = [np.pad(A, (begin + i, 40), constant_values=7) for i, A in enumerate(case.arrays)]
+            w, g, *state = (A[begin + i : begin + i + size] for i, A in enumerate(whole))
+            kernel(w, g, tuple(state), case.scalars, stages, ranges, threads)
+            assert all((A[: begin + i] == 7).all() and (A[begin + i + size :] == 7).all() for i, A in enumerate(whole))
+            found.add(b"".join(A.tobytes() for A in (w, *state)))
+        assert len(found) == 1
+
+
 def test_same_bits_for_any_number_of_threads(compiled):
-    """Several ranges and a rest; and the numbers are those of NumPy, which gets all at once."""
-    size = 2 * _step.RANGE + 77
+    """Several calls, ranges and a rest; and the numbers are those of NumPy, which gets all at once."""
+    size = _plan.STEP_LAP + 2 * _plan.STEP_RANGE + 77
 
     def run(backend, threads):
         rng = np.random.default_rng(0)
