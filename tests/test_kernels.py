@@ -106,6 +106,17 @@ def rows_of(loss, scores, y, weight, hyper, backend):
     return [kernel(scores[:, r : r + 1].copy(), y[r : r + 1], weights[:1], scratch, *hyper) for r in range(n)], slopes
 
 
+@pytest.mark.parametrize("loss", ["softmax", "squared_svm", "squared_error"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_an_infinite_weight_spoils_what_it_meets(loss, bad, backend, dtype):
+    """Not the columns beside the end of a row, which are read again with it."""
+    case = testing.random_case(9, 37, 10, bias=True).astype(dtype)
+    case.W[36, 3] = bad
+    with np.errstate(all="ignore"):
+        (expected, dW), (found, own) = (case.evaluate(loss, backend=each) for each in ("naive", backend))
+    np.testing.assert_allclose([found, *own.flat], [expected, *dW.flat], rtol=1e-3, atol=1e-5)
+
+
 # ---- Many classes ----------------------------------------------------------------------------------------
 
 
