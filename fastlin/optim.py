@@ -63,7 +63,7 @@ class _Slot:
     def flat(self, A: Array) -> Array:
         """A as a flat array in this order, a view if it lies so."""
         found = (A if self.order == "C" else A.T).reshape(-1)
-        return found if found.flags.aligned else found.copy()
+        return found if found.flags.c_contiguous and found.flags.aligned else found.copy()
 
     def put(self, flat: Array, W: Array) -> None:
         """The opposite of `flat`."""
