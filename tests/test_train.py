@@ -412,3 +412,11 @@ def test_start_in_another_byte_order(backend):
     expected = fl.train(X, y, W=W, epochs=1, backend=backend).W
     found = fl.train(X.astype(">f8"), y, W=W.astype(">f8"), epochs=1, backend=backend).W
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("label", [2**40, 2**63 - 1])
+@pytest.mark.parametrize("call", [fl.train, fl.random_search])
+def test_a_label_that_asks_for_too_many_classes(call, label):
+    y = np.array([0, label, 1])
+    with pytest.raises(ValueError, match=rf"y\[1\] = {label} asks for {label + 1} classes.*np\.unique"):
+        call(np.ones((3, 4)), y)
