@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/*.pyx kernels/*.pxi kernels/*.h)
 
-.PHONY: help demo test bench bench-peers lint clean
+.PHONY: help demo test bench bench-peers bench-kernels lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
 	@echo "make test    install into .venv, run the tests"
 	@echo "make bench   run the benchmarks (pytest-benchmark)"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
+	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -31,6 +32,10 @@ bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python bench/peers.py
 	$(BIN)/python bench/peers_training.py
+	$(BIN)/python bench/report.py
+
+bench-kernels: $(VENV)/installed
+	$(BIN)/python bench/kernels.py
 	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""Writes the README's performance tables from bench/results/*.csv: no figure there is typed by hand.
+"""Writes the performance tables of README.md and docs/kernels.md from bench/results/*.csv: none is typed by hand.
 
 Each row shows its newest run; a speed is compared with the fastest peer of that same run.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from fastlin.compare import ratio
 
 BENCH = Path(__file__).parent
@@ -22,14 +24,10 @@ Line = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of the README."""
+class Marked:
+    """What is rendered between two markers of a document."""
 
-    name: str  # of its CSV files and of its markers
-    key: tuple[str, ...]  # the columns that tell its rows apart
-    header: str
-    alignment: str
-    cells: Callable[[Sequence[Line]], list[str]]  # of a row, from the lines of its libraries
+    name: str  # in the markers
 
     @property
     def begin(self) -> str:
@@ -39,9 +37,46 @@ class Table:
     def end(self) -> str:
         return f"<!-- {self.name}:end -->"
 
+
+@dataclass(frozen=True)
+class Table(Marked):
+    """A table of the README; its CSV files have its name."""
+
+    key: tuple[str, ...]  # the columns that tell its rows apart
+    header: str
+    alignment: str
+    cells: Callable[[Sequence[Line]], list[str]]  # of a row, from the lines of its libraries
+
+    def render(self, folder: Path) -> str:
+        return render(self.files(folder), self)
+
     def files(self, folder: Path) -> list[Path]:
         """What the bench of this name wrote."""
         return sorted(folder.glob(f"{self.name}-*.csv"))
+
+
+@dataclass(frozen=True)
+class Grid(Marked):
+    """A table of docs/kernels.md: what bench/kernels.py wrote under its name, a figure for each row and column."""
+
+    corner: str  # what the figures are
+
+    def render(self, folder: Path) -> str:
+        files = sorted(folder.glob("kernels-*.csv"))
+        found = [line for line in read(files) if line["table"] == self.name]
+        return render_machines(found, self.render_machine, "make bench-kernels")
+
+    def render_machine(self, lines: Sequence[Line]) -> str:
+        cells = {(line["row"], line["column"]): line["p50"] for line in lines}
+        columns = list(dict.fromkeys(line["column"] for line in lines))
+        text = [heading(lines), "", f"| {self.corner} | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+        for row in dict.fromkeys(line["row"] for line in lines):
+            text.append(f"| {row} | {' | '.join(_figure(cells.get((row, column))) for column in columns)} |")
+        return "\n".join(text)
+
+
+def _figure(text: str | None) -> str:
+    return "–" if text is None else np.format_float_positional(float(text), 3, fractional=False, trim="-")
 
 
 def main() -> None:
@@ -53,16 +88,16 @@ def main() -> None:
         default=BENCH / "results",
         help="where the benches' CSV files are; default: %(default)s",
     )
-    parser.add_argument("--readme", type=Path, default=BENCH.parent / "README.md", help="default: %(default)s")
     arguments = parser.parse_args()
-    text = arguments.readme.read_text(encoding="utf-8")
-    for table in TABLES:
-        text = insert(text, table, render(table.files(arguments.results), table))
-    arguments.readme.write_text(text, encoding="utf-8")
-    print(f"wrote the tables of {arguments.results} into {arguments.readme}")
+    for path, tables in DOCUMENTS.items():
+        text = path.read_text(encoding="utf-8")
+        for table in tables:
+            text = insert(text, table, table.render(arguments.results))
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote the tables of {arguments.results} into {path}")
 
 
-def insert(text: str, table: Table, rendered: str) -> str:
+def insert(text: str, table: Marked, rendered: str) -> str:
     """The text with what was rendered between the table's markers."""
     if text.count(table.begin) != 1 or text.count(table.end) != 1:
         raise SystemExit(f"expected one {table.begin} and one {table.end}")
@@ -72,19 +107,27 @@ def insert(text: str, table: Table, rendered: str) -> str:
 
 
 def render(files: Iterable[Path], table: Table) -> str:
-    """A table for each machine and number of threads."""
+    return render_machines(read(files), lambda lines: render_machine(lines, table), "make bench-peers")
+
+
+def read(files: Iterable[Path]) -> list[Line]:
     lines: list[Line] = []
     for path in files:
         with path.open(newline="") as file:
             lines += csv.DictReader(file)
+    return lines
+
+
+def render_machines(lines: Sequence[Line], rendered: Callable[[Sequence[Line]], str], command: str) -> str:
+    """A table for each machine and number of threads."""
     if not lines:
-        return "No measurements yet: `make bench-peers`."
+        return f"No measurements yet: `{command}`."
     machines = groupby(sorted(lines, key=_machine), key=_machine)
-    return "\n\n".join(render_machine(list(group), table) for _, group in machines)
+    return "\n\n".join(rendered(list(group)) for _, group in machines)
 
 
 def _machine(line: Line) -> tuple[str, ...]:
-    return line["cpu"], line["cores"], line["isa"], line["threads"]
+    return line["cpu"], line["cores"], line["isa"], line.get("threads", "")
 
 
 def render_machine(lines: Sequence[Line], table: Table) -> str:
@@ -104,7 +147,8 @@ def heading(lines: Sequence[Line]) -> str:
     names = [column.removesuffix("_version") for column in first if column.endswith("_version")]
     versions = [f"{name} {_span(line[f'{name}_version'] for line in lines)}" for name in names]
     busy = max(float(line["load"]) for line in lines)
-    text = f"{first['cpu']}, {first['cores']} cores, {first['isa']}, {first['threads']} threads each; "
+    text = f"{first['cpu']}, {first['cores']} cores, {first['isa']}"
+    text += f", {first['threads']} threads each; " if "threads" in first else "; "
     text += f"{', '.join(versions)}; {_span(line['date'][:10] for line in lines)}."
     return text + (f" **Other programs were running (load {busy:.1f}).**" if busy > BUSY else "")
 
@@ -165,6 +209,17 @@ TRAINING = Table(
     cells=training_cells,
 )
 TABLES = (PEERS, TRAINING)
+GRIDS = (
+    Grid("tiles", "GF/s, one core"),
+    Grid("blocks", "us, one thread"),
+    Grid("exp", "exp"),
+    Grid("calls", "us"),
+    Grid("threads", "ms"),
+)
+DOCUMENTS: dict[Path, Sequence[Table | Grid]] = {
+    BENCH.parent / "README.md": TABLES,
+    BENCH.parent / "docs" / "kernels.md": GRIDS,
+}
 
 
 if __name__ == "__main__":

@@ -76,9 +76,10 @@ def burst(run: Callable[[], Any]) -> list[float]:
     first = clock(run)
     if first > SLOW:
         return [first]
-    seconds: list[float] = []
-    while sum(seconds) < BURST:  # at least one
+    seconds, total = [], 0.0
+    while total < BURST:  # at least one
         seconds.append(clock(run))
+        total += seconds[-1]
     return seconds
 
 

@@ -137,6 +137,19 @@ def labels(y: Any, n: int, c: int) -> Array:
     return labels
 
 
+def weights_for(y: Array, rows: int, dtype: Any) -> Array:
+    """Zeros (rows, c) for as many classes as integers y name; Fortran-ordered, as kernels read them."""
+    c = max(int(y.max()) + 1, 1)
+    try:
+        return np.zeros((rows, c), dtype, order="F")
+    except (MemoryError, ValueError):
+        i = int(y.argmax())
+        raise ValueError(
+            f"y[{i}] = {y[i]} asks for {c} classes, which have no room in memory; number the classes first: "
+            f"classes, y = np.unique(y, return_inverse=True)"
+        ) from None
+
+
 def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Array:
     """y as a new array (n, c) of targets: numbers as they are; labels (n,), where c > 1, as one 1 among zeros."""
     given = array("y", y, np.ndim(y))

@@ -67,7 +67,7 @@ class _Job:
         self.cancelled = False
 
     def work(self) -> None:
-        while True:
+        while not self.cancelled:
             try:
                 number = self._todo.popleft()
             except IndexError:
@@ -85,6 +85,7 @@ class _Worker:
         self._done = threading.Lock()
         self._go.acquire()
         self._done.acquire()
+        self._working = threading.Lock()
         self._job: _Job | None = None
         self.error: BaseException | None = None
         self.retired = False
@@ -98,12 +99,23 @@ class _Worker:
     def wait(self) -> None:
         self._done.acquire()
 
+    def retire(self) -> None:
+        """Return when nothing is being done to the arrays of a job that was cancelled; another Ctrl-C does not help."""
+        self.retired = True
+        while True:
+            try:
+                with self._working:
+                    return
+            except KeyboardInterrupt:
+                pass
+
     def _loop(self) -> None:
         while not self.retired:
             self._go.acquire()
             try:
-                if self._job is not None:
-                    self._job.work()
+                with self._working:
+                    if self._job is not None:
+                        self._job.work()
             except BaseException as error:  # the caller raises it
                 self.error = error
             self._job = None  # it holds the caller's arrays
@@ -137,19 +149,18 @@ class Pool:
         while len(self._workers) < helpers:
             self._workers.append(_Worker())
         workers = self._workers[:helpers]
-        for worker in workers:
-            worker.start(job)
         try:
+            for worker in workers:
+                worker.start(job)
             job.work()
             for worker in workers:
                 worker.wait()
         except BaseException:
-            # Ctrl-C, or no memory. The helpers end by themselves at their next yield: they write to the
-            # workspace of the job, which nobody will read. The next call starts new ones.
+            # Ctrl-C, or no memory. The helpers end at their next yield; the next call starts new ones.
             job.cancelled = True
-            for worker in self._workers:
-                worker.retired = True
-            self._workers = []
+            del self._workers[:helpers]
+            for worker in workers:
+                worker.retire()
             raise
         for worker in workers:
             if worker.error is not None:

@@ -221,7 +221,7 @@ def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targe
         return np.zeros((X.shape[1] + bias, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    return np.zeros((X.shape[1] + bias, max(int(found.max()) + 1, 1)), dtype, order="F")
+    return _check.weights_for(found, X.shape[1] + bias, dtype)
 
 
 def _rows(X: Any, y: Any, W: Array, bias: bool) -> tuple[Array, Array]:

@@ -184,7 +184,7 @@ cdef double softmax_rows(
         s = scores + j * ld
         for r in range(rows):
             shifted = s[r] - top[r]
-            fit[r] += smooth * shifted
+            fit[r] += smooth * shifted if smooth != 0 else 0  # 0 * -inf would be NaN
             s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # a NaN stays
             z[r] += s[r]
     for r in range(rows):
@@ -209,6 +209,7 @@ cdef double svm_rows(
     cdef floating *slope = scratch + 2 * rows
     cdef floating *s
     cdef floating v
+    cdef bint satisfied
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
     start_hinge(scores, ld, rows, y, margin, required, total, slope)
@@ -216,8 +217,9 @@ cdef double svm_rows(
         s = scores + j * ld
         for r in range(rows):
             v = s[r] - required[r]
-            s[r] = 0 if v <= 0 else sample_weight[r]  # a NaN is no "<= 0": it must reach the loss
-            total[r] += 0 if v <= 0 else v
+            satisfied = (v <= 0) | (y[r] == <int32_t> j)  # a NaN is no "<= 0": it must reach the loss
+            s[r] = 0 if satisfied else sample_weight[r]
+            total[r] += 0 if satisfied else v
             slope[r] += s[r]
     for r in range(rows):
         scores[y[r] * ld + r] = -slope[r]
@@ -241,7 +243,7 @@ cdef double squared_svm_rows(
         s = scores + j * ld
         for r in range(rows):
             v = s[r] - required[r]
-            v = 0 if v <= 0 else v
+            v = 0 if (v <= 0) | (y[r] == <int32_t> j) else v
             s[r] = 2 * v * sample_weight[r]
             total[r] += v * v
             slope[r] += s[r]
@@ -254,11 +256,10 @@ cdef double squared_svm_rows(
 cdef inline void start_hinge(
         floating *scores, Py_ssize_t ld, Py_ssize_t rows, const int32_t *y, floating margin,
         floating *required, floating *total, floating *slope) noexcept nogil:
-    # What a score may not exceed; the label's own is put out of reach, so that no loop need ask for it.
+    # What a score may not exceed.
     cdef Py_ssize_t r
     for r in range(rows):
         required[r] = scores[y[r] * ld + r] - margin
-        scores[y[r] * ld + r] = -<floating> INFINITY
         total[r] = 0
         slope[r] = 0
 
@@ -281,7 +282,8 @@ cdef double crammer_singer_svm_rows(
         s = scores + j * ld
         for r in range(rows):
             v = s[r] - required[r]
-            worse = (v > most[r]) | (v != v)  # a NaN is kept: nothing is larger
+            worse = (v > most[r]) | ((v != v) & (most[r] == most[r]))  # the first NaN is kept: nothing is larger
+            worse = worse & (y[r] != <int32_t> j)
             most[r] = v if worse else most[r]
             worst[r] = j if worse else worst[r]
     for j in range(c):

@@ -97,7 +97,8 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
             if j == label:
                 target += 1.0 - label_smoothing
             shifted = s[j] - top
-            loss += weight * target * (math.log(z) - shifted)
+            if target:  # a class that is not asked for may be impossible: 0 * inf would be NaN
+                loss += weight * target * (math.log(z) - shifted)
             scores[j, r] = weight * (math.exp(shifted) / z - target)
     return loss
 
@@ -149,7 +150,7 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
         worst, most = -1, 0.0
         for j in range(len(s)):
             v = s[j] - s[label] + margin
-            if j != label and (v > most or v != v):  # a NaN is kept: nothing is larger
+            if j != label and (v > most or (v != v and most == most)):  # the first NaN is kept: nothing is larger
                 worst, most = j, v
         loss += weight * most
         scores[:, r] = 0.0
@@ -211,4 +212,8 @@ def squared_error_epilogue(scores, targets, sample_weight, scratch):
 
 
 def absolute_error_epilogue(scores, targets, sample_weight, scratch):
-    return by_element(scores, targets, sample_weight, lambda s, t: (abs(s - t), float((s > t) - (s < t))))
+    def formula(s, t):
+        d = s - t
+        return abs(d), 1.0 if d > 0.0 else -1.0 if d < 0.0 else d  # 0 and NaN stay
+
+    return by_element(scores, targets, sample_weight, formula)

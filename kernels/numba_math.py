@@ -120,7 +120,9 @@ def _emit_log(context, b, signature, args):
     z = (m - 1) / (m + 1)
     artanh = z * (z * z).polynomial([1 / (2 * i + 1) for i in range(form.log_terms)])
     exponent = s.from_bits(b.add(n, s.wrap(form.integer).bits())) - form.integer
-    return (exponent * 0.69314718055994530942 + artanh * 2 + (s - s)).value  # s - s lets a NaN through
+    log = exponent * 0.69314718055994530942 + artanh * 2
+    nan = b.fcmp_unordered("uno", s.value, s.value)  # a term s - s would cancel in a caller with "reassoc"
+    return b.select(nan, s.value, log.value)
 
 
 @intrinsic

@@ -325,7 +325,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
             shifted = s[r] - top[r]
             s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
             z[r] += s[r]
-            fit[r] += smooth * shifted
+            fit[r] += smooth * shifted if smooth != 0 else real(0)  # 0 * -inf would be NaN
     loss = 0.0
     for r in range(rows):
         loss += np.float64(sample_weight[r]) * np.float64(log_from_1(z[r]) - fit[r])
@@ -400,7 +400,7 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
         s = row(scores, j)
         for r in range(rows):
             v = s[r] - required[r]
-            worse = ((v > most[r]) | (v != v)) & (y[r] != j)  # a NaN is kept: nothing is larger
+            worse = ((v > most[r]) | ((v != v) & (most[r] == most[r]))) & (y[r] != j)  # the first NaN is kept
             most[r] = v if worse else most[r]
             worst[r] = real(j) if worse else worst[r]
     for j in range(c):

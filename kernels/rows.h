@@ -130,13 +130,13 @@ INLINE void NAME(gradient_tile)(
             __builtin_prefetch(x + ahead + v * V);
             xk[v] = NAME(load)(x + v * V);
         }
-        if (vectors == 1) xk[0] = NAME(keep)(mask, xk[0]);
         UNROLL for (int j = 0; j < classes; j++)
             UNROLL for (int v = 0; v < vectors; v++) sum[j][v] += g[j * ldg] * xk[v];
     }
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) {
             REAL *p = dW + j * lddw + v * V;
+            if (vectors == 1) sum[j][v] = NAME(keep)(mask, sum[j][v]); /* not X: an infinite g times 0 is NaN */
             NAME(store)(p, NAME(load)(p) + sum[j][v]);
         }
 }

@@ -1,5 +1,6 @@
 """What the fast paths promise beyond the table: exp to the last bits, many classes, images, small memory."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -65,6 +66,55 @@ def test_tiny_probabilities_are_zero(compiled, dtype):
     np.testing.assert_allclose(
         scores[1].astype(np.longdouble), exact, rtol=1e-4, atol=1e-29 if dtype == "float32" else 1e-289
     )
+
+
+# ---- Scores that are no numbers --------------------------------------------------------------------------
+
+
+def special_scores():
+    """Every row of up to three scores out of a few, then rows of ten that fill vectors."""
+    values = [-np.inf, np.inf, np.nan, 0.5, -2.0]
+    for c in (1, 2, 3):
+        yield np.array(list(itertools.product(values, repeat=c))).T
+    rng = np.random.default_rng(0)
+    yield rng.choice([*values, 1.0, -1.0, 3.0], (10, 77), p=[0.05] * 3 + [0.17] * 5)
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.0])
+@pytest.mark.parametrize("loss", ops.losses())
+def test_infinities_and_nan_as_in_the_formula(loss, weight, backend, dtype):
+    """NaN and infinities stand where naive has them, in each row's loss and in each slope."""
+    hyper = ops.OPS[f"{loss}_epilogue"].hyper.values()
+    settings = {tuple(spec.trial for spec in hyper), tuple(spec.default for spec in hyper)}
+    for scores, target, setting in itertools.product(special_scores(), (0, 1), settings):
+        c, n = scores.shape
+        y = np.full(n, min(target, c - 1), np.int32)
+        if ops.OPS[f"{loss}_epilogue"].targets is not None:
+            y = np.full((n, c), target, dtype)
+        given = scores.astype(dtype)
+        expected, found = (rows_of(loss, given, y, weight, setting, each) for each in ("naive", backend))
+        for one, other in zip(expected, found, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
+
+
+def rows_of(loss, scores, y, weight, hyper, backend):
+    """The losses of the rows, one by one, and their slopes, all at once."""
+    kernel = ops.kernel(f"{loss}_epilogue", backend, scores.dtype.name)
+    slopes, n = scores.copy(), scores.shape[1]
+    weights, scratch = np.full(n, weight, scores.dtype), np.empty((3, n), scores.dtype)
+    kernel(slopes, y, weights, scratch, *hyper)
+    return [kernel(scores[:, r : r + 1].copy(), y[r : r + 1], weights[:1], scratch, *hyper) for r in range(n)], slopes
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared_svm", "squared_error"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_an_infinite_weight_spoils_what_it_meets(loss, bad, backend, dtype):
+    """Not the columns beside the end of a row, which are read again with it."""
+    case = testing.random_case(9, 37, 10, bias=True).astype(dtype)
+    case.W[36, 3] = bad
+    with np.errstate(all="ignore"):
+        (expected, dW), (found, own) = (case.evaluate(loss, backend=each) for each in ("naive", backend))
+    np.testing.assert_allclose([found, *own.flat], [expected, *dW.flat], rtol=1e-3, atol=1e-5)
 
 
 # ---- Many classes ----------------------------------------------------------------------------------------

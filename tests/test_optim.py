@@ -405,3 +405,15 @@ def test_check_gradient_finds_a_wrong_entry():
 def test_bad_step_of_a_difference(h):
     with pytest.raises((ValueError, TypeError), match="h must"):
         fl.numerical_gradient(lambda W: 0.0, np.ones(2), h)
+
+
+@pytest.mark.parametrize("step", [2, -1, -3])
+def test_a_vector_of_any_stride(step, backend):
+    """b may be a column of a matrix, and its gradient too."""
+    given = np.linspace(-1, 1, 60)
+    W, dW = given.copy()[::step], given.copy()[::step]
+    plain = W.copy()
+    for weights, gradient in ((W, dW), (plain, dW.copy())):
+        fl.Adam(0.1).step(weights, gradient, backend=backend)
+    assert np.abs(W - given[::step]).min() > 0.05
+    np.testing.assert_array_equal(W, plain)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fastlin import ops
+
 ROOT = Path(__file__).parent.parent
 COMMON = {"cpu": "A CPU", "cores": "2", "threads": "2", "isa": "avx2", "load": "0.1", "numpy_version": "2.4"}
 COMMON |= {"torch_version": "", "shape": "256x3072x10", "dtype": "float32", "loss": "svm", "gemm_gf_s": "200"}
@@ -83,18 +85,47 @@ def test_training_has_shares_and_accuracies(report, tmp_path):
 
 
 def test_insert_keeps_the_text_around(report):
-    for table in report.TABLES:
+    for table in (*report.TABLES, *report.GRIDS):
         before = f"a\n{table.begin}\nold\n{table.end}\nb\n"
         assert report.insert(before, table, "new") == before.replace("old", "new")
         with pytest.raises(SystemExit, match="expected one"):
             report.insert("no markers", table, "new")
 
 
-def test_readme_shows_what_was_measured(report):
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("the README is not beside the tests")
-    text = readme.read_text(encoding="utf-8")
-    for table in report.TABLES:
-        shown = re.search(f"{table.begin}\n(.*?)\n{table.end}", text, re.DOTALL).group(1)
-        assert shown == report.render(table.files(ROOT / "bench" / "results"), table)
+def test_documents_show_what_was_measured(report):
+    for document, tables in report.DOCUMENTS.items():
+        if not document.exists():
+            pytest.skip(f"{document.name} is not beside the tests")
+        text = document.read_text(encoding="utf-8")
+        for table in tables:
+            shown = re.search(f"{table.begin}\n(.*?)\n{table.end}", text, re.DOTALL).group(1)
+            assert shown == table.render(ROOT / "bench" / "results")
+
+
+def test_kernels_are_measured_and_shown(bench, report, monkeypatch, tmp_path):
+    """A table's lines replace its old ones, and its figures stand by row and column."""
+    kernels = bench("kernels")
+    monkeypatch.setattr(kernels, "burst", lambda run: [2e-6] if run() is None else [4e-6])
+    monkeypatch.setattr(kernels, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(kernels, "loss_by_blocks", lambda shape, dtype, rows: lambda: rows if rows == 64 else None)
+    path = tmp_path / "kernels-a-cpu.csv"
+    for _ in range(2):
+        kernels.replace(path, "blocks", kernels.measure("blocks", [1], 1))
+    lines = report.GRIDS[1].render(tmp_path).splitlines()
+    assert lines[2:5:2] == [
+        "| us, one thread | 16 rows | 32 rows | 64 rows |",
+        "| 1797 × 64 × 10 float32 | 2 | 2 | 4 |",
+    ]
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("table", ["tiles", "blocks", "exp", "calls"])
+def test_kernels_tables_run(table, bench, monkeypatch):
+    """Each figure once: what a bench calls may change its arguments. `threads` needs a gigabyte."""
+    pytest.importorskip("threadpoolctl")
+    if {"cython", "numba"} - set(ops.installed()):
+        pytest.skip("both compiled backends are measured")
+    kernels = bench("kernels")
+    monkeypatch.setattr(kernels, "burst", lambda run: [1e-6 if run() is None else 2e-6])
+    monkeypatch.setattr(kernels, "busy_cores", lambda: 0.0)
+    assert all(float(line["p50"]) > 0 for line in kernels.measure(table, [1, 2], 1))

@@ -335,6 +335,38 @@ def test_an_error_in_a_helper_reaches_the_caller():
     assert sorted(done) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("when", ["helpers start", "the caller works"])
+def test_ctrl_c_returns_after_the_helpers(when, monkeypatch):
+    """A step writes to the caller's W: nobody may do so once the call has ended."""
+    pool, begun, writing = _pool.Pool(), threading.Event(), []
+
+    def task(number):
+        if threading.current_thread() is threading.main_thread():
+            begun.wait(10)
+            raise KeyboardInterrupt
+        for _ in range(100):
+            writing.append(number)
+            begun.set()
+            time.sleep(0.02)
+            writing.pop()
+            yield
+
+    def interrupted_start(worker, job, start=_pool._Worker.start):
+        start(worker, job)
+        begun.wait(10)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "helpers start":
+            patch.setattr(_pool._Worker, "start", interrupted_start)
+        with pytest.raises(KeyboardInterrupt):
+            pool.run(task, 40, threads=2)
+    assert writing == []
+    done = []
+    pool.run(lambda number: done.append(number) or (), 4, threads=2)
+    assert sorted(done) == [0, 1, 2, 3]
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
 def test_ctrl_c_stops_the_call_and_leaves_out_alone(compiled):
     case = testing.random_case(40000, 300, 40)
@@ -384,3 +416,11 @@ def test_start_in_another_byte_order(backend):
     expected = fl.train(X, y, W=W, epochs=1, backend=backend).W
     found = fl.train(X.astype(">f8"), y, W=W.astype(">f8"), epochs=1, backend=backend).W
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("label", [2**40, 2**63 - 1])
+@pytest.mark.parametrize("call", [fl.train, fl.random_search])
+def test_a_label_that_asks_for_too_many_classes(call, label):
+    y = np.array([0, label, 1])
+    with pytest.raises(ValueError, match=rf"y\[1\] = {label} asks for {label + 1} classes.*np\.unique"):
+        call(np.ones((3, 4)), y)
