@@ -91,15 +91,35 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
-SEARCH_BYTES = 512 << 10  # of the scores of a block, and of the weights of a group of candidates: both in L2
+# A search goes through many W without a gradient (fastlin/_search.py): some stand side by side as if they were classes.
+SEARCH_BYTES = 512 << 10  # of the weights of a group, and of the scores of a block where NumPy makes them
+SEARCH_ROWS = 64  # of a block: the scores of a group stay in L1 or near; 32 lose 3 %, 1024 25 %
+SEARCH_FLOPS = 20_000_000  # of a task: 300 us, for which Python needs 20
+DRAWN_BYTES = 512 << 10  # at once, while those before are tried: 0.8 ms of one thread's time
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How many W stand side by side in a group, and how the rows that it goes through are cut."""
+
+    group: int
+    parts: int
+    block: int
 
 
 @lru_cache(maxsize=1024)
-def search_plan(n: int, d: int, c: int, itemsize: int) -> tuple[int, int]:
-    """How many candidates stand side by side, and how many rows a block has."""
-    group = max(1, min(WIDE_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
-    rows = SEARCH_BYTES // (group * c * itemsize) // 16 * 16
-    return group, max(16, min(rows, COPY_BYTES // ((d + 1) * itemsize), n))
+def search_plan(n: int, d: int, c: int, itemsize: int, most: int, compiled: bool) -> SearchPlan:
+    """The cut for groups of at most `most`."""
+    group = max(1, min(most, WIDE_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
+    if not compiled:
+        return SearchPlan(group, parts=1, block=max(1, SEARCH_BYTES // (group * c * itemsize)))
+    parts = max(1, min(n // PART_ROWS, 2 * n * d * c * group // SEARCH_FLOPS))
+    return SearchPlan(group, parts, block=max(4, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 4 * 4)))
+
+
+def search_draws(size: int) -> int:
+    """How many arrays of so many numbers are drawn at once."""
+    return max(1, DRAWN_BYTES // (8 * max(1, size)))
 
 
 class Workspace:

@@ -420,6 +420,19 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
 
 
 @cache
+def losses_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
+    """Scores of a row block for several W -> epilogue of each; next block, as one kernel: losses without gradients.
+
+    kernel(X, W, y, sample_weight, hyper, rows, scores, losses) writes the weighted sum of losses of each of the W,
+    which stand one below the other, class-major, as (k c, d + 1). `rows` (block, d) and `scores` (k c + 3, block) are
+    room to work in.
+    """
+    ops = module(backend)
+    parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue")
+    return ops.compose_losses(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
+
+
+@cache
 def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[..., None]:
     """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
 

@@ -81,6 +81,27 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
+def compose_losses(load, scores_of, epilogue):
+    """The weighted sum of losses of each of several W, without gradients: one pass over X for all of them.
+
+    The W stand one below the other as if all their rows were classes; `scores` has three rows more, for the epilogue.
+    """
+
+    def losses_of(X, W, y, sample_weight, hyper, rows, scores, losses):
+        d, block, c = X.shape[1], scores.shape[1], W.shape[0] // losses.shape[0]
+        scratch = scores[W.shape[0] :]
+        losses[:] = 0
+        for start in range(0, X.shape[0], block):
+            end = min(start + block, X.shape[0])
+            some = scores[: W.shape[0], : end - start]
+            scores_of(load(X[start:end], rows), W[:, :d], W[:, d], some)
+            for i in range(losses.shape[0]):
+                own = some[i * c : (i + 1) * c]
+                losses[i] += epilogue(own, y[start:end], sample_weight[start:end], scratch, *hyper)
+
+    return losses_of
+
+
 def cut(arrays, start, stop):
     """The same stretch of each array."""
     return tuple([A[start:stop] for A in arrays])

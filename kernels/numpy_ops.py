@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastlin.kernels.compose import compose_alone
+from fastlin.kernels.compose import compose_losses as compose_losses
 from fastlin.kernels.compose import compose_step as compose_step
 from fastlin.kernels.numpy_updates import *  # noqa: F403  (the optimizer steps)
 from fastlin.kernels.numpy_updates import quiet

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _plan, testing
+from fastlin import _check, _plan, _search, ops, testing
 
 HOW = {"tries": 40, "scale": 0.5, "reg": 0.1, "seed": 3}
 
@@ -37,6 +37,35 @@ def test_random_search_is_the_slides_loop(case, loss, backend, monkeypatch):
     np.testing.assert_allclose(found.history["loss"], losses, rtol=1e-12)
     assert found.loss == min(found.history["loss"]) == found.history["best"][-1]
     assert found.accuracy(case.X, case.y) == np.mean(fl.predict(W, case.X, bias=True) == case.y)
+    _plan.search_plan.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("loss", "storage"), [*((loss, "dense") for loss in ops.losses()), ("svm", "uint8"), ("svm", "swapped")]
+)
+def test_losses_of_several_weights(loss, storage, backend, dtype, monkeypatch):
+    """Groups of three by several parts of the rows, these by blocks with a tail, rows converted in two goes."""
+    monkeypatch.setattr(_plan, "SEARCH_BYTES", 3 * 6 * 5 * np.dtype(dtype).itemsize)
+    monkeypatch.setattr(_plan, "SEARCH_FLOPS", 2 * 100 * 5 * 5)
+    monkeypatch.setattr(_plan, "COPY_BYTES", 200 * 5 * np.dtype(dtype).itemsize)
+    _plan.search_plan.cache_clear()
+    case, rng = testing.random_case(333, 5, 5), np.random.default_rng(5)
+    W = rng.standard_normal((7, 6, 5)).astype(dtype)
+    X = rng.integers(0, 4, (333, 5)).astype("uint8" if storage == "uint8" else dtype)
+    hyper = testing.trial(f"{loss}_epilogue")
+    goals = case.goals(loss)
+    exact = {"bias": True, "sample_weight": case.sample_weight, "reduction": "sum", "backend": "naive"}
+    expected = [
+        testing.losses.evaluate(loss, hyper, w.astype(float), X.astype(float), goals, 0.0, **exact)[0] for w in W
+    ]
+    given = X.astype(X.dtype.newbyteorder()) if storage == "swapped" else X
+    how = True, case.sample_weight.astype(dtype), ops.OPS[f"{loss}_epilogue"].targets
+    problem = _check.problem(W[0], given, goals, *how)
+    calls = []
+    for threads in (1, 3):
+        found = _search.loss_values(loss, tuple(hyper.values()), W, problem, backend, threads, lambda: calls.append(1))
+        assert testing.error(found, expected) <= testing.tolerance(dtype, 333)
+    assert calls == [1, 1]
     _plan.search_plan.cache_clear()
 
 
