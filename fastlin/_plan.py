@@ -91,11 +91,12 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
 
-# A search goes through many W without a gradient (fastlin/_search.py): some stand side by side as if they were classes.
-SEARCH_BYTES = 512 << 10  # of the weights of a group, and of the scores of a block where NumPy makes them
-SEARCH_ROWS = 64  # of a block: the scores of a group stay in L1 or near; 32 lose 3 %, 1024 25 %
+# A search tries many W on blocks of rows (fastlin/_search.py): some stand side by side as if they were classes.
+SEARCH_CLASSES = 120  # of a group
+SEARCH_BYTES = 512 << 10  # of the weights of a group
+SEARCH_ROWS = 128  # of a block: its scores stay in L2
 SEARCH_FLOPS = 20_000_000  # of a task: 300 us, for which Python needs 20
-DRAWN_BYTES = 512 << 10  # at once, while those before are tried: 0.8 ms of one thread's time
+DRAWN, DRAWN_BYTES = 32, 512 << 10  # W drawn at once, at least, while those before are tried: 0.8 ms of a thread's time
 
 
 @dataclass(frozen=True)
@@ -103,23 +104,27 @@ class SearchPlan:
     """How many W stand side by side in a group, and how the rows that it goes through are cut."""
 
     group: int
-    parts: int
+    lap: int  # rows that are copied into blocks at once
+    parts: int  # of a lap
     block: int
 
 
 @lru_cache(maxsize=1024)
-def search_plan(n: int, d: int, c: int, itemsize: int, most: int, compiled: bool) -> SearchPlan:
-    """The cut for groups of at most `most`."""
-    group = max(1, min(most, WIDE_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
+def search_plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> SearchPlan:
+    """The cut of the rows; the last lap may be shorter."""
+    group = max(1, min(SEARCH_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
+    block = max(16, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 16 * 16))
     if not compiled:
-        return SearchPlan(group, parts=1, block=max(1, SEARCH_BYTES // (group * c * itemsize)))
-    parts = max(1, min(n // PART_ROWS, 2 * n * d * c * group // SEARCH_FLOPS))
-    return SearchPlan(group, parts, block=max(4, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 4 * 4)))
+        block *= 8  # a call costs Python more than a block
+    blocks = max(1, COPY_BYTES // ((d + 1) * itemsize * block))
+    flops = 2 * min(n, blocks * block) * (d + 1) * c * group
+    parts = max(1, min(blocks, -(-n // block), flops // SEARCH_FLOPS)) if compiled else 1
+    return SearchPlan(group, blocks * block, parts, block)
 
 
 def search_draws(size: int) -> int:
     """How many arrays of so many numbers are drawn at once."""
-    return max(1, DRAWN_BYTES // (8 * max(1, size)))
+    return max(DRAWN, DRAWN_BYTES // (8 * max(1, size)))
 
 
 class Workspace:

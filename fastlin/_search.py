@@ -1,6 +1,8 @@
-"""Who tries which W of a search: groups of them by parts of the rows, and who draws the next ones meanwhile.
+"""The losses of many W on the same rows, and who computes which: groups of W by parts of the rows.
 
-The cut depends on sizes alone (fastlin/_plan.py) and every sum has its order: the same bits for any number of threads.
+Some rows of X at a time are copied into blocks in which a feature's numbers stand side by side: the scores of a group
+of W are then a product like that of a gradient, where the tile is at its best. The cut depends on sizes alone
+(fastlin/_plan.py) and every sum has its order: the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -10,72 +12,86 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fastlin import _plan, _pool, ops
-from fastlin._check import Array, Problem, native, walkable
+from fastlin._check import Array, Problem
 
 
-@np.errstate(all="ignore")
-def loss_values(
-    loss: str,
-    hyper: tuple[float, ...],
-    W: Array,
-    problem: Problem,
-    backend: str,
-    threads: int | None,
-    meanwhile: Callable[[], None] | None = None,
-) -> Array:
-    """The sum over rows of weighted losses (k,) for each of the weights W (k, d, c) or (k, d + 1, c); no gradient.
+class Trial:
+    """A loss and the rows on which W are to be tried."""
 
-    `meanwhile` is called once, by whichever thread is free.
-    """
-    X, dtype = problem.X, native(problem.W)
-    as_bytes = X.dtype == np.uint8 and ops.BACKENDS[backend].compiled
-    in_place = walkable(X, X.dtype if as_bytes else dtype)
-    most = len(X) if in_place else max(1, _plan.COPY_BYTES // (max(X.shape[1], 1) * dtype.itemsize))
-    values = np.zeros(len(W))
-    for start in range(0, len(X), most):
-        some = slice(start, start + most)
-        rows = X if in_place else np.ascontiguousarray(X[some], dtype)
-        part = Problem(problem.W, rows, problem.y[some], problem.sample_weight[some])
-        values += _by_tasks(loss, hyper, W, part, backend, threads, None if start else meanwhile)
-    return values
+    def __init__(
+        self, loss: str, hyper: tuple[float, ...], problem: Problem, backend: str, threads: int | None
+    ) -> None:
+        W, X, self._y, self._sample_weight = problem
+        (n, d), self._c, self._dtype = X.shape, W.shape[1], W.dtype
+        compiled = ops.BACKENDS[backend].compiled
+        self._X, self._hyper = X, hyper
+        self._kernel = ops.losses_kernel(loss, backend)
+        self._threads = _pool.thread_limit(threads) if compiled else 1
+        self._cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
+        self._blocks = _plan.padded((-(-min(n, self._cut.lap) // self._cut.block), d, self._cut.block), W.dtype)
+        self._filled = -1  # the row that the blocks begin with
 
+    @np.errstate(all="ignore")
+    def losses(self, W: Array, meanwhile: Callable[[], None]) -> Array:
+        """The weighted sum of losses (k,) of each of the weights W (k, d, c) or (k, d + 1, c).
 
-def _by_tasks(
-    loss: str,
-    hyper: tuple[float, ...],
-    W: Array,
-    problem: Problem,
-    backend: str,
-    threads: int | None,
-    meanwhile: Callable[[], None] | None,
-) -> Array:
-    """The same where kernels can read X."""
-    _, X, y, sample_weight = problem
-    (n, d), (k, columns, c), dtype = X.shape, W.shape, native(problem.W)
-    compiled = ops.BACKENDS[backend].compiled
-    kernel = ops.losses_kernel(loss, "dense" if X.dtype == dtype else "uint8", backend)
-    cut = _plan.search_plan(n, d, c, dtype.itemsize, k, compiled)
-    groups, block = -(-k // cut.group), min(cut.block, n)
-    losses = np.empty((cut.parts, k))
-    before = () if meanwhile is None else (meanwhile,)
+        `meanwhile` is called once, by whichever thread is free.
+        """
+        total = np.zeros(len(W))
+        for start in range(0, len(self._X), self._cut.lap):
+            self._fill(start)
+            total += self._lap(W, start, _nothing if start else meanwhile)
+        return total
 
-    def run_task(task: int) -> Iterator[None]:
-        if task < len(before):
-            before[task]()
+    def _lap(self, W: Array, start: int, meanwhile: Callable[[], None]) -> Array:
+        """The sums over the rows in the blocks."""
+        groups, parts = -(-len(W) // self._cut.group), self._cut.parts
+        found = np.empty((parts, len(W)))
+
+        def task(number: int) -> Iterator[None]:
+            if number == 0:
+                meanwhile()
+                return
+            part, group = divmod(number - 1, groups)
+            own = slice(group * self._cut.group, (group + 1) * self._cut.group)
+            self._try(W[own], start, part, found[part, own])
+            yield
+
+        _pool.pool.run(task, 1 + parts * groups, self._threads)
+        total: Array = found.sum(axis=0)
+        return total
+
+    def _fill(self, start: int) -> None:
+        """Copy the rows from `start` on into the blocks, unless they are there."""
+        if self._filled == start:
             return
-        part, group = divmod(task - len(before), groups)
-        own = slice(group * cut.group, min((group + 1) * cut.group, k))
-        some = slice(n * part // cut.parts, n * (part + 1) // cut.parts)
-        size = own.stop - own.start
-        by_class = _plan.padded((size * c, d + 1), dtype)
-        by_class[:, d] = 0
-        by_class.reshape(size, c, d + 1)[:, :, :columns] = W[own].transpose(0, 2, 1)
-        rows = _plan.padded((0 if X.dtype == dtype else block, d), dtype)
-        scores = _plan.padded((size * c + 3, block), dtype)
-        kernel(X[some], by_class, y[some], sample_weight[some], hyper, rows, scores, losses[part, own])
-        yield
+        block, stop = self._cut.block, min(start + self._cut.lap, len(self._X))
 
-    tasks = len(before) + cut.parts * groups
-    _pool.pool.run(run_task, tasks, _pool.thread_limit(threads) if compiled else 1)
-    total: Array = losses.sum(axis=0)
-    return total
+        def task(number: int) -> Iterator[None]:
+            first = start + number * block
+            rows = self._X[first : min(first + block, stop)]
+            self._blocks[number, :, : len(rows)] = rows.T
+            yield
+
+        _pool.pool.run(task, -(-(stop - start) // block), self._threads)
+        self._filled = start
+
+    def _try(self, W: Array, start: int, part: int, losses: Array) -> None:
+        """The losses of a group of W on a part of the rows in the blocks."""
+        k, columns, _ = W.shape
+        block, d = self._cut.block, self._X.shape[1]
+        rows = min(self._cut.lap, len(self._X) - start)
+        blocks = -(-rows // block)
+        first, last = blocks * part // self._cut.parts, blocks * (part + 1) // self._cut.parts
+        by_class = _plan.padded((k * self._c, d + 1), self._dtype)
+        by_class[:, d] = 0
+        by_class.reshape(k, self._c, d + 1)[:, :, :columns] = W.transpose(0, 2, 1)
+        scores = _plan.padded((k * self._c + 3, block), self._dtype)
+        some = slice(start + first * block, start + min(last * block, rows))
+        y, weight = self._y[some], self._sample_weight[some]
+        sums = np.zeros(k * self._c, self._dtype)
+        self._kernel(self._blocks[first:last], by_class, y, weight, self._hyper, scores, sums, losses)
+
+
+def _nothing() -> None:
+    pass

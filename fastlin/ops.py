@@ -420,16 +420,15 @@ def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
 
 
 @cache
-def losses_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
-    """Scores of a row block for several W -> epilogue of each; next block, as one kernel: losses without gradients.
+def losses_kernel(loss: str, backend: str) -> Callable[..., None]:
+    """Scores of a block of rows for several W -> epilogue of each; next block, as one kernel: losses without gradients.
 
-    kernel(X, W, y, sample_weight, hyper, rows, scores, losses) writes the weighted sum of losses of each of the W,
-    which stand one below the other, class-major, as (k c, d + 1). `rows` (block, d) and `scores` (k c + 3, block) are
-    room to work in.
+    kernel(blocks, W, y, sample_weight, hyper, scores, sums, losses) writes the weighted sum of losses of each of the k
+    W, which stand one below the other, class-major, as (k c, d + 1). `blocks` (count, d, rows) has a feature's numbers
+    of some rows of X side by side; `scores` (k c + 3, rows) and `sums` (k c,) are room to work in.
     """
     ops = module(backend)
-    parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue")
-    return ops.compose_losses(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
+    return ops.compose_losses(ops.dense_gradient, getattr(ops, f"{loss}_epilogue"))  # type: ignore[no-any-return]
 
 
 @cache

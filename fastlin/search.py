@@ -7,14 +7,13 @@ fastlin/_search.py. The candidates come from NumPy's generator, one after the ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _plan, _search, ops
+from fastlin import _check, _plan, _run, _search, ops
 from fastlin._check import Array, Problem
 from fastlin._extras import progress_bar
 from fastlin.penalties import Penalty, penalty
@@ -39,14 +38,18 @@ class Goal(NamedTuple):
     backend: str
     threads: int | None
 
-    def values(self, W: Array, meanwhile: Callable[[], None] | None = None) -> Array:
-        """The mean loss, penalty included, of each of the weights W (k, d, c); `meanwhile` runs at the same time."""
-        d = self.problem.X.shape[1]
-        values = _search.loss_values(self.loss, self.hyper, W, self.problem, self.backend, self.threads, meanwhile)
-        values /= len(self.problem.X)
+    def values(self, sums: Array, W: Array) -> Array:
+        """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
+        values: Array = sums / len(self.problem.X)
         if self.penalty is not None:
-            values += [self.penalty.value(w[:d]) for w in W]
+            values += [self.penalty.value(w[: self.problem.X.shape[1]]) for w in W]
         return values
+
+    def value(self, W: Array, dW: Array) -> float:
+        """That of one W (d, c): by the kernels that give the gradient too, for one W alone keeps no thread busy."""
+        problem = self.problem._replace(W=W)
+        total = _run.loss_grad(_run.Call(self.loss, self.hyper, problem, 1.0, self.backend, self.threads), dW)
+        return float(self.values(np.array([total]), W[None])[0])
 
 
 def random_search(
@@ -97,10 +100,11 @@ def random_search(
     shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
     best = SearchResult(goal.problem.W, bias)
     losses: list[float] = []
+    trial = _search.Trial(goal.loss, goal.hyper, goal.problem, goal.backend, threads)
     draws = _Draws(rng, tries, shape, scale, dtype)
     with progress_bar("tries", progress, tries) as advance:
         while len(W := draws.drawn):
-            values = goal.values(W, draws.draw)
+            values = goal.values(trial.losses(W, draws.draw), W)
             losses += values.tolist()
             i = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
             if values[i] < best.loss:
@@ -156,7 +160,8 @@ def random_local_search(
     goal = _goal(X, y, loss, reg, bias, backend, threads, hyper, W)
     shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
     here = goal.problem.W if W is not None else (scale * rng.standard_normal(shape)).astype(dtype)
-    best = SearchResult(here, bias, loss=float(goal.values(here[None])[0]))
+    dW = np.empty_like(here)
+    best = SearchResult(here, bias, loss=goal.value(here, dW))
     losses = [best.loss]
     draws = _Draws(rng, tries, shape, step, dtype)
     with progress_bar("tries", progress, tries) as advance:
@@ -164,7 +169,7 @@ def random_local_search(
             draws.draw()
             for some in steps:
                 there = best.W + some
-                losses.append(float(goal.values(there[None])[0]))
+                losses.append(goal.value(there, dW))
                 if losses[-1] < best.loss:
                     best.loss, best.W = losses[-1], there
                 advance(f"loss {best.loss:.4g}")

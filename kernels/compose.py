@@ -81,20 +81,25 @@ def compose_alone(load, scores_of, epilogue, gradient, to_class_major, combine):
     return lambda *args: driver(*args[:-1], None, 0, 1)  # without threads
 
 
-def compose_losses(load, scores_of, epilogue):
-    """The weighted sum of losses of each of several W, without gradients: one pass over X for all of them.
+def compose_losses(product, epilogue):
+    """The weighted sum of losses of each of several W, without gradients.
 
-    The W stand one below the other as if all their rows were classes; `scores` has three rows more, for the epilogue.
+    The W stand one below the other as if all their rows were classes. `blocks` holds the rows of X, a feature's numbers
+    side by side, so that the scores W X^T are the product that a gradient is: `product` adds it to b.
     """
 
-    def losses_of(X, W, y, sample_weight, hyper, rows, scores, losses):
-        d, block, c = X.shape[1], scores.shape[1], W.shape[0] // losses.shape[0]
+    def losses_of(blocks, W, y, sample_weight, hyper, scores, sums, losses):
+        count, d, block = blocks.shape
+        c = W.shape[0] // losses.shape[0]
         scratch = scores[W.shape[0] :]
         losses[:] = 0
-        for start in range(0, X.shape[0], block):
-            end = min(start + block, X.shape[0])
+        for number in range(count):
+            start = number * block
+            end = min(start + block, sample_weight.shape[0])
             some = scores[: W.shape[0], : end - start]
-            scores_of(load(X[start:end], rows), W[:, :d], W[:, d], some)
+            for j in range(W.shape[0]):
+                some[j] = W[j, d]
+            product(blocks[number, :, : end - start], W[:, :d], some, sums)
             for i in range(losses.shape[0]):
                 own = some[i * c : (i + 1) * c]
                 losses[i] += epilogue(own, y[start:end], sample_weight[start:end], scratch, *hyper)

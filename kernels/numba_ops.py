@@ -56,7 +56,11 @@ def compose(*pieces):
 
 def compile_driver(member, stored, real, y_ndim, hyper):
     """Its machine code, for a team."""
-    inputs = *inputs_of(stored, real, y_ndim, hyper), types.float64
+    inputs = (
+        *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
+        *goals_of(real, y_ndim, hyper),
+        types.float64,
+    )
     rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
     laps = types.intp, types.intp
     return together(member, types.Tuple((*inputs, *rooms, types.Array(real, 2, "A"), *laps, types.intp[::1])))
@@ -69,22 +73,20 @@ def compose_losses(*pieces):
     member = jit(driver)
     compiled = {}
 
-    def losses_of(X, W, y, sample_weight, hyper, *rooms):
-        key = X.dtype, W.dtype
-        if key not in compiled:
-            stored, real = (numba.from_dtype(dtype) for dtype in key)
-            inputs = inputs_of(stored, real, y.ndim, len(hyper))
-            member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 2, "A"), types.float64[::1]))
-            compiled[key] = member.overloads[member.signatures[-1]].entry_point
-        compiled[key](X, W, y, sample_weight, hyper, *rooms)
+    def losses_of(blocks, W, y, sample_weight, hyper, *rooms):
+        if W.dtype not in compiled:
+            real = numba.from_dtype(W.dtype)
+            inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *goals_of(real, y.ndim, len(hyper))
+            member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 1, "C"), types.float64[::1]))
+            compiled[W.dtype] = member.overloads[member.signatures[-1]].entry_point
+        compiled[W.dtype](blocks, W, y, sample_weight, hyper, *rooms)
 
     return losses_of
 
 
-def inputs_of(stored, real, y_ndim, hyper):
-    """The types of X, W, y, sample_weight and the hyper-parameters, all read-only and of any strides."""
+def goals_of(real, y_ndim, hyper):
+    """The types of y, sample_weight and the hyper-parameters of a loss."""
     return (
-        *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
         types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
         types.Array(real, 1, "C", readonly=True),
         types.UniTuple(types.float64, hyper),
