@@ -27,8 +27,8 @@ class Trial:
         self._X, self._hyper = X, hyper
         self._kernel = ops.losses_kernel(loss, backend)
         self._threads = _pool.thread_limit(threads) if compiled else 1
-        self._cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
-        self._blocks = _plan.padded((-(-min(n, self._cut.lap) // self._cut.block), d, self._cut.block), W.dtype)
+        self.cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
+        self._blocks = _plan.padded((-(-min(n, self.cut.lap) // self.cut.block), d, self.cut.block), W.dtype)
         self._filled = -1  # the row that the blocks begin with
 
     @np.errstate(all="ignore")
@@ -38,14 +38,14 @@ class Trial:
         `meanwhile` is called once, by whichever thread is free.
         """
         total = np.zeros(len(W))
-        for start in range(0, len(self._X), self._cut.lap):
+        for start in range(0, len(self._X), self.cut.lap):
             self._fill(start)
             total += self._lap(W, start, _nothing if start else meanwhile)
         return total
 
     def _lap(self, W: Array, start: int, meanwhile: Callable[[], None]) -> Array:
         """The sums over the rows in the blocks."""
-        groups, parts = -(-len(W) // self._cut.group), self._cut.parts
+        groups, parts = -(-len(W) // self.cut.group), self.cut.parts
         found = np.empty((parts, len(W)))
 
         def task(number: int) -> Iterator[None]:
@@ -53,7 +53,7 @@ class Trial:
                 meanwhile()
                 return
             part, group = divmod(number - 1, groups)
-            own = slice(group * self._cut.group, (group + 1) * self._cut.group)
+            own = slice(group * self.cut.group, (group + 1) * self.cut.group)
             self._try(W[own], start, part, found[part, own])
             yield
 
@@ -65,7 +65,7 @@ class Trial:
         """Copy the rows from `start` on into the blocks, unless they are there."""
         if self._filled == start:
             return
-        block, stop = self._cut.block, min(start + self._cut.lap, len(self._X))
+        block, stop = self.cut.block, min(start + self.cut.lap, len(self._X))
 
         def task(number: int) -> Iterator[None]:
             first = start + number * block
@@ -79,10 +79,10 @@ class Trial:
     def _try(self, W: Array, start: int, part: int, losses: Array) -> None:
         """The losses of a group of W on a part of the rows in the blocks."""
         k, columns, _ = W.shape
-        block, d = self._cut.block, self._X.shape[1]
-        rows = min(self._cut.lap, len(self._X) - start)
+        block, d = self.cut.block, self._X.shape[1]
+        rows = min(self.cut.lap, len(self._X) - start)
         blocks = -(-rows // block)
-        first, last = blocks * part // self._cut.parts, blocks * (part + 1) // self._cut.parts
+        first, last = blocks * part // self.cut.parts, blocks * (part + 1) // self.cut.parts
         by_class = _plan.padded((k * self._c, d + 1), self._dtype)
         by_class[:, d] = 0
         by_class.reshape(k, self._c, d + 1)[:, :, :columns] = W.transpose(0, 2, 1)

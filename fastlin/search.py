@@ -101,7 +101,7 @@ def random_search(
     best = SearchResult(goal.problem.W, bias)
     losses: list[float] = []
     trial = _search.Trial(goal.loss, goal.hyper, goal.problem, goal.backend, threads)
-    draws = _Draws(rng, tries, shape, scale, dtype)
+    draws = _Draws(rng, tries, shape, scale, dtype, trial.cut.group)
     with progress_bar("tries", progress, tries) as advance:
         while len(W := draws.drawn):
             values = goal.values(trial.losses(W, draws.draw), W)
@@ -181,14 +181,21 @@ class _Draws:
     """`count` arrays of normal numbers, some at a time: the same numbers as one after the other."""
 
     def __init__(
-        self, rng: np.random.Generator, count: int, shape: tuple[int, ...], scale: float, dtype: np.dtype[np.generic]
+        self,
+        rng: np.random.Generator,
+        count: int,
+        shape: tuple[int, ...],
+        scale: float,
+        dtype: np.dtype[np.generic],
+        group: int = 1,
     ) -> None:
         self._rng, self._left, self._shape, self._scale, self._dtype = rng, count, shape, scale, dtype
+        self._most = _plan.search_draws(math.prod(shape), group)
         self.draw()
 
     def draw(self) -> None:
         """The next ones; none when all have been drawn."""
-        some = min(self._left, _plan.search_draws(math.prod(self._shape)))
+        some = min(self._left, self._most)
         self._left -= some
         drawn: Array = self._rng.standard_normal((some, *self._shape))
         drawn *= self._scale

@@ -28,6 +28,8 @@ cdef int call_losses(
     cdef Py_ssize_t ldw = W.strides[0] // real
     cdef Py_ssize_t ld = scores.strides[0] // real
     cdef floating *scratch = &scores[W.shape[0], 0]
+    cdef floating *s
+    cdef floating bias
     cdef Py_ssize_t start, rows, b, j, r
     with nogil:
         for j in range(k):
@@ -36,8 +38,9 @@ cdef int call_losses(
             start = b * blocks.shape[2]
             rows = min(blocks.shape[2], sample_weight.shape[0] - start)
             for j in range(W.shape[0]):
+                s, bias = &scores[j, 0], W[j, d]
                 for r in range(rows):
-                    scores[j, r] = W[j, d]
+                    s[r] = bias
             product(&blocks[b, 0, 0], blocks.strides[1] // real, d, rows, &W[0, 0], ldw, W.shape[0], &scores[0, 0], ld,
                     &sums[0], 1, 0)
             for j in range(k):
