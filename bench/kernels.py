@@ -126,11 +126,13 @@ def calls(threads: Sequence[int]) -> Iterator[Figure]:
         case = random_case(*shape).astype("float32")
         W, X, y = case.W, case.X, case.y.astype(np.int64)
         out = np.empty_like(W)
-        call = _run.Call("softmax", (0.0,), _check.problem(W, X, y, False, None), 1 / len(X), "cython", None)
+        problem = _check.problem(W, X, y, False, None, None, out)
         parts = {
             "whole": partial(fl.softmax_loss, W, X, y, out=out, backend="cython"),
-            "checks of W, X, y": partial(_check.problem, W, X, y, False, None),
-            "cut, room and kernel": partial(_run.loss_grad, call, out),
+            "checks": partial(_check.problem, W, X, y, False, None, None, out),
+            "cut, room and kernel": partial(
+                _run.loss_grad, "softmax", (0.0,), problem, 1 / len(X), "cython", None, out
+            ),
         }
         for column, run in parts.items():
             yield Figure(size(shape), column, run, microseconds)

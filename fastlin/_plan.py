@@ -114,15 +114,40 @@ def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
     return max(threads, -(-n // STEP_RANGE)), threads
 
 
-SEARCH_BYTES = 512 << 10  # of the scores of a block, and of the weights of a group of candidates: both in L2
+# A search tries many W on blocks of rows (fastlin/_search.py): some stand side by side as if they were classes.
+SEARCH_CLASSES = 240  # of a group: half as many read X from L2 twice as often, and lose 10 %
+SEARCH_BYTES = 512 << 10  # of the weights of a group
+SEARCH_ROWS = 128  # of a block: its scores stay in L2
+SEARCH_FLOPS = 20_000_000  # of a task: 300 us, for which Python needs 20
+DRAWN, DRAWN_BYTES = 32, 512 << 10  # W drawn at once, at least, while those before are tried: 0.8 ms of a thread's time
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How many W stand side by side in a group, and how the rows that it goes through are cut."""
+
+    group: int
+    lap: int  # rows that are copied into blocks at once
+    parts: int  # of a lap
+    block: int
 
 
 @lru_cache(maxsize=1024)
-def search_plan(n: int, d: int, c: int, itemsize: int) -> tuple[int, int]:
-    """How many candidates stand side by side, and how many rows a block has."""
-    group = max(1, min(WIDE_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
-    rows = SEARCH_BYTES // (group * c * itemsize) // 16 * 16
-    return group, max(16, min(rows, COPY_BYTES // ((d + 1) * itemsize), n))
+def search_plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> SearchPlan:
+    """The cut of the rows; the last lap may be shorter."""
+    group = max(1, min(SEARCH_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
+    block = max(16, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 16 * 16))
+    if not compiled:
+        block *= 8  # a call costs Python more than a block
+    blocks = max(1, COPY_BYTES // ((d + 1) * itemsize * block))
+    flops = 2 * min(n, blocks * block) * (d + 1) * c * group
+    parts = max(1, min(blocks, -(-n // block), flops // SEARCH_FLOPS)) if compiled else 1
+    return SearchPlan(group, blocks * block, parts, block)
+
+
+def search_draws(size: int, group: int) -> int:
+    """How many arrays of so many numbers are drawn at once: whole groups."""
+    return -(-max(DRAWN, DRAWN_BYTES // (8 * max(1, size))) // group) * group
 
 
 class Workspace:

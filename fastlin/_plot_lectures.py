@@ -29,6 +29,7 @@ class Exhibit:
     title: str
     source: str  # the lecture and the topic of its slide; empty if there is none
     caption: str  # what to see
+    made_with: str  # the functions of fastlin that it shows, as their users call them
     alt: str = ""  # the figure in words
     figure: Figure | None = None
     table: Sequence[Sequence[str]] = ()  # the first row is the header

@@ -57,6 +57,7 @@ def image_features() -> Exhibit:
         caption="Two summaries that a linear classifier can use instead of the pixels. The histogram counts how many "
         "pixels have which hue, wherever they are: here nearly all red and orange. HoG keeps, for each small cell, how "
         "strong the edges are in nine directions: the rims of cup and saucer can be seen. (Image: scikit-image, CC0.)",
+        made_with="features.ColorHistogram",
         alt="A photograph of a cup of coffee on wood; bars of its hues, nearly all red and orange; a drawing of short "
         "strokes that follow the outlines of cup, saucer and spoon.",
         figure=figure,
@@ -104,6 +105,7 @@ def codebook() -> Exhibit:
         "ends. Step 2: a digit becomes the counts of the word nearest to each of its patches. The table is one linear "
         "classifier on each kind of feature: words forget where a stroke was, which costs something on digits that sit "
         "in the middle anyway; products of pixels let the border curve.",
+        made_with="features.BagOfWords, features.HOG, features.PolynomialFeatures, train",
         alt="64 small grey images of 4 by 4 pixels: strokes in all directions, corners, ends, from empty to full.",
         figure=figure,
         table=rows,
@@ -121,6 +123,7 @@ def backends() -> Exhibit:
         "scale is logarithmic. naive is the textbook's loops in Python, numpy the vectorised form of the slides, numba "
         "and cython the same loops compiled. All have been checked against naive in float64 before they were timed; "
         "fastlin compare does this for every operation.",
+        made_with="softmax_loss, svm_loss",
         alt="Bars of the time of one call for naive, numpy, numba and cython, from longest to shortest.",
         figure=compare_figure(rows),
     )

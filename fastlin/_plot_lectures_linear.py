@@ -44,6 +44,7 @@ def algebra() -> Exhibit:
         "and 3 classes”",
         caption="An image of four pixels, 56, 231, 24 and 2. Each class multiplies them by its weights, adds them up "
         "and adds b: the dog wins. (A slide gives the ship 61.95: there b = −1.2 was left out.)",
+        made_with="scores",
         table=rows,
     )
 
@@ -59,6 +60,7 @@ def templates() -> Exhibit:
         caption="A score is the inner product of an image with its class's column of W, so that column, drawn as an "
         "image, is what the class looks for. Look at 0: ink in the middle (blue) speaks against it, ink on the circle "
         f"(red) for it. Softmax loss on 8 × 8 digits, {accuracy} right on unseen digits.",
+        made_with="train",
         alt="Ten small images, one for each digit, in red where ink raises the score and blue where it lowers it.",
         figure=template_figure(result.W, (8, 8), "0123456789"),
     )
@@ -81,6 +83,7 @@ def geometry() -> Exhibit:
         source="Kira and Iglesias, “Geometric Viewpoint”; 493G1, “Geometric Viewpoint: linear decision boundaries”",
         caption="Each class has a linear score Wx + b; the ground has the colour of the class whose score is highest. "
         "The borders are straight whichever loss is used; softmax and SVM only place them a little differently.",
+        made_with="toys.blobs, train",
         alt="Three clouds of points in the plane; straight lines divide the ground into three regions, one per cloud.",
         figure=figure,
     )
@@ -139,6 +142,7 @@ def hard_cases() -> Exhibit:
         "Below, the same classifier on transformed features: its border is straight in the new space, curved in this "
         "one. Left: is the number of positive coordinates odd (XOR)? Middle: is the distance from the origin between "
         "1 and 2? Right: is the point in one of three clouds?",
+        made_with="toys.parity, toys.ring, toys.three_modes, features.PolynomialFeatures, features.Polar, train",
         alt="Two rows of three plots. Above, a straight border fails on quadrants, ring and three clouds; below, after "
         "a feature transform, curved borders follow the classes.",
         figure=figure,
@@ -156,7 +160,7 @@ def ring_in_polar() -> Exhibit:
     figure, axes = new(1, 2, size=(9, 3.9))
     for ax, rows, names, title in (
         (axes[0, 0], X, ("x", "y"), "as they are"),
-        (axes[0, 1], polar, ("radius", "angle"), "in polar coordinates"),
+        (axes[0, 1], polar, ("radius", "angle, radians"), "in polar coordinates"),
     ):
         result = _fit(rows, y)
         regions(ax, rows, y, result.predict, f"{title}: {percent(result.accuracy(rows, y))}")
@@ -166,6 +170,7 @@ def ring_in_polar() -> Exhibit:
         source="UIT, “Image Features: Motivation”",
         caption="The same points twice. On the left no line separates blue from red. On the right each point is drawn "
         "at its radius and angle, and one upright line is enough.",
+        made_with="toys.disk_in_ring, features.Polar, train",
         alt="Left, a blue disk inside a red ring with a useless straight border. Right, the same points by radius and "
         "angle: blue left, red right, with a clean border between them.",
         figure=figure,
@@ -197,12 +202,15 @@ def neighbours() -> Exhibit:
         strict=True,
     ):
         regions(ax, X, y, classify, name)
+        ax.set_xlabel("x₁")
+    axes[0, 0].set_ylabel("x₂")
     return Exhibit(
         title="Nearest neighbours beside a linear classifier",
         source="UIT, Iglesias and 493G1, “Data-driven approach, kNN”",
         caption="1-NN makes an island around every stray point; 5-NN smooths them; the linear classifier has three "
         "straight borders. The table is on 8 × 8 digits: kNN is a little better there, but keeps and searches every "
         "training image, while the linear classifiers keep 65 × 10 weights.",
+        made_with="toys.blobs, train",
         alt="Three plots of the same three overlapping clouds: ragged islands for 1-NN, smoother regions for 5-NN, "
         "straight borders for the linear classifier.",
         figure=figure,

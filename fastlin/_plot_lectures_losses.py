@@ -21,6 +21,37 @@ def loss_of_scores(loss: Any, scores: Array, **hyper: Any) -> Array:
     return np.array([loss(row[None, :], one, [0], **hyper)[0] for row in scores])
 
 
+PICTURES = {"cat": (3.2, 5.1, -1.7), "car": (1.3, 4.9, 2.0), "frog": (2.2, 2.5, -3.1)}  # the slides' scores
+
+
+def losses_of_pictures() -> tuple[Array, Array, float]:
+    """The SVM loss and the softmax loss of each of PICTURES, and the mean of the SVM losses."""
+    S = np.array(list(PICTURES.values()))
+    X = np.eye(3)  # so that X @ S are the scores S
+    each = [[loss(S, X[[i]], [i])[0] for i in range(3)] for loss in (fl.svm_loss, fl.softmax_loss)]
+    return np.array(each[0]), np.array(each[1]), fl.svm_loss(S, X, [0, 1, 2])[0]
+
+
+def three_pictures() -> Exhibit:
+    """The slides' three pictures with their scores and losses."""
+    svm, softmax, mean = losses_of_pictures()
+    rows = [("a picture of a", *(f"score of {name}" for name in PICTURES), "SVM loss", "softmax loss")]
+    for i, (name, scores) in enumerate(PICTURES.items()):
+        margins = [score - scores[i] + 1 for j, score in enumerate(scores) if j != i]
+        terms = " + ".join(f"max(0, {margin:.1f})" for margin in margins)
+        row = *(f"{score:.1f}" for score in scores), f"{terms} = {svm[i]:.1f}", f"{softmax[i]:.2f}"
+        rows.append((name, *(cell.replace("-", "−") for cell in row)))
+    return Exhibit(
+        title="Three pictures, three classes",
+        source="all five, “Suppose: 3 training examples, 3 classes”",
+        caption="SVM: each wrong class whose score comes nearer than 1 to that of the right one costs as much as it is "
+        "too near. The car is ahead of the others by more than 1: loss 0. For the frog both others are ahead. The loss "
+        f"of the data is the mean, {mean:.2f}. Softmax charges for all that is short of certainty, the car too.",
+        made_with="svm_loss, softmax_loss",
+        table=rows,
+    )
+
+
 def loss_curves() -> Exhibit:
     """Hinge, squared hinge and softmax over the margin, two classes."""
     ahead = np.linspace(-3, 3, 241)
@@ -28,18 +59,18 @@ def loss_curves() -> Exhibit:
     figure, axes = new(size=(9, 3.8))
     ax = axes[0, 0]
     curves: tuple[tuple[str, Any, dict[str, Any]], ...] = (
-        ("SVM: hinge, max(0, 1 − a)", fl.svm_loss, {}),
-        ("SVM: squared hinge", fl.svm_loss, {"squared": True}),
-        ("softmax: cross-entropy, log(1 + e⁻ᵃ)", fl.softmax_loss, {}),
+        ("hinge, max(0, 1 − a)", fl.svm_loss, {}),
+        ("squared hinge", fl.svm_loss, {"squared": True}),
+        ("softmax, log(1 + e⁻ᵃ)", fl.softmax_loss, {}),
     )
     for (name, loss, hyper), colour in zip(curves, COLOURS, strict=False):
         ax.plot(ahead, loss_of_scores(loss, scores, **hyper), color=colour, label=name, linewidth=2)
-    ax.step(ahead, ahead < 0, where="post", color=GREY, linestyle=":", label="wrong answer (0 or 1)")
+    ax.step(ahead, ahead < 0, where="post", color=GREY, linestyle=":", label="wrong answer, 0 or 1")
     ax.axvline(1, color=GREY, linewidth=0.8)
     ax.text(1.03, 4.6, "margin 1", color="#555", fontsize=9)
     tidy(ax, x="a: how far the right class's score is ahead of the other's", y="loss of the row")
     ax.set_ylim(-0.1, 5)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.9))
     return Exhibit(
         title="Hinge and softmax loss",
         source="all five, “Multiclass SVM loss”; all but Iglesias, “Softmax vs. SVM”; UIT and 493G1, "
@@ -47,6 +78,7 @@ def loss_curves() -> Exhibit:
         caption="Two classes. To the right of margin 1 the hinge is exactly 0 and no longer cares; softmax always "
         "wants a little more. To the left both grow along straight lines, the squared hinge much faster, so that it "
         "minds a few bad rows more. At a = 0, where W = 0 starts, they are c − 1 = 1 and log c = 0.69.",
+        made_with="svm_loss, softmax_loss",
         alt="Curves of three losses over the lead of the right class: the hinge bends to zero at lead 1, the squared "
         "hinge rises steeply to the left, softmax falls smoothly and never reaches zero.",
         figure=figure,
@@ -72,6 +104,7 @@ def probabilities() -> Exhibit:
         caption="The picture is of a cat (blue), but the car has the highest score. Exponentials make the scores "
         f"positive, dividing by their sum makes them probabilities: the cat gets {shares[0]:.2f}, and its loss is "
         f"−log {shares[0]:.2f} = {loss:.2f}. (One lecture says 0.89: there the logarithm is to base 10.)",
+        made_with="softmax, softmax_loss",
         alt="Three bar charts for cat, car and frog: scores 3.2, 5.1, −1.7; exponentials 24.5, 164, 0.18; "
         "probabilities 0.13, 0.87, 0.00.",
         figure=figure,
@@ -116,6 +149,7 @@ def penalties() -> Exhibit:
         "it prefers few features. L2 makes all weights small and none zero: it prefers to spread them out. As λ grows "
         "the gap between training and unseen digits closes; with too much, both fall. (L1 by proximal steps, which "
         "reach 0 exactly.)",
+        made_with="train, SGD, L1, L2",
         alt="Left, the share of zero weights rises with lambda for L1 and stays 0 for L2. Right, accuracy over lambda "
         "is flat and then falls.",
         figure=figure,
@@ -162,6 +196,7 @@ def bias_variance() -> Exhibit:
         caption="y = sin(πx) + noise (σ = 0.1), drawn 50 times with 20 points each. A straight line is always wrong in "
         "the same way (bias). Degree 10 is right on average, but each fit follows the noise of its points (variance). "
         f"Their sum is least at degree {best} here.",
+        made_with="toys.noisy_sine",
         alt="Fifty fitted curves each for degrees 1, 3 and 10 over a sine: all wrong alike, all close, and close but "
         "scattered. Beside them bias falls and variance rises with the degree.",
         figure=figure,

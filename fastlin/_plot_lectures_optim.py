@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,70 +49,54 @@ def gradient_checks() -> Exhibit:
         caption="The numerical gradient moves one weight by h = 10⁻⁵ up and down and divides the change of the loss by "
         "2h: slow and approximate, but hard to get wrong. Each row compares all 28 entries on random data and shows "
         "the worst. The last row has a mistake built in, to show what one looks like.",
+        made_with="check_gradient",
         table=rows,
     )
 
 
-Trace = list[tuple[int, float, float]]  # after how many looks at the loss: the loss, and accuracy on unseen digits
+class Trace(NamedTuple):
+    """A search, by how many looks at the loss it may take."""
+
+    best: list[float]  # the lowest loss after 1, 2, 3, ... looks
+    looks: list[int]  # some of these,
+    accuracy: list[float]  # and the share of unseen digits that its W then gets right
 
 
 def searches(tries: int = 1000) -> dict[str, Trace]:
     """Random search, random local search and gradient descent on digits, with `tries` evaluations of the SVM loss."""
     X, y, X_test, y_test = digits()
-    shape = (X.shape[1], 10)
+    looks = sorted({int(count) for count in np.geomspace(1, tries, 40)})
 
-    def loss(W: Array) -> float:
-        return fl.svm_loss(W, X, y)[0]
+    def trace(search: Callable[..., fl.SearchResult], **how: Any) -> Trace:
+        runs = [search(X, y, tries=count, bias=False, **how) for count in looks]  # each goes on where the last ended
+        return Trace(runs[-1].history["best"][-tries:], looks, [run.accuracy(X_test, y_test) for run in runs])
 
-    def trace(steps: Iterator[tuple[int, float, Array]]) -> Trace:
-        return [(at, value, float(np.mean(fl.predict(W, X_test) == y_test))) for at, value, W in steps]
-
-    rng = np.random.default_rng(0)
+    how: dict[str, Any] = {"epochs": tries, "batch_size": len(X), "bias": False, "validation": (X_test, y_test)}
+    slope = fl.train(X, y, loss="svm", optimizer=fl.SGD(0.1), **how).history
     return {
-        "random search": trace(_improvements(loss, tries, lambda best: 0.1 * rng.standard_normal(shape))),
-        "random local search": trace(_improvements(loss, tries, lambda best: best + 0.05 * rng.standard_normal(shape))),
-        "gradient descent": trace(_descent(X, y, tries)),
+        "random_search": trace(fl.random_search, scale=0.1),
+        "random_local_search": trace(fl.random_local_search, scale=0.05, step=0.05),
+        "train with SGD": Trace(slope["loss"], list(range(1, tries + 1)), slope["validation_accuracy"]),
     }
-
-
-def _improvements(
-    loss: Callable[[Array], float], tries: int, propose: Callable[[Array], Array]
-) -> Iterator[tuple[int, float, Array]]:
-    """Propose a W, keep it if it is better: (tries so far, loss, W) at each improvement, and at the end."""
-    best, value = np.zeros((64, 10)), math.inf
-    for number in range(1, tries + 1):
-        W = propose(best)
-        found = loss(W)
-        if found < value:
-            best, value = W, found
-            yield number, value, best
-    yield tries, value, best
-
-
-def _descent(X: Array, y: Array, steps: int) -> Iterator[tuple[int, float, Array]]:
-    W, optimizer = np.zeros((64, 10)), fl.SGD(0.1)
-    for number in range(1, steps + 1):
-        value, dW = fl.svm_loss(W, X, y)
-        yield number, value, W
-        optimizer.step(W, dW)
 
 
 def ways_to_search() -> Exhibit:
     """Loss and accuracy over the number of evaluations."""
     traces = searches()
-    figure, axes = new(1, 2, size=(9, 3.7))
-    for (name, trace), colour in zip(traces.items(), (GREY, COLOURS[3], COLOURS[0]), strict=True):
-        at, loss, accuracy = np.array(trace).T
-        axes[0, 0].step(at, loss, where="post", color=colour, label=name)
-        axes[0, 1].step(at, 100 * accuracy, where="post", color=colour, label=f"{name}: {percent(accuracy[-1])}")
+    figure, axes = new(1, 2, size=(9, 3.9))
+    for (name, found), colour in zip(traces.items(), (GREY, COLOURS[3], COLOURS[0]), strict=True):
+        axes[0, 0].plot(range(1, len(found.best) + 1), found.best, color=colour, label=name)
+        shown = f"{name}: {percent(found.accuracy[-1])}"
+        axes[0, 1].plot(found.looks, 100 * np.array(found.accuracy), color=colour, label=shown)
     tidy(axes[0, 0], "best SVM loss so far", "evaluations of the loss")
     tidy(axes[0, 1], "unseen digits right, %", "evaluations of the loss")
     axes[0, 0].set_yscale("log")
     axes[0, 1].axhline(10, color="#555", linewidth=0.8, linestyle=":")
     for ax in axes[0]:
         ax.set_xscale("log")
-        ax.legend(frameon=False, fontsize=9)
-    ends = [percent(trace[-1][2]) for trace in traces.values()]
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    axes[0, 1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(0.02, 0.62))
+    ends = [percent(found.accuracy[-1]) for found in traces.values()]
     return Exhibit(
         title="Random search, random local search, follow the slope",
         source="“Loss function, Regularization, Optimization”, UIT and Iglesias, “Strategy #1: random search”; UIT, "
@@ -120,8 +104,52 @@ def ways_to_search() -> Exhibit:
         caption="Each may look at the loss of all training digits 1000 times. Trying random W reaches "
         f"{ends[0]}, stepping at random and keeping what is better {ends[1]}, following the gradient {ends[2]}. "
         "(On CIFAR-10 the slides report 15.5 % and 21.4 % for the first two.) Guessing is the dotted line.",
+        made_with="random_search, random_local_search, train",
         alt="Loss and accuracy over up to 1000 evaluations: random search hardly improves, local search improves "
         "slowly, gradient descent is far ahead after ten steps.",
+        figure=figure,
+    )
+
+
+def mini_batch_losses(batch: int = 32, epochs: int = 6) -> Array:
+    """The loss of each mini-batch of digits before the step that it leads to, in a loop of one's own."""
+    X, y, _, _ = digits()
+    rng = np.random.default_rng(0)
+    W, optimizer = np.zeros((X.shape[1], 10)), fl.SGD(0.5)
+    losses = []
+    for _ in range(epochs):
+        order = rng.permutation(len(X))
+        for rows in np.array_split(order, len(X) // batch):
+            loss, dW = fl.softmax_loss(W, X[rows], y[rows])
+            optimizer.step(W, dW)
+            losses.append(loss)
+    return np.array(losses)
+
+
+def progress() -> Exhibit:
+    """The loss of mini-batches, which goes down over time, and its mean over an epoch."""
+    epochs = 6
+    losses = mini_batch_losses(epochs=epochs)
+    each = len(losses) // epochs
+    figure, axes = new(size=(9, 3.4))
+    ax = axes[0, 0]
+    ax.plot(losses, color=COLOURS[0], linewidth=1, label="loss of a mini-batch of 32 digits")
+    means = losses.reshape(epochs, each).mean(axis=1)
+    ax.step(np.arange(epochs + 1) * each, [*means, means[-1]], where="post", color=COLOURS[1], label="mean of an epoch")
+    ax.axhline(math.log(10), color="#555", linewidth=0.8, linestyle=":")
+    ax.text(1, math.log(10) + 0.04, "log 10 = 2.3, at W = 0", fontsize=9, color="#555")
+    ax.set_ylim(0, 2.7)
+    tidy(ax, "softmax loss", "step")
+    ax.legend(frameon=False)
+    return Exhibit(
+        title="Loss over mini-batches goes down over time",
+        source="“Loss function, Regularization, Optimization”, “Example of optimization progress”; Iglesias, “Our "
+        "gradients come from minibatches so they can be noisy!”",
+        caption="Each step looks at 32 digits only, so that the loss jumps from step to step; its mean falls all the "
+        "same. An epoch, once through all digits, is "
+        f"{each} steps. Full-batch gradient descent would have made {epochs} steps with as much arithmetic.",
+        made_with="softmax_loss, SGD.step",
+        alt="A jagged curve of the loss over the steps, from 2.3 to about 0.3, and a stair of its means.",
         figure=figure,
     )
 
@@ -163,6 +191,7 @@ def learning_rates() -> Exhibit:
         caption="Very high leaves the picture at the first epoch: each step overshoots further. High falls fastest and "
         "then jumps about above the best value. Low is still on its way after 30 epochs. Good is what to look for; "
         "start high and let a schedule lower it to have both.",
+        made_with="train, SGD",
         alt="Four curves of loss over 30 epochs: one shoots up and out, one drops fast and stays too high, one drops "
         "to the lowest value, one sinks slowly.",
         figure=figure,
@@ -184,6 +213,7 @@ def schedules() -> Exhibit:
         source="Iglesias, “Learning rate decays over time” and “Linear Warmup”",
         caption="Step falls to a tenth at fixed epochs; cosine and linear reach 0 at the end; inverse square root "
         "falls at once and then hardly; warm-up climbs from 0 first, for losses that explode at a high initial rate.",
+        made_with="schedules.plot",
         alt="Six curves of the learning rate over 100 steps, from 0.1: constant, stairs, cosine, line, a steep fall "
         "that flattens, and one that first climbs from 0.",
         figure=figure,
@@ -230,6 +260,10 @@ def bowl() -> Exhibit:
         ax.plot(*places.T, color=colour, marker=".", markersize=4, linewidth=1.1)
         ax.plot(0, 0, marker="*", color="#222", markersize=9)
         ax.set_title(f"{name}: value {toys.bowl(places[-1])[0]:.1g} after {steps} steps", loc="left", fontsize=9)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("w₁")
+    for ax in axes[1]:
+        ax.set_xlabel("w₀")
     return Exhibit(
         title="An ill-conditioned bowl",
         source="Iglesias, “What if loss changes quickly in one direction and slowly in another?”, “SGD + Momentum”, "
@@ -238,6 +272,7 @@ def bowl() -> Exhibit:
         "jitters along the steep direction and is slow along the shallow one. Momentum builds up speed and overshoots; "
         "Nesterov looks ahead and does so less. AdaGrad and RMSProp scale each direction by its gradients and turn to "
         "the star at once; Adam adds momentum to that, and overshoots again.",
+        made_with="toys.bowl, SGD, AdaGrad, RMSProp, Adam",
         alt="Six paths over the contours of a flat ellipse: SGD zigzags, momentum overshoots and returns, Nesterov "
         "less, AdaGrad, RMSProp and Adam curve towards the middle.",
         figure=figure,
@@ -265,6 +300,7 @@ def saddle() -> Exhibit:
         "is nearly 0. SGD nearly stops beside the cross and needs longest to leave; momentum leaves sooner; AdaGrad, "
         "RMSProp and Adam, which divide by the size of the slope, turn off at once. Exactly on the ridge "
         "all would stay.",
+        made_with="toys.saddle, SGD, AdaGrad, RMSProp, Adam",
         alt="Left, six paths over the contours of a saddle, the adaptive ones turning off early. Right, their values "
         "over the steps: SGD rests at zero for long before it falls.",
         figure=figure,

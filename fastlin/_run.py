@@ -178,43 +178,6 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
     return S
 
 
-@np.errstate(all="ignore")
-def loss_values(
-    loss: str, hyper: tuple[float, ...], W: Array, problem: Problem, backend: str, threads: int | None
-) -> Array:
-    """The sum over rows of weighted losses (k,) for each of the weights W (k, d, c) or (k, d + 1, c); no gradient.
-
-    The candidates stand side by side as if they were classes, so that a row of X is read once for many of them.
-    """
-    _, X, y, sample_weight, _ = problem
-    (n, d), (k, columns, c), dtype = X.shape, W.shape, native(problem.W)
-    group, rows = _plan.search_plan(n, d, c, dtype.itemsize)
-    by_class = _plan.padded((k * c, d + 1), dtype)
-    by_class[:, d] = 0
-    by_class[:, :columns] = W.transpose(0, 2, 1).reshape(k * c, columns)
-    by_class = _read_only(by_class)
-    scores_of, epilogue = (ops.kernel(op, backend, dtype.name) for op in ("dense_scores", f"{loss}_epilogue"))
-    in_place, compiled = walkable(X, dtype), ops.BACKENDS[backend].compiled
-    blocks, groups = -(-n // rows), -(-k // group)
-    losses = np.zeros((blocks, k))
-
-    def run_part(part: int) -> Iterator[None]:
-        start, first = part // groups * rows, part % groups * group
-        stop, last = min(start + rows, n), min(first + group, k)
-        S, scratch = np.empty(((last - first) * c, stop - start), dtype), np.empty((3, stop - start), dtype)
-        some = _read_only(X[start:stop]) if in_place else _rows(X[start:stop], dtype, 0, False)
-        part_W = by_class[first * c : last * c]
-        scores_of(some, part_W[:, :d], part_W[:, d], S)
-        for i in range(last - first):
-            own = S[i * c : (i + 1) * c]
-            losses[start // rows, first + i] = epilogue(own, y[start:stop], sample_weight[start:stop], scratch, *hyper)
-        yield
-
-    _pool.pool.run(run_part, blocks * groups, _pool.thread_limit(threads) if compiled else 1)
-    total: Array = losses.sum(axis=0)
-    return total
-
-
 def class_major(W: Array, d: int, backend: str) -> Array:
     """W as (c, d + 1) whose last column is b, zero if W has none."""
     dtype = native(W)

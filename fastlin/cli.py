@@ -15,7 +15,7 @@ from fastlin.testing import Case, random_case
 
 COMPARE_EPILOG = """\
 examples:
-  fastlin compare                                    digits and a CIFAR-10-shaped batch, every op and backend
+  fastlin compare                                    digits and a CIFAR-10-shaped batch, every backend
   fastlin compare --shape 10000 784 10 --ops softmax --backends numpy cython --plot mine.png
   fastlin compare --data mine.npz --json mine.json   X (n, d) and y (n,) of your own
 

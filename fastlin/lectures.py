@@ -27,9 +27,9 @@ PARTS = (
     ("A linear classifier, seen three ways", "linear", ("algebra", "templates", "geometry")),
     ("What it cannot separate", "linear", ("hard_cases", "ring_in_polar", "neighbours")),
     ("Features of images", "features", ("image_features", "codebook")),
-    ("Losses", "losses", ("loss_curves", "probabilities")),
+    ("Losses", "losses", ("three_pictures", "loss_curves", "probabilities")),
     ("Regularisation", "losses", ("penalties", "bias_variance")),
-    ("Gradients and searching", "optim", ("gradient_checks", "ways_to_search")),
+    ("Gradients and searching", "optim", ("gradient_checks", "ways_to_search", "progress")),
     ("Learning rates", "optim", ("learning_rates", "schedules")),
     ("Optimizers", "optim", ("bowl", "saddle")),
     ("Four backends", "features", ("backends",)),
@@ -50,6 +50,7 @@ figure { margin: 0 0 2.5rem; } figcaption { max-width: 46rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 img { display: block; background: #fff; border-radius: 6px; width: 100%; min-width: 40rem; height: auto; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
+code { font-size: .95em; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); }
 """
 
@@ -89,7 +90,9 @@ def _part(title: str, exhibits: Mapping[str, Any]) -> str:
 def _exhibit(name: str, exhibit: Any) -> str:
     image = "" if exhibit.figure is None else _image(exhibit.figure, exhibit.alt)
     source = f' <span class="source">From: {escape(exhibit.source)}.</span>' if exhibit.source else ""
-    caption = f"<figcaption>{escape(exhibit.caption)}{source}</figcaption>"
+    calls = ", ".join(f"<code>fastlin.{call}</code>" for call in exhibit.made_with.split(", "))
+    made = f' <span class="source">Made with {calls}.</span>'
+    caption = f"<figcaption>{escape(exhibit.caption)}{made}{source}</figcaption>"
     title = f"<h3>{escape(exhibit.title)}</h3>"
     return f'<figure id="{name}">\n{title}\n{image}{_table(exhibit.table)}{caption}\n</figure>\n'
 

@@ -432,6 +432,18 @@ def columns_kernel(loss: str, backend: str) -> Callable[..., None]:
 
 
 @cache
+def losses_kernel(loss: str, backend: str) -> Callable[..., None]:
+    """Scores of a block of rows for several W -> epilogue of each; next block, as one kernel: losses without gradients.
+
+    kernel(blocks, W, y, sample_weight, hyper, scores, sums, losses) writes the weighted sum of losses of each of the k
+    W, which stand one below the other, class-major, as (k c, d + 1). `blocks` (count, d, rows) has a feature's numbers
+    of some rows of X side by side; `scores` (k c + 3, rows) and `sums` (k c,) are room to work in.
+    """
+    ops = module(backend)
+    return ops.compose_losses(ops.dense_gradient, getattr(ops, f"{loss}_epilogue"))  # type: ignore[no-any-return]
+
+
+@cache
 def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[..., None]:
     """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
 

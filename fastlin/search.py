@@ -1,25 +1,23 @@
 """Searching for W without a gradient: the lectures' strategies #1 and #2, to see what a gradient is worth.
 
-A loss alone needs half the arithmetic of a loss with its gradient, and one pass over X serves many candidates: see
-`fastlin._run.loss_values`. The candidates come from NumPy's generator, one after the other: the same for any backend.
+A loss alone needs half the arithmetic of a loss with its gradient, and one pass over X serves many candidates:
+fastlin/_search.py. The candidates come from NumPy's generator, one after the other: the same for any backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _run, ops
+from fastlin import _check, _plan, _run, _search, ops
 from fastlin._check import Array, Problem
 from fastlin._extras import progress_bar
 from fastlin.penalties import Penalty, penalty
 from fastlin.train import TrainResult, hyper_values, start_weights
-
-BLOCK_BYTES = 4 << 20  # of candidates drawn at once
 
 
 @dataclass
@@ -40,14 +38,18 @@ class Goal(NamedTuple):
     backend: str
     threads: int | None
 
-    def values(self, W: Array) -> Array:
-        """The mean loss, penalty included, of each of the weights W (k, d, c)."""
-        d = self.problem.X.shape[1]
-        values = _run.loss_values(self.loss, self.hyper, W, self.problem, self.backend, self.threads)
-        values /= len(self.problem.X)
+    def values(self, sums: Array, W: Array) -> Array:
+        """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
+        values: Array = sums / len(self.problem.X)
         if self.penalty is not None:
-            values += [self.penalty.value(w[:d]) for w in W]
+            values += [self.penalty.value(w[: self.problem.X.shape[1]]) for w in W]
         return values
+
+    def value(self, W: Array, dW: Array) -> float:
+        """That of one W (d, c): by the kernels that give the gradient too, for one W alone keeps no thread busy."""
+        problem = self.problem._replace(W=W)
+        total = _run.loss_grad(self.loss, self.hyper, problem, 1.0, self.backend, self.threads, dW)
+        return float(self.values(np.array([total]), W[None])[0])
 
 
 def random_search(
@@ -98,9 +100,11 @@ def random_search(
     shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
     best = SearchResult(goal.problem.W, bias)
     losses: list[float] = []
+    trial = _search.Trial(goal.loss, goal.hyper, goal.problem, goal.backend, threads)
+    draws = _Draws(rng, tries, shape, scale, dtype, trial.cut.group)
     with progress_bar("tries", progress, tries) as advance:
-        for W in _draws(rng, tries, shape, scale, dtype):
-            values = goal.values(W)
+        while len(W := draws.drawn):
+            values = goal.values(trial.losses(W, draws.draw), W)
             losses += values.tolist()
             i = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
             if values[i] < best.loss:
@@ -156,13 +160,16 @@ def random_local_search(
     goal = _goal(X, y, loss, reg, bias, backend, threads, hyper, W)
     shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
     here = goal.problem.W if W is not None else (scale * rng.standard_normal(shape)).astype(dtype)
-    best = SearchResult(here, bias, loss=float(goal.values(here[None])[0]))
+    dW = np.empty_like(here)
+    best = SearchResult(here, bias, loss=goal.value(here, dW))
     losses = [best.loss]
+    draws = _Draws(rng, tries, shape, step, dtype)
     with progress_bar("tries", progress, tries) as advance:
-        for steps in _draws(rng, tries, shape, step, dtype):
+        while len(steps := draws.drawn):
+            draws.draw()
             for some in steps:
                 there = best.W + some
-                losses.append(float(goal.values(there[None])[0]))
+                losses.append(goal.value(there, dW))
                 if losses[-1] < best.loss:
                     best.loss, best.W = losses[-1], there
                 advance(f"loss {best.loss:.4g}")
@@ -170,15 +177,29 @@ def random_local_search(
     return best
 
 
-def _draws(
-    rng: np.random.Generator, count: int, shape: tuple[int, ...], scale: float, dtype: np.dtype[np.generic]
-) -> Iterator[Array]:
+class _Draws:
     """`count` arrays of normal numbers, some at a time: the same numbers as one after the other."""
-    most = max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(shape)))))
-    for start in range(0, count, most):
-        drawn: Array = rng.standard_normal((min(most, count - start), *shape))
-        drawn *= scale
-        yield drawn.astype(dtype, copy=False)
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        shape: tuple[int, ...],
+        scale: float,
+        dtype: np.dtype[np.generic],
+        group: int = 1,
+    ) -> None:
+        self._rng, self._left, self._shape, self._scale, self._dtype = rng, count, shape, scale, dtype
+        self._most = _plan.search_draws(math.prod(shape), group)
+        self.draw()
+
+    def draw(self) -> None:
+        """The next ones; none when all have been drawn."""
+        some = min(self._left, self._most)
+        self._left -= some
+        drawn: Array = self._rng.standard_normal((some, *self._shape))
+        drawn *= self._scale
+        self.drawn = drawn.astype(self._dtype, copy=False)
 
 
 def _goal(

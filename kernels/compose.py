@@ -105,6 +105,32 @@ def compose_columns(epilogue, claim, finish, wait):
     return columns
 
 
+def compose_losses(product, epilogue):
+    """The weighted sum of losses of each of several W, without gradients.
+
+    The W stand one below the other as if all their rows were classes. `blocks` holds the rows of X, a feature's numbers
+    side by side, so that the scores W X^T are the product that a gradient is: `product` adds it to b.
+    """
+
+    def losses_of(blocks, W, y, sample_weight, hyper, scores, sums, losses):
+        count, d, block = blocks.shape
+        c = W.shape[0] // losses.shape[0]
+        scratch = scores[W.shape[0] :]
+        losses[:] = 0
+        for number in range(count):
+            start = number * block
+            end = min(start + block, sample_weight.shape[0])
+            some = scores[: W.shape[0], : end - start]
+            for j in range(W.shape[0]):
+                some[j] = W[j, d]
+            product(blocks[number, :, : end - start], W[:, :d], some, sums)
+            for i in range(losses.shape[0]):
+                own = some[i * c : (i + 1) * c]
+                losses[i] += epilogue(own, y[start:end], sample_weight[start:end], scratch, *hyper)
+
+    return losses_of
+
+
 def cut(arrays, start, stop):
     """The same stretch of each array."""
     return tuple([A[start:stop] for A in arrays])

@@ -4,6 +4,7 @@ include "cython_driver.pxi"
 include "cython_updates.pxi"
 include "cython_epoch.pxi"
 include "cython_wide.pxi"
+include "cython_search.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()

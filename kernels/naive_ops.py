@@ -6,6 +6,7 @@ Written to be read. Rows become lists first: Python indexes a list three times f
 import math
 
 from fastlin.kernels.compose import compose_alone
+from fastlin.kernels.compose import compose_losses as compose_losses
 from fastlin.kernels.compose import compose_squares_alone as compose_squares  # noqa: F401
 from fastlin.kernels.compose import compose_step_alone as compose_step  # noqa: F401
 from fastlin.kernels.naive_updates import *  # noqa: F403  (the optimizer steps)

@@ -13,6 +13,7 @@ from numba.extending import overload
 from fastlin.kernels import numba_epoch
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_columns as compose_columns_python
+from fastlin.kernels.compose import compose_losses as compose_losses_python
 from fastlin.kernels.compose import compose_squares as compose_squares_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
@@ -61,9 +62,7 @@ def compile_driver(member, stored, real, y_ndim, hyper):
     """Its machine code, for a team."""
     inputs = (
         *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
-        types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
-        types.Array(real, 1, "C", readonly=True),
-        types.UniTuple(types.float64, hyper),
+        *goals_of(real, y_ndim, hyper),
         types.float64,
     )
     rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
@@ -89,15 +88,35 @@ def compose_columns(epilogue):
 
 def compile_columns(member, real, y_ndim, hyper):
     """Its machine code, for a team."""
-    scores = types.Array(real, 2, "C")
-    y = types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True)
-    sample_weight = types.Array(real, 1, "C", readonly=True)
-    values = types.UniTuple(types.float64, hyper)
-    return together(
-        member,
-        types.Tuple(
-            (scores, y, sample_weight, values, types.Array(real, 3, "C"), types.float64[::1], types.intp[::1]),
-        ),
+    goals = goals_of(real, y_ndim, hyper)
+    rooms = types.Array(real, 3, "C"), types.float64[::1]
+    return together(member, types.Tuple((types.Array(real, 2, "C"), *goals, *rooms, types.intp[::1])))
+
+
+def compose_losses(*pieces):
+    """The losses of several W, compiled at the first call for each dtype, and for any strides."""
+    driver = compose_losses_python(*pieces)
+    driver.__qualname__ = "-".join(["losses", *(piece.__name__ for piece in pieces)])
+    member = jit(driver)
+    compiled = {}
+
+    def losses_of(blocks, W, y, sample_weight, hyper, *rooms):
+        if W.dtype not in compiled:
+            real = numba.from_dtype(W.dtype)
+            inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *goals_of(real, y.ndim, len(hyper))
+            member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 1, "C"), types.float64[::1]))
+            compiled[W.dtype] = member.overloads[member.signatures[-1]].entry_point
+        compiled[W.dtype](blocks, W, y, sample_weight, hyper, *rooms)
+
+    return losses_of
+
+
+def goals_of(real, y_ndim, hyper):
+    """The types of y, sample_weight and the hyper-parameters of a loss."""
+    return (
+        types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
+        types.Array(real, 1, "C", readonly=True),
+        types.UniTuple(types.float64, hyper),
     )
 
 

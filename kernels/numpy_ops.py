@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastlin.kernels.compose import compose_alone
+from fastlin.kernels.compose import compose_losses as compose_losses
 from fastlin.kernels.compose import compose_squares_alone as compose_squares  # noqa: F401
 from fastlin.kernels.compose import compose_step_alone as compose_step  # noqa: F401
 from fastlin.kernels.numpy_updates import *  # noqa: F403  (the optimizer steps)

@@ -1,6 +1,7 @@
 """The page of the lectures: what its figures show is so, and the page opens without anything else."""
 
 import base64
+import pkgutil
 import re
 import sys
 from html.parser import HTMLParser
@@ -73,12 +74,22 @@ def test_every_figure_is_there_and_said_in_words(made):
     assert {link[1:] for link in page.links} == set(page.ids)  # the contents name everything once
     assert set(NAMES) < set(page.ids)
     assert len(said) == len(NAMES) == text.count("<figcaption>")
-    assert len(page.images) == len(NAMES) - 2  # algebra and gradient checks are tables
+    assert len(page.images) == len(NAMES) - 3  # algebra, three pictures and gradient checks are tables
     assert all(len(alt) > 60 for _, alt in page.images)
     for source, _ in page.images:
         svg = base64.b64decode(source.partition(",")[2]).decode()
         ElementTree.fromstring(svg)
         assert not re.search(r'href="(?!#|data:)', svg)
+
+
+def test_every_figure_says_what_it_was_made_with(made):
+    _, text, _ = made
+    captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
+    for caption in captions:
+        names = re.findall("<code>fastlin[.](.*?)</code>", caption)
+        assert names
+        for name in names:
+            pkgutil.resolve_name(f"fastlin.{name}")
 
 
 def test_the_command(monkeypatch, tmp_path, capsys):
@@ -149,15 +160,30 @@ def test_only_the_mistake_fails_its_check():
     assert wrong[1].max_error > 0.1
 
 
+def test_losses_of_the_slides_pictures():
+    svm, softmax, mean = losses.losses_of_pictures()
+    assert svm == pytest.approx([2.9, 0, 12.9])
+    assert round(mean, 2) == 5.27
+    assert softmax == pytest.approx([2.04, 0.08, 6.16], abs=0.005)
+
+
 def test_following_the_slope_wins():
-    traces = optim.searches(tries=300)
-    random, local, slope = (trace[-1] for trace in traces.values())
-    assert random[0] == local[0] == slope[0] == 300
-    assert slope[1] < local[1] < random[1]
-    assert slope[2] > local[2] > random[2] > 0.1
-    for name in ("random search", "random local search"):
-        values = [value for _, value, _ in traces[name]]
-        assert values == sorted(values, reverse=True)
+    random, local, slope = optim.searches(tries=300).values()
+    for found in (random, local, slope):
+        assert len(found.best) == 300
+        assert (found.looks[0], found.looks[-1]) == (1, 300)
+        assert len(found.accuracy) == len(found.looks)
+    assert slope.best[-1] < local.best[-1] < random.best[-1]
+    assert slope.accuracy[-1] > local.accuracy[-1] > random.accuracy[-1] > 0.1
+    for found in (random, local):
+        assert found.best == sorted(found.best, reverse=True)
+
+
+def test_the_loss_of_mini_batches_goes_down_and_jumps():
+    found = optim.mini_batch_losses()
+    assert found[0] == pytest.approx(np.log(10))
+    assert found[-20:].mean() < 0.5 < found[:20].mean()
+    assert (np.diff(found) > 0).mean() > 0.3
 
 
 def test_learning_rates_are_what_they_are_called():

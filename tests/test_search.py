@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _plan, testing
+from fastlin import _check, _plan, _search, ops, testing
 
 HOW = {"tries": 40, "scale": 0.5, "reg": 0.1, "seed": 3}
 
@@ -28,7 +28,8 @@ def slide(case, f, tries, scale, seed):
 
 @pytest.mark.parametrize("loss", ["svm", "softmax", "logistic"])
 def test_random_search_is_the_slides_loop(case, loss, backend, monkeypatch):
-    monkeypatch.setattr(_plan, "SEARCH_BYTES", 3000)  # several groups of candidates, several blocks of rows
+    monkeypatch.setattr(_plan, "SEARCH_CLASSES", 9)  # several groups of candidates,
+    monkeypatch.setattr(_plan, "SEARCH_ROWS", 16)  # several blocks of rows
     _plan.search_plan.cache_clear()
     public = {"svm": fl.svm_loss, "softmax": fl.softmax_loss, "logistic": fl.logistic_loss}[loss]
     W, losses = slide(case, lambda W: public(W, case.X, case.y, 0.1, bias=True, backend="naive")[0], 40, 0.5, 3)
@@ -37,6 +38,37 @@ def test_random_search_is_the_slides_loop(case, loss, backend, monkeypatch):
     np.testing.assert_allclose(found.history["loss"], losses, rtol=1e-12)
     assert found.loss == min(found.history["loss"]) == found.history["best"][-1]
     assert found.accuracy(case.X, case.y) == np.mean(fl.predict(W, case.X, bias=True) == case.y)
+    _plan.search_plan.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("loss", "dtype", "stored"),
+    [(loss, "float64", "floats") for loss in ops.losses()]
+    + [("svm", dtype, stored) for dtype in ops.DTYPES for stored in ("floats", "bytes", "swapped")],
+)
+def test_losses_of_several_weights(loss, dtype, stored, backend, monkeypatch):
+    """Groups of three by several parts of the rows, two laps of these, blocks with a tail."""
+    size = np.dtype(dtype).itemsize
+    monkeypatch.setattr(_plan, "SEARCH_BYTES", 3 * 6 * 5 * size)
+    monkeypatch.setattr(_plan, "SEARCH_ROWS", 16)
+    monkeypatch.setattr(_plan, "SEARCH_FLOPS", 2 * 100 * 6 * 5)
+    monkeypatch.setattr(_plan, "COPY_BYTES", 208 * 6 * size)
+    _plan.search_plan.cache_clear()
+    case, rng = testing.random_case(333, 5, 5), np.random.default_rng(5)
+    W = rng.standard_normal((7, 6, 5)).astype(dtype)
+    X = rng.integers(0, 4, (333, 5)).astype("uint8" if stored == "bytes" else dtype)
+    hyper, goals = testing.trial(f"{loss}_epilogue"), case.goals(loss)
+    exact = {"bias": True, "sample_weight": case.sample_weight, "reduction": "sum", "backend": "naive"}
+    expected = [testing.losses.evaluate(loss, hyper, w.astype(float), X.astype(float), goals, **exact)[0] for w in W]
+    given = X.astype(X.dtype.newbyteorder()) if stored == "swapped" else X
+    how = True, case.sample_weight.astype(dtype), ops.OPS[f"{loss}_epilogue"].targets
+    problem, calls = _check.problem(W[0], given, goals, *how), []
+    for threads in (1, 3):
+        trial = _search.Trial(loss, tuple(hyper.values()), problem, backend, threads)
+        for some in (slice(0, 7), slice(2, 4)):
+            found = trial.losses(W[some], lambda: calls.append(1))
+            assert testing.error(found, expected[some]) <= testing.tolerance(dtype, 333)
+    assert calls == [1] * 4
     _plan.search_plan.cache_clear()
 
 

@@ -39,6 +39,17 @@ def test_four_pixels(backend):
     assert fl.scores(W, x, backend=backend)[0, 2] == pytest.approx(61.95)  # the slide's ship score is without its b
 
 
+def test_flatten(backend):
+    """The pixels of an image as one column, row by row; a stack of images as rows of X."""
+    image = np.array([[56.0, 231.0], [24.0, 2.0]])
+    assert image.reshape(-1).tolist() == [56, 231, 24, 2]
+    W, images = np.arange(8.0).reshape(4, 2), np.stack([image, image.T])
+    found = fl.scores(W, images.reshape(len(images), -1), backend=backend)
+    np.testing.assert_allclose(found, np.einsum("nij,ijc->nc", images, W.reshape(2, 2, 2)))
+    with pytest.raises(ValueError, match=r"flatten each sample with X.reshape\(len\(X\), -1\)"):
+        fl.scores(W, images, backend=backend)
+
+
 def test_bias_trick(backend):
     rng = np.random.default_rng(0)
     W, x = rng.standard_normal((6, 3)), rng.standard_normal((4, 5))
@@ -73,6 +84,75 @@ def test_argmax_rule(backend):
     assert fl.predict(SCORES, np.eye(3), backend=backend).tolist() == [1, 1, 1]
 
 
+def test_scores_by_index(backend):
+    """The score of picture i for class j, and for its right class."""
+    S = fl.scores(SCORES, np.eye(3), backend=backend)
+    assert S[0].tolist() == [3.2, 5.1, -1.7]
+    assert S[[0, 1, 2], [0, 1, 2]].tolist() == [3.2, 4.9, -3.1]
+
+
+def test_accuracy_on_the_test_set():
+    """np.mean(Yte_predict == Yte) of the label with the highest score."""
+    digits = fl.load_digits()
+    best = fl.random_search(digits.X, digits.y, tries=20, bias=False)
+    scores = best.W.T.dot(digits.X_test.T)  # the slide's: a column for each picture
+    assert best.accuracy(digits.X_test, digits.y_test) == np.mean(np.argmax(scores, axis=0) == digits.y_test)
+
+
+def test_train_validation_test():
+    """Choose by the validation rows; the test rows are for the end."""
+    digits = fl.load_digits()
+    X, y, held_out = digits.X[:1100], digits.y[:1100], (digits.X[1100:], digits.y[1100:])
+    tried = {lr: fl.train(X, y, optimizer=fl.SGD(lr), epochs=5, validation=held_out) for lr in (1e-5, 1e-1)}
+    shares = {lr: result.history["validation_accuracy"][-1] for lr, result in tried.items()}
+    best = max(shares, key=shares.get)
+    assert best == 1e-1
+    assert shares[best] == tried[best].accuracy(*held_out)
+    assert tried[best].accuracy(digits.X_test, digits.y_test) > 0.8
+
+
+def test_templates():
+    """A class's column of W, drawn as an image, is bright where its pictures are."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 4
+    images = 0.3 * rng.random((200, 2, 2))
+    images[np.arange(200), y // 2, y % 2] += 0.7  # class k has its ink in pixel k
+    result = fl.train(images.reshape(200, 4), y, epochs=20, optimizer=fl.Adam(0.05), bias=False)
+    for k in range(4):
+        template = result.W[:, k].reshape(2, 2)
+        assert np.unravel_index(template.argmax(), (2, 2)) == (k // 2, k % 2)
+        assert (template * images[5]).sum() == pytest.approx(fl.scores(result.W, images[5].reshape(1, 4))[0, k])
+
+
+def test_hyperplanes(backend):
+    """The border of two classes is a plane whose normal is the difference of their columns; regions are convex."""
+    W, b = np.array([[2.0, -1.0, 0.0], [0.0, 1.0, -2.0]]), np.array([0.5, 0.0, -0.5])
+    both = np.vstack([W, b])
+    normal, offset = W[:, 0] - W[:, 1], b[0] - b[1]
+    along = np.array([-normal[1], normal[0]])
+    border = -offset * normal / (normal @ normal) + np.array([[0.0], [1.0], [-3.0]]) * along
+    S = fl.scores(both, border, bias=True, backend=backend)
+    np.testing.assert_allclose(S[:, 0], S[:, 1], atol=1e-12)
+    X = np.random.default_rng(0).standard_normal((300, 2))
+    labels = fl.predict(both, X, bias=True, backend=backend)
+    for k in range(3):
+        mine = X[labels == k]
+        assert (fl.predict(both, (mine + mine[::-1]) / 2, bias=True, backend=backend) == k).all()
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_nearest_neighbours(k):
+    """1-NN has every training digit right; on others both kNN are a little ahead of the linear classifier."""
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    digits = fl.load_digits()
+    model = neighbors.KNeighborsClassifier(k).fit(digits.X, digits.y)
+    assert (model.score(digits.X, digits.y) == 1) == (k == 1)
+    linear = fl.train(digits.X, digits.y, epochs=40, optimizer=fl.Adam(0.01))
+    share = linear.accuracy(digits.X_test, digits.y_test)
+    assert share > 0.95
+    assert share <= model.score(digits.X_test, digits.y_test) < share + 0.04
+
+
 def test_binary_rule(backend):
     w = np.array([[2.0], [-1.0]])
     X = np.array([[1.0, 0.0], [0.5, 1.0], [0.0, 1.0]])
@@ -94,6 +174,26 @@ def test_svm_losses(backend):
     mean = of_scores(fl.svm_loss, SCORES, [0, 1, 2], backend=backend)[0]
     assert round(mean, 2) == 5.27
     assert round(mean, 1) == 5.3
+
+
+def test_svm_by_cases(backend):
+    """0 if s_y >= s_j + 1, else s_j - s_y + 1: the hinge falls with slope -1 and ends at the margin."""
+    for ahead, expected in ((-1.0, 2.0), (0.0, 1.0), (0.5, 0.5), (1.0, 0.0), (1.5, 0.0)):
+        loss, dS = of_scores(fl.svm_loss, [ahead, 0.0], 0, backend=backend)
+        assert loss == expected
+        assert dS[0].tolist() == ([-1, 1] if ahead < 1 else [0, 0])
+
+
+def test_loss_curves(backend):
+    """Softmax over the lead a of the right class is log(1 + e^-a): smooth, falling, beside the hinge far from it."""
+    lead = np.linspace(-20, 20, 81)
+    found = [of_scores(fl.softmax_loss, [a, 0.0], 0, backend=backend) for a in lead]
+    losses, slopes = np.array([loss for loss, _ in found]), np.array([dS[0, 0] for _, dS in found])
+    np.testing.assert_allclose(losses, np.log1p(np.exp(-lead)), rtol=1e-12, atol=1e-15)
+    assert (np.diff(losses) < 0).all()
+    assert (np.diff(slopes) > 0).all()
+    assert losses[0] == pytest.approx(20)
+    assert slopes[[0, -1]] == pytest.approx([-1, 0], abs=1e-8)
 
 
 def test_svm_of_one_row():
@@ -151,7 +251,8 @@ def test_svm_q6_squared(backend):
 
 
 def test_svm_twice_the_weights(backend):
-    for factor in (1, 2):
+    for factor, margins in ((1, [-2.6, -1.9]), (2, [-6.2, -4.8])):
+        np.testing.assert_allclose(factor * (SCORES[1, [0, 2]] - SCORES[1, 1]) + 1, margins)
         assert of_scores(fl.svm_loss, factor * SCORES[1], 1, backend=backend)[0] == 0.0
 
 

@@ -66,6 +66,14 @@ def test_forward_differences():
     assert abs(ours - np.e) < 1e-3 * abs(slide - np.e)
 
 
+def test_jacobian(backend):
+    """Row i, column j: the derivative of score i by pixel j. It is W, and has a row for each score."""
+    rng = np.random.default_rng(0)
+    W, x = rng.standard_normal((5, 3)), rng.standard_normal(5)
+    rows = [fl.numerical_gradient(lambda x, i=i: fl.scores(W, x[None], backend=backend)[0, i], x) for i in range(3)]
+    np.testing.assert_allclose(rows, W.T, atol=1e-9)
+
+
 def test_directional_slope():
     """The slope in a direction is its dot product with the gradient; steepest down is the negative gradient."""
     rng = np.random.default_rng(0)
@@ -111,6 +119,18 @@ def test_random_search(digits):
     assert 0.1 < found.accuracy(digits.X_test, digits.y_test) < 0.4
 
 
+def test_random_search_prints():
+    """In attempt 0 the loss was 9.401632, best 9.401632; ...: about C - 1 for a small W, and the least so far."""
+    printed = [9.401632, 8.959668, 9.044034, 9.278948, 8.857370, 8.943151, 8.605604]
+    best = [9.401632, 8.959668, 8.959668, 8.959668, 8.857370, 8.857370, 8.605604]
+    assert np.minimum.accumulate(printed).tolist() == best
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 3072)) - 128.0  # as many as CIFAR-10's, and as bright
+    found = fl.random_search(pixels, np.arange(500) % 10, tries=7)
+    assert found.W.shape == (3073, 10)
+    assert found.history["best"] == np.minimum.accumulate(found.history["loss"]).tolist()
+    assert all(8.5 < loss < 9.5 for loss in found.history["loss"])
+
+
 def test_random_local_search(digits):
     """Strategy #2, as many evaluations: better (21.4 % there), by a loss that never rises."""
     blind = fl.random_search(digits.X, digits.y, tries=1000)
@@ -133,6 +153,30 @@ def test_mini_batch(digits):
     full = fl.train(digits.X, digits.y, batch_size=len(digits.X), **how)
     losses = [fl.softmax_loss(r.W, digits.X, digits.y, bias=True)[0] for r in (batches, full)]
     assert losses[0] < losses[1]
+
+
+def test_batch_stochastic_mini_batch(digits):
+    """Once through the rows: one step for all of them, one for each of them, or between."""
+    losses = []
+    for size in (len(digits.X), 256, 1):
+        result = fl.train(digits.X, digits.y, epochs=1, batch_size=size, optimizer=fl.SGD(0.1))
+        losses.append(fl.softmax_loss(result.W, digits.X, digits.y, bias=True)[0])
+    assert losses[0] > losses[1] > losses[2]
+    W = np.zeros((65, 10))
+    fl.SGD(0.1).step(W, fl.softmax_loss(W, digits.X, digits.y, bias=True)[1])
+    assert losses[0] == pytest.approx(fl.softmax_loss(W, digits.X, digits.y, bias=True)[0])
+
+
+def test_loss_goes_down(digits):
+    """Over mini-batches: not at every step, but from epoch to epoch."""
+    rng, W, optimizer, losses = np.random.default_rng(0), np.zeros((64, 10)), fl.SGD(0.5), []
+    for _ in range(4):
+        for rows in np.array_split(rng.permutation(len(digits.X)), 44):
+            loss, dW = fl.softmax_loss(W, digits.X[rows], digits.y[rows])
+            optimizer.step(W, dW)
+            losses.append(loss)
+    assert (np.diff(losses) > 0).any()
+    assert (np.diff(np.reshape(losses, (4, 44)).mean(axis=1)) < 0).all()
 
 
 def test_gradient_noise():
@@ -165,6 +209,19 @@ def test_saddle_point():
     assert abs(stuck).max() < 1e-9
     noisy = walk(lambda W: (0, saddle(W)[1] + 1e-3), fl.SGD(0.1), (1.0, 0.0), 100)[-1]  # any noise leads away
     assert abs(noisy[1]) > 1
+
+
+def test_local_minimum():
+    """A dent on the way down: gradient descent stays in it, momentum carries on to the minimum."""
+
+    def dented(W):
+        dent = 0.15 * np.exp(-8 * (W[0] - 2) ** 2)
+        return 0.05 * W[0] ** 2 - dent, np.array([0.1 * W[0] + 16 * (W[0] - 2) * dent])
+
+    stuck, through = (walk(dented, fl.SGD(0.1, momentum=rho), (4.0,), 400)[-1] for rho in (0.0, 0.9))
+    assert stuck == pytest.approx(2, abs=0.1)
+    assert dented(stuck)[1] == pytest.approx(0, abs=1e-6)
+    assert dented(stuck)[0] > dented(through)[0] == pytest.approx(0, abs=1e-6)
 
 
 # ---- Optimizers ------------------------------------------------------------------------------------------
@@ -230,6 +287,13 @@ def test_adagrad_q2_steps_decay():
     assert leaky[-1] == pytest.approx(0.1, rel=1e-6)
 
 
+def test_adagrad_gets_stuck():
+    """By the same rate RMSProp is at the minimum when AdaGrad, whose steps decay, is not half way."""
+    ends = [walk(bowl, rule, (1.0, 1.0), 200)[-1] for rule in (fl.AdaGrad(0.01), fl.RMSProp(0.01, alpha=0.9))]
+    assert abs(ends[0]).min() > 0.5
+    assert abs(ends[1]).max() < 0.02
+
+
 def test_rmsprop():
     x, s = np.ones(4), 0
     for dx in GRADIENTS:
@@ -245,6 +309,21 @@ def test_adam():
         v = 0.999 * v + 0.001 * dx * dx
         x = x - 1e-3 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
     np.testing.assert_allclose(run(fl.Adam(1e-3, eps=1e-7)), x, rtol=1e-12)
+
+
+def test_adam_is_a_good_default(digits):
+    """beta1 = 0.9, beta2 = 0.999 and a rate of 1e-3; momentum can do better, once its rate has been found."""
+    losses = {}
+    np.testing.assert_array_equal(run(fl.Adam()), run(fl.Adam(1e-3, beta1=0.9, beta2=0.999)))
+    for name, rule in {
+        "Adam": fl.Adam(),
+        "found": fl.SGD(0.1, momentum=0.9),
+        "low": fl.SGD(1e-4, momentum=0.9),
+    }.items():
+        result = fl.train(digits.X, digits.y, epochs=20, batch_size=32, optimizer=rule)
+        losses[name] = fl.softmax_loss(result.W, digits.X, digits.y, bias=True)[0]
+        assert name != "Adam" or result.accuracy(digits.X_test, digits.y_test) > 0.9
+    assert losses["found"] < losses["Adam"] < losses["low"]
 
 
 def test_adam_first_step():
@@ -265,6 +344,18 @@ def test_learning_rates():
     """Low is slow, good is good, too high explodes: on a bowl of curvature 50 the limit is 2 / 50."""
     ends = {lr: bowl(walk(bowl, fl.SGD(lr), (1.0, 1.0), 100)[-1])[0] for lr in (1e-4, 0.03, 0.041)}
     assert ends[0.03] < 0.1 < ends[1e-4] < ends[0.041]
+
+
+def test_reduced_rate_converges():
+    """With noisy gradients a constant rate stays at a distance from the minimum; one that is reduced gets there."""
+    noise = iter(np.random.default_rng(0).standard_normal((6000, 2)))
+    ends = [
+        np.mean(
+            [bowl(W)[0] for W in walk(lambda W: (0, bowl(W)[1] + next(noise)), fl.SGD(lr), (1.0, 1.0), 3000)[-500:]]
+        )
+        for lr in (0.03, fl.schedules.inverse_sqrt(0.03))
+    ]
+    assert ends[1] < 0.2 * ends[0]
 
 
 def test_step_decay():
@@ -304,6 +395,20 @@ def test_rate_grows_with_the_batch():
 def test_newton():
     """One step to the minimum of a quadratic, whatever its condition number."""
     np.testing.assert_allclose(fl.newton_step(bowl, np.array([3.0, -7.0])), 0, atol=1e-9)
+
+
+def test_quadratic_approximation():
+    """J(a) + (b - a) g + (b - a) H (b - a) / 2: what is left of J(b) shrinks with the cube of the distance."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((4, 3)), rng.standard_normal((20, 4)), np.arange(20) % 3
+    loss, dW = fl.softmax_loss(W, X, y)
+    hessian = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y), W)
+    direction, left = rng.standard_normal((4, 3)), []
+    for length in (0.2, 0.1):
+        move = length * direction
+        expected = loss + (move * dW).sum() + move.ravel() @ hessian @ move.ravel() / 2
+        left.append(abs(fl.softmax_loss(W + move, X, y)[0] - expected))
+    assert left[0] / left[1] == pytest.approx(8, rel=0.3)
 
 
 def test_hessian_size():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import toys
 
 W1, W2, ONES = np.array([[1.0, 0, 0, 0]]).T, np.full((4, 1), 0.25), np.ones((1, 4))
 
@@ -137,6 +138,29 @@ def test_l2_adds_curvature():
     more = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y, 0.1), W)
     np.testing.assert_allclose(np.linalg.eigvalsh(more), np.linalg.eigvalsh(bare) + 0.2, atol=1e-8)
     assert np.linalg.cond(more) < np.linalg.cond(bare)
+
+
+def test_weight_decay():
+    """A step on lam sum(W^2) is a step on the data and W shrunk by 2 lr lam: the decay is called weight_decay."""
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((9, 5)), np.arange(9) % 3
+    penalised, decayed = W.copy(), W.copy()
+    fl.SGD(0.1).step(penalised, fl.svm_loss(W, X, y, 0.02)[1])
+    fl.SGD(0.1, weight_decay=0.04).step(decayed, fl.svm_loss(W, X, y)[1])
+    np.testing.assert_allclose(penalised, decayed, rtol=1e-14)
+    np.testing.assert_allclose(decayed, (1 - 2 * 0.1 * 0.02) * W - 0.1 * fl.svm_loss(W, X, y)[1], rtol=1e-14)
+
+
+def test_prefer_simpler_models():
+    """Ten noisy points and a polynomial of degree 9: fitting them all is worse on new points than a penalised fit."""
+    (X, y), (X_new, y_new) = toys.noisy_sine(10, sigma=0.3, seed=1), toys.noisy_sine(200, sigma=0.0)
+    powers, new = X ** np.arange(10), X_new ** np.arange(10)
+    errors = {}
+    for lam in (0.0, 1e-3):
+        w = fl.newton_step(lambda w, lam=lam: fl.squared_error_loss(w, powers, y, lam), np.zeros((10, 1)))
+        errors[lam] = [fl.squared_error_loss(w, *rows)[0] for rows in ((powers, y), (new, y_new))]
+    assert errors[0.0][0] < errors[1e-3][0]  # better on the points that it has seen
+    assert errors[0.0][1] > 2 * errors[1e-3][1]  # and worse on the curve
 
 
 def test_max_norm():
