@@ -59,6 +59,7 @@ class Op:
     doc: str = ""
 
 
+GATHER_SCORES = ("X", "order", "features", "rows", "W", "b", "scores")
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
@@ -88,11 +89,12 @@ OPS: dict[str, Op] = {
     # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
     "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
     "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
-    # The same for the rows of X that `order` names, always copied: the rows of a mini-batch lie anywhere.
-    "dense_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
-    "uint8_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
     # The scores of some rows, and the gradient those rows add to W and b.
     "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
+    # The rows of a mini-batch lie anywhere: copies of those that `order` names, and their scores. `features` is (2, d),
+    # what each column is multiplied by and what is then added, or (0, d): as they are.
+    "dense_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
+    "uint8_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
     "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),
     # A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned.
     "softmax_epilogue": Op(
@@ -429,7 +431,7 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     backends have one, for the losses of `label_losses`.
     """
     ops = module(backend)
-    parts = (f"{storage}_gather", "dense_scores", f"{loss}_epilogue", "dense_gradient", rule)
+    parts = (f"{storage}_gather_scores", f"{loss}_epilogue", "dense_gradient", rule)
     return ops.compose_epoch(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
 
 
