@@ -367,11 +367,6 @@ def losses() -> list[str]:
     return [name.removesuffix("_epilogue") for name, op in OPS.items() if op.kind == "epilogue"]
 
 
-def label_losses() -> list[str]:
-    """Those whose y are labels, for which there are epoch kernels; the others' y are rows of targets."""
-    return [name for name in losses() if OPS[f"{name}_epilogue"].targets is None]
-
-
 def missing(backend: str) -> str | None:
     """Why `backend` cannot be used and how to mend it, or None if it is installed."""
     row = BACKENDS[backend]
@@ -428,7 +423,7 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
     shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads) goes through the blocks
     `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
-    backends have one, for the losses of `label_losses`.
+    backends have one.
     """
     ops = module(backend)
     parts = (f"{storage}_gather_scores", f"{loss}_epilogue", "dense_gradient", rule)
