@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 # What the drivers call. A storage: where rows start, start + 1, ... of X are as floats, in place or copied into a
-# buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A storage whose rows lie anywhere,
+# buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A storage of rows anywhere,
 # order[0], order[1], ...: copies of them, times x_scale plus x_shift unless that is NULL, and their scores.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
 # for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.

@@ -72,8 +72,7 @@ def compose_epoch(*pieces):
 
     def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *rest):
         t, rates, others, penalty, clip, shrinkage, W, state, rows, partial, scores, dW, *sums, threads = rest
-        limit, most_norm = clip
-        stages = any(penalty), most_norm < np.inf, min(clip) < np.inf, len(shrinkage) > 0
+        stages = any(penalty), clip[1] < np.inf, min(clip) < np.inf, len(shrinkage) > 0
         kinds = (numba.from_dtype(A.dtype) for A in (X, W))
         addresses, run = compile_epoch(pieces, stages, *kinds, y.ndim, len(hyper))
         strips, _, block = scores.shape

@@ -239,7 +239,7 @@ def address_of(function, signature):
 
 
 def by_address(result, kinds):
-    """call(address, args) of a compiled function with arguments of these kinds: what calls it is compiled without it."""
+    """call(address, args) of a function compiled for these kinds of arguments; what calls it is compiled without it."""
 
     @intrinsic
     def call(typingctx, address, args):

@@ -215,16 +215,19 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, clas
             found, copy = X.row(b.load(b.gep(order, [number(i)]))), copies.row(number(i))
             return b.select(fresh, found, b.bitcast(copy, found.type))
 
-        rows, following = ([row(i) for i in range(SCORE_ROWS * n, SCORE_ROWS * (n + 1))] for n in (0, 1))
-        copies = [copies.row(number(i)) for i in range(SCORE_ROWS)]
-        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, copies, following)
+        rows = [row(i) for i in range(SCORE_ROWS)]
+        copying = [(copies.row(number(i)), row(i + SCORE_ROWS)) for i in range(SCORE_ROWS)]
+        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, copying)
         return context.get_dummy_value()
 
     return types.void(X, order, copies, fresh, W, scores, r, j, classes, k, stop), emit
 
 
-def _emit_scores(b, W, scores, where, rows, copies=(), following=()):
-    """A tile of the scores of these four rows, given by where they begin; as they are read, they may be copied."""
+def _emit_scores(b, W, scores, where, rows, copying=()):
+    """A tile of the scores of four rows, given by where they begin.
+
+    copying : for each of them where its copy begins, and the row that is to be prefetched meanwhile.
+    """
     r, j, classes, start, stop = where
     lanes = W.lanes
     # Rows beyond the last repeat it; their sums are not stored.
@@ -238,9 +241,9 @@ def _emit_scores(b, W, scores, where, rows, copies=(), following=()):
         def step(k, *sums, mask=None):
             w = [W.load_at(row, k, lanes, mask) for row in class_rows]
             x = [W.load_at(row, k, lanes, mask) for row in rows]
-            for copy, vector, next_row in zip(copies, x, following):
-                W.store_at(vector, copy, k, mask)
-                W.prefetch_at(next_row, k)
+            for i, (copy, following) in enumerate(copying):
+                W.store_at(x[i], copy, k, mask)
+                W.prefetch_at(following, k)
             pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
             return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
 

@@ -165,7 +165,7 @@ def test_load_agrees(storage, backend, dtype):
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("storage", ["dense", "uint8"])
 def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
-    """Any rows in any order, some of them twice: their features as floats, and their scores; nothing else is written."""
+    """Any rows in any order, some of them twice: their features as floats and their scores; nothing else is written."""
     stored, random = np.uint8 if storage == "uint8" else dtype, np.random.default_rng(0)
     features = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
     W, b = random.normal(size=(c, 40)).astype(dtype)[:, :37], random.normal(size=2 * c).astype(dtype)[::2]

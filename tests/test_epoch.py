@@ -16,9 +16,7 @@ LOSSES = ops.losses()
 STORAGES = ["dense", "uint8"]
 
 # Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
-SOME = [
-    (LOSSES[i % len(LOSSES)], rule, STORAGES[i // 2 % 2], list(ops.DTYPES)[i % 2]) for i, rule in enumerate(RULES)
-]
+SOME = [(LOSSES[i % len(LOSSES)], rule, STORAGES[i // 2 % 2], list(ops.DTYPES)[i % 2]) for i, rule in enumerate(RULES)]
 EVERY = list(itertools.product(LOSSES, RULES, STORAGES, ops.DTYPES))
 
 
