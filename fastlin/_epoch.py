@@ -77,15 +77,14 @@ def run_epoch(
         return _fused(W, X, y, sample_weight, order, batch_size, objective, optimizer)
     dW = np.empty_like(W)
     total = 0.0
-    targets = ops.OPS[f"{objective.loss}_epilogue"].targets
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
     how = {"bias": objective.bias, "threads": objective.threads} if _ours(optimizer) else {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         weight = sample_weight[batch]
         weight.flags.writeable = False  # one type for Numba, as in fastlin/_check.py
-        goals = y[batch] if targets is None else _check.targets(y[batch], len(batch), W.shape[1], W.dtype, targets)
-        total += len(batch) * _loss_grad(objective, Problem(W, X[batch], goals, weight), dW)
+        problem = Problem(W, X[batch], _goals(objective.loss, y[batch], W), weight)
+        total += len(batch) * _loss_grad(objective, problem, dW)
         optimizer.step(W, dW, **how)
         if average is not None:
             average.add(W)
@@ -98,14 +97,19 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
 
 
 def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
-    """Whether one kernel does a whole epoch: for labels, penalties that it knows, rows that it can read in place."""
+    """Whether one kernel does a whole epoch: for penalties that it knows, rows that it can read in place."""
     return (
         ops.BACKENDS[objective.backend].compiled
-        and objective.loss in ops.label_losses()
         and W.shape[1] < _plan.WIDE_CLASSES
         and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
         and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)
     )
+
+
+def _goals(loss: str, y: Array, W: Array) -> Array:
+    """What the loss is given for labels y: themselves, or rows of targets."""
+    targets = ops.OPS[f"{loss}_epilogue"].targets
+    return y if targets is None else _check.targets(y, len(y), W.shape[1], W.dtype, targets)
 
 
 def _fused(
@@ -129,7 +133,8 @@ def _fused(
     room = _plan.EpochRoom(cut, c, d, dtype)
     by_class = [_run.class_major(A, d, backend) for A in (W, *course.state)]
     scaling = np.empty((0, d), dtype) if features is None else np.hstack(features).T.copy()
-    inputs = X, y, sample_weight, order, scaling, hyper, bias, batch_size
+    order = np.ascontiguousarray(order, np.int64)
+    inputs = X, _goals(loss, y, W), sample_weight, order, scaling, hyper, bias, batch_size
     terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
     how = course.t, course.rates, course.others, terms, course.limits, course.shrinkage
     rooms = by_class[0], tuple(by_class[1:]), *room.arrays

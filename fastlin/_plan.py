@@ -86,8 +86,7 @@ def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
     block = max(1, min(EPOCH_ROWS, batch))
     while strips < MOST_STRIPS and d >= 2 * strips * STRIP_COLUMNS and 4 * block * d * c >= 2 * strips * STRIP_FLOPS:
         strips *= 2
-    width = -(-max(d, 1) // strips) + 16
-    block = max(1, min(block, BLOCK_BYTES // (width * itemsize)))
+    block = max(1, min(block, BLOCK_BYTES * strips // (max(d, 1) * itemsize)))
     flops = 4 * block * max(d, 1) * c
     return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
 
@@ -167,9 +166,9 @@ class EpochRoom:
     """The memory of an epoch, as its kernel names it. Strips write to cache lines of their own."""
 
     def __init__(self, cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic]) -> None:
-        rows = padded((cut.strips, cut.block, -(-d // cut.strips) + 16), dtype)
+        rows = padded((1, cut.block, d), dtype)
         partial = padded((2, cut.strips, c, cut.block), dtype)
-        scores = padded((cut.strips, 2 * c + 3, cut.block), dtype)  # and scratch
+        scores = padded((cut.strips, 2 * c + max(3, c), cut.block), dtype)  # scratch, and what is gathered of y
         dW = padded((1, c, d + 1), dtype)
         self.losses, self.penalties, squares = np.zeros(1), np.zeros(cut.strips), np.zeros(cut.strips)
         self.arrays = rows, partial, scores, dW, self.losses, self.penalties, squares

@@ -59,6 +59,7 @@ class Op:
     doc: str = ""
 
 
+GATHER_SCORES = ("X", "order", "features", "rows", "W", "b", "scores")
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
@@ -88,11 +89,12 @@ OPS: dict[str, Op] = {
     # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
     "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
     "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
-    # The same for the rows of X that `order` names, always copied: the rows of a mini-batch lie anywhere.
-    "dense_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
-    "uint8_gather": Op("gather", ("X", "order", "rows"), writes=("rows",)),
     # The scores of some rows, and the gradient those rows add to W and b.
     "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
+    # The rows of a mini-batch lie anywhere: copies of those that `order` names, and their scores. `features` is (2, d),
+    # what each column is multiplied by and what is then added, or (0, d): as they are.
+    "dense_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
+    "uint8_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
     "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),
     # A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned.
     "softmax_epilogue": Op(
@@ -365,11 +367,6 @@ def losses() -> list[str]:
     return [name.removesuffix("_epilogue") for name, op in OPS.items() if op.kind == "epilogue"]
 
 
-def label_losses() -> list[str]:
-    """Those whose y are labels, for which there are epoch kernels; the others' y are rows of targets."""
-    return [name for name in losses() if OPS[f"{name}_epilogue"].targets is None]
-
-
 def missing(backend: str) -> str | None:
     """Why `backend` cannot be used and how to mend it, or None if it is installed."""
     row = BACKENDS[backend]
@@ -450,10 +447,10 @@ def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[.
     kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
     shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads) goes through the blocks
     `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
-    backends have one, for the losses of `label_losses`.
+    backends have one.
     """
     ops = module(backend)
-    parts = (f"{storage}_gather", "dense_scores", f"{loss}_epilogue", "dense_gradient", rule)
+    parts = (f"{storage}_gather_scores", f"{loss}_epilogue", "dense_gradient", rule)
     return ops.compose_epoch(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
 
 

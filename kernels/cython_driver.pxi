@@ -33,14 +33,11 @@ cdef Piece bind(Piece piece, void *float_rows, void *double_rows, str args):
 
 cdef class Load(Piece):
     def __call__(self, ndarray X, ndarray rows):
-        load_piece(self, X, None, X.shape[0], rows)
+        if PyArray_ITEMSIZE(rows) == sizeof(float):
+            call_load(self, X, <float *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
+        else:
+            call_load(self, X, <double *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
         return X if PyArray_TYPE(X) == PyArray_TYPE(rows) else rows[:X.shape[0]]
-
-
-cdef class Gather(Load):
-    def __call__(self, ndarray X, const int64_t[::1] order, ndarray rows):
-        load_piece(self, X, order, order.shape[0], rows)
-        return rows[:order.shape[0]]
 
 
 cdef class Scores(Piece):
@@ -49,6 +46,14 @@ cdef class Scores(Piece):
             call_scores[float](self, X, W, b, scores)
         else:
             call_scores[double](self, X, W, b, scores)
+
+
+cdef class GatherScores(Piece):
+    def __call__(self, ndarray X, const int64_t[::1] order, features, rows, W, b, scores):
+        if W.itemsize == sizeof(float):
+            call_gather_scores[float](self, X, order, features, rows, W, b, scores)
+        else:
+            call_gather_scores[double](self, X, order, features, rows, W, b, scores)
 
 
 cdef class Gradient(Piece):
@@ -81,19 +86,10 @@ def combine(floating[:, :, :] parts, double scale, floating[:, :] dW):
             <char *> &dW[0, 0], dW.strides[0], dW.strides[1], dW.shape[1], 0, dW.shape[0])
 
 
-cdef void load_piece(Load piece, ndarray X, const int64_t[::1] order, Py_ssize_t count, ndarray rows) noexcept:
-    if PyArray_ITEMSIZE(rows) == sizeof(float):
-        call_load(piece, X, order, count, <float *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
-    else:
-        call_load(piece, X, order, count, <double *> PyArray_DATA(rows), PyArray_STRIDE(rows, 0))
-
-
-cdef void call_load(
-        Load piece, ndarray X, const int64_t[::1] order, Py_ssize_t count, floating *rows, Py_ssize_t step) noexcept:
+cdef void call_load(Load piece, ndarray X, floating *rows, Py_ssize_t step) noexcept:
     cdef load_t load = <load_t> (piece.float_rows if floating is float else piece.double_rows)
-    cdef const int64_t *numbers = &order[0] if order is not None else NULL
     cdef Py_ssize_t ldx
-    load(<char *> PyArray_DATA(X), PyArray_STRIDE(X, 0), numbers, 0, count, PyArray_DIM(X, 1), rows,
+    load(<char *> PyArray_DATA(X), PyArray_STRIDE(X, 0), 0, PyArray_DIM(X, 0), PyArray_DIM(X, 1), rows,
          step // <Py_ssize_t> sizeof(floating), &ldx)
 
 
@@ -105,6 +101,20 @@ cdef int call_scores(
     with nogil:
         rows(&X[0, 0], X.strides[0] // real, X.shape[0], X.shape[1], &W[0, 0], W.strides[0] // real,
              &b[0], b.strides[0] // real, W.shape[0], &scores[0, 0], scores.strides[0] // real)
+    return 0
+
+
+cdef int call_gather_scores(
+        GatherScores piece, ndarray X, const int64_t[::1] order, const floating[:, ::1] features, floating[:, :] rows,
+        const floating[:, :] W, const floating[:] b, floating[:, :] scores) except -1:
+    cdef gather_scores_t gather = <gather_scores_t> (piece.float_rows if floating is float else piece.double_rows)
+    cdef const floating *x_scale = &features[0, 0] if features.shape[0] else NULL
+    cdef const floating *x_shift = &features[1, 0] if features.shape[0] else NULL
+    cdef Py_ssize_t real = sizeof(floating)
+    with nogil:
+        gather(<char *> PyArray_DATA(X), PyArray_STRIDE(X, 0), &order[0], order.shape[0], PyArray_DIM(X, 1),
+               x_scale, x_shift, &rows[0, 0], rows.strides[0] // real, &W[0, 0], W.strides[0] // real, &b[0],
+               b.strides[0] // real, W.shape[0], &scores[0, 0], scores.strides[0] // real)
     return 0
 
 
@@ -141,10 +151,14 @@ cdef double call_epilogue(
 
 dense_load = bind(Load(), <void *> dense_load_rows[float], <void *> dense_load_rows[double], "X rows")
 uint8_load = bind(Load(), <void *> uint8_load_rows[float], <void *> uint8_load_rows[double], "X rows")
-dense_gather = bind(Gather(), <void *> dense_gather_rows[float], <void *> dense_gather_rows[double], "X order rows")
-uint8_gather = bind(Gather(), <void *> uint8_gather_rows[float], <void *> uint8_gather_rows[double], "X order rows")
 dense_scores = bind(
     Scores(), <void *> dense_scores_rows_float, <void *> dense_scores_rows_double, "X W b scores")
+dense_gather_scores = bind(
+    GatherScores(), <void *> dense_gather_scores_rows[float], <void *> dense_gather_scores_rows[double],
+    "X order features rows W b scores")
+uint8_gather_scores = bind(
+    GatherScores(), <void *> uint8_gather_scores_rows[float], <void *> uint8_gather_scores_rows[double],
+    "X order features rows W b scores")
 dense_gradient = bind(
     Gradient(), <void *> dense_gradient_rows_float, <void *> dense_gradient_rows_double, "X dscores dW db")
 softmax_epilogue = bind(
@@ -212,7 +226,6 @@ cdef struct LossJob:
     Py_ssize_t n, d, c
     Py_ssize_t columns  # of the class-major W that the caller's has: d, and b's if it has one
     Matrix X, W, dW
-    const int64_t *order  # the rows of X to take, or NULL: all
     const char *y  # labels, or rows of targets
     Py_ssize_t y_row  # from one row's to the next, in bytes
     const char *sample_weight
@@ -257,7 +270,7 @@ cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
         memset(dW, 0, c * job.parts.ld * sizeof(floating))
     while start < stop:
         rows = min(job.block, stop - start)
-        floats = load(job.X.at, job.X.row, job.order, start, rows, d, buffer, job.rows.ld, &ldx)
+        floats = load(job.X.at, job.X.row, start, rows, d, buffer, job.rows.ld, &ldx)
         scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld)
         loss += epilogue(
             scores, ld, c, rows, job.y + start * job.y_row, weight + start, scores + c * ld, job.hyper)
@@ -293,36 +306,39 @@ cdef void do_double_phase(void *job, Py_ssize_t round, int phase, int item) noex
     do_phase(<LossJob *> job, phase + (<LossJob *> job).skipped, item, <double *> (<LossJob *> job).parts.at)
 
 
+# Arrays are looked into, not asked for a buffer each: ten of those cost as much as a small batch.
+cdef int prepare(
+        LossJob *job, Epilogue epilogue, Gradient gradient, ndarray X, ndarray y, ndarray sample_weight, tuple hyper,
+        ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses) except -1:
+    cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
+    read_hyper(hyper, job.hyper)
+    job.epilogue = epilogue.float_rows if single else epilogue.double_rows
+    job.gradient = gradient.float_rows if single else gradient.double_rows
+    job.n, job.d, job.c = PyArray_DIM(X, 0), PyArray_DIM(X, 1), PyArray_DIM(by_class, 0)
+    job.X = matrix(X)
+    job.y, job.y_row = PyArray_BYTES(y), PyArray_STRIDE(y, 0)
+    job.sample_weight = PyArray_BYTES(sample_weight)
+    job.by_class, job.rows, job.scores, job.parts = room(by_class), room(rows), room(scores), room(parts)
+    job.losses = <double *> PyArray_DATA(losses)
+    job.block, job.count = min(<Py_ssize_t> MOST_BLOCK, PyArray_DIM(scores, 2)), <int> PyArray_DIM(parts, 0)
+    return 0
+
+
 cdef class LossGrad:
     cdef Load load
     cdef Scores scores_of
     cdef Epilogue epilogue
     cdef Gradient gradient
 
-    # Arrays are looked into, not asked for a buffer each: ten of those cost as much as a small batch.
-    cdef void prepare(self, LossJob *job, ndarray X, ndarray y, ndarray sample_weight, tuple hyper, ndarray by_class,
-                      ndarray rows, ndarray scores, ndarray parts, ndarray losses):
-        cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
-        read_hyper(hyper, job.hyper)
-        job.load = self.load.float_rows if single else self.load.double_rows
-        job.scores_of = self.scores_of.float_rows if single else self.scores_of.double_rows
-        job.epilogue = self.epilogue.float_rows if single else self.epilogue.double_rows
-        job.gradient = self.gradient.float_rows if single else self.gradient.double_rows
-        job.n, job.d, job.c = PyArray_DIM(X, 0), PyArray_DIM(X, 1), PyArray_DIM(by_class, 0)
-        job.X = matrix(X)
-        job.order = NULL
-        job.y, job.y_row = PyArray_BYTES(y), PyArray_STRIDE(y, 0)
-        job.sample_weight = PyArray_BYTES(sample_weight)
-        job.by_class, job.rows, job.scores, job.parts = room(by_class), room(rows), room(scores), room(parts)
-        job.losses = <double *> PyArray_DATA(losses)
-        job.block, job.count = min(<Py_ssize_t> MOST_BLOCK, PyArray_DIM(scores, 2)), <int> PyArray_DIM(parts, 0)
-
     def __call__(self, ndarray X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale,
                  ndarray by_class, ndarray rows, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
                  Py_ssize_t lap, Py_ssize_t laps, int threads):
         cdef LossJob job
         cdef bint single = PyArray_ITEMSIZE(by_class) == sizeof(float)
-        self.prepare(&job, X, y, sample_weight, hyper, by_class, rows, scores, parts, losses)
+        prepare(
+            &job, self.epilogue, self.gradient, X, y, sample_weight, hyper, by_class, rows, scores, parts, losses)
+        job.load = self.load.float_rows if single else self.load.double_rows
+        job.scores_of = self.scores_of.float_rows if single else self.scores_of.double_rows
         job.columns = PyArray_DIM(W, 0)
         job.W, job.dW = matrix(W), matrix(dW)
         job.scale, job.lap, job.laps = scale, lap, laps

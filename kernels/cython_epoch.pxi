@@ -1,13 +1,16 @@
 # The steps of an epoch in one call. The driver is the same as compose_epoch in compose.py.
 #
 # W, its gradient and the optimizer's state are class-major, (c, d + 1) with b as the last column, all of one shape.
-# Each strip of their columns belongs to one member of the team, which alone reads and writes it: it adds up its
-# part of the scores of a block of rows, and when all have, it knows the scores and adds its part of the gradient.
-# All that members tell each other are these few scores; shares of the rows instead would make every one of them
-# fetch what the others have done to W, in every step.
+# Their columns are cut into strips, and each member of the team has a share of the strips, which it alone reads and
+# writes: it adds up each strip's part of the scores of a block of rows, and when all have, it knows the scores and
+# adds its share of the gradient. The cut does not depend on the number of threads, so the bits do not. All that
+# members tell each other are these few scores; shares of the rows instead would make every one of them fetch what the
+# others have done to W, in every step.
 
 cdef struct Steps:
-    LossJob loss  # its parts are the one gradient
+    LossJob loss  # without its load and scores_of; its parts are the one gradient
+    void *gather_scores
+    const int64_t *order  # the rows of X, batch after batch
     Room partial  # scores (2, strips, c, block): of this block and of the one before
     Py_ssize_t batch, blocks  # rows of a batch, and its blocks
     Py_ssize_t first, last  # blocks of the epoch that this call begins with and ends before
@@ -25,8 +28,14 @@ cdef struct Steps:
     double t
     const double *rates
     double scalars[MAX_SCALARS]
-    int strips
+    int strips, shares
     bint by_norm
+
+
+cdef struct Columns:
+    # Some strips, without b.
+    Py_ssize_t start, width
+    bint first  # they are the first, which b goes with
 
 
 cdef Py_ssize_t rows_of_batch(Steps *job, Py_ssize_t step) noexcept nogil:
@@ -40,108 +49,94 @@ cdef Py_ssize_t rows_of_block(Steps *job, Py_ssize_t number, Py_ssize_t *start) 
     return max(<Py_ssize_t> 0, min(job.loss.block, rows_of_batch(job, number // job.blocks) - inside))
 
 
-cdef Py_ssize_t columns_of_strip(Steps *job, int strip, Py_ssize_t *start) noexcept nogil:
-    # Whole cache lines, so that no two members write to one; without b.
+cdef Columns columns_of(Steps *job, int first, int last) noexcept nogil:
+    # Strips first ... last - 1. They end with cache lines, so that no two members write to one.
     cdef Py_ssize_t d = job.loss.d
-    start[0] = d * strip // job.strips // 16 * 16
-    return (d if strip + 1 == job.strips else d * (strip + 1) // job.strips // 16 * 16) - start[0]
-
-
-cdef void map_rows(
-        floating *rows, Py_ssize_t count, Py_ssize_t width, Py_ssize_t ld, const floating *scale,
-        const floating *shift) noexcept nogil:
-    cdef Py_ssize_t r, k
-    for r in range(count):
-        for k in range(width):
-            rows[r * ld + k] = rows[r * ld + k] * scale[k] + shift[k]
+    cdef Py_ssize_t start = d * first // job.strips // 16 * 16
+    return Columns(start, (d if last == job.strips else d * last // job.strips // 16 * 16) - start, first == 0)
 
 
 cdef void begin_block(Steps *job, Py_ssize_t number, int strip, floating *W) noexcept nogil:
     # Fetches the strip of some rows, and what it has of their scores.
     cdef LossJob *loss = &job.loss
-    cdef load_t gather = <load_t> loss.load
-    cdef scores_t scores_of = <scores_t> loss.scores_of
+    cdef gather_scores_t gather_scores = <gather_scores_t> job.gather_scores
     cdef floating nothing = 0
-    cdef floating *room = <floating *> loss.rows.at + strip * loss.rows.part
     cdef floating *partial = <floating *> job.partial.at + (number % 2 * job.strips + strip) * job.partial.part
-    cdef Py_ssize_t first, start, ldx
+    cdef const floating *x_scale = <const floating *> job.x_scale
+    cdef const floating *x_shift = <const floating *> job.x_shift
+    cdef Columns some = columns_of(job, strip, strip + 1)
+    cdef Py_ssize_t first
     cdef Py_ssize_t rows = rows_of_block(job, number, &first)
-    cdef Py_ssize_t width = columns_of_strip(job, strip, &start)
-    cdef bint with_b = strip == 0
-    gather(loss.X.at + start * loss.X.column, loss.X.row, loss.order, first, rows, width, room, loss.rows.ld, &ldx)
-    if job.x_scale != NULL:
-        map_rows(room, rows, width, ldx, <const floating *> job.x_scale + start, <const floating *> job.x_shift + start)
-    scores_of(
-        room, ldx, rows, width, W + start, loss.by_class.ld, W + loss.d if with_b else &nothing,
-        loss.by_class.ld if with_b else 0, loss.c, partial, job.partial.ld)
+    if x_scale != NULL:
+        x_scale, x_shift = x_scale + some.start, x_shift + some.start
+    gather_scores(
+        loss.X.at + some.start * loss.X.column, loss.X.row, job.order + first, rows, some.width, x_scale, x_shift,
+        <floating *> loss.rows.at + some.start, loss.rows.ld, W + some.start, loss.by_class.ld,
+        W + loss.d if some.first else &nothing, loss.by_class.ld if some.first else 0, loss.c, partial, job.partial.ld)
 
 
-cdef double end_block(Steps *job, Py_ssize_t number, int strip, floating *dW) noexcept nogil:
-    # Adds the strips' scores, and what the strip has of the gradient; the loss.
+cdef double end_block(Steps *job, Py_ssize_t number, int share, Columns some, floating *dW) noexcept nogil:
+    # Adds the strips' scores, and what these columns have of the mean gradient of the batch; the loss.
     cdef LossJob *loss = &job.loss
     cdef epilogue_t epilogue = <epilogue_t> loss.epilogue
     cdef gradient_t gradient = <gradient_t> loss.gradient
-    cdef floating *scores = <floating *> loss.scores.at + strip * loss.scores.part
+    cdef floating *scores = <floating *> loss.scores.at + share * loss.scores.part
     cdef const floating *partial = <const floating *> job.partial.at + number % 2 * job.strips * job.partial.part
-    cdef const floating *weight = <const floating *> loss.sample_weight
-    cdef floating *db = dW + loss.d
-    cdef floating own_weight[MOST_BLOCK]
-    cdef int32_t own_y[MOST_BLOCK]
     cdef Py_ssize_t ld = loss.scores.ld
-    cdef Py_ssize_t first, start, j, r, s
+    cdef floating *scratch = scores + loss.c * ld
+    cdef floating *db = dW + loss.d if some.first else scratch  # the others' sums go where nobody looks
+    cdef char *own_y = <char *> (scratch + max(<Py_ssize_t> 3, loss.c) * ld)
+    cdef floating own_weight[MOST_BLOCK]
+    cdef floating scale = <floating> (1.0 / rows_of_batch(job, number // job.blocks))
+    cdef Py_ssize_t first, j, r, s
     cdef Py_ssize_t rows = rows_of_block(job, number, &first)
-    cdef Py_ssize_t width = columns_of_strip(job, strip, &start)
     cdef double value
+    for r in range(rows):
+        memcpy(own_y + r * loss.y_row, loss.y + job.order[first + r] * loss.y_row, loss.y_row)
+        own_weight[r] = (<const floating *> loss.sample_weight)[job.order[first + r]]
     for j in range(loss.c):
         memcpy(scores + j * ld, partial + j * job.partial.ld, rows * sizeof(floating))
         for s in range(1, job.strips):
             for r in range(rows):
                 scores[j * ld + r] += partial[s * job.partial.part + j * job.partial.ld + r]
-    for r in range(rows):
-        own_y[r] = (<const int32_t *> loss.y)[loss.order[first + r]]
-        own_weight[r] = weight[loss.order[first + r]]
-    value = epilogue(scores, ld, loss.c, rows, own_y, own_weight, scores + loss.c * ld, loss.hyper)
-    if strip > 0:  # b is the first strip's; the others' sums go where nobody looks
-        db = scores + loss.c * ld
+    value = epilogue(scores, ld, loss.c, rows, own_y, own_weight, scratch, loss.hyper)
+    for j in range(loss.c):
+        for r in range(rows):
+            scores[j * ld + r] *= scale
     gradient(
-        <floating *> loss.rows.at + strip * loss.rows.part, loss.rows.ld, rows, width, scores, ld, loss.c,
-        dW + start, loss.parts.ld, db, loss.parts.ld if strip == 0 else 0, 0)
+        <floating *> loss.rows.at + some.start, loss.rows.ld, rows, some.width, scores, ld, loss.c,
+        dW + some.start, loss.parts.ld, db, loss.parts.ld if some.first else 0, 0)
     return value
 
 
-cdef void clear_strip(Steps *job, int strip, floating *dW) noexcept nogil:
-    cdef Py_ssize_t start, j
-    cdef Py_ssize_t width = columns_of_strip(job, strip, &start)
+cdef void clear(Steps *job, Columns some, floating *dW) noexcept nogil:
+    cdef Py_ssize_t j
     for j in range(job.loss.c):
-        memset(dW + j * job.loss.parts.ld + start, 0, width * sizeof(floating))
-        if strip == 0:
+        memset(dW + j * job.loss.parts.ld + some.start, 0, some.width * sizeof(floating))
+        if some.first:
             dW[j * job.loss.parts.ld + job.loss.d] = 0
 
 
-cdef double finish_gradient(
-        Steps *job, Py_ssize_t step, int strip, const floating *w, floating *g, Py_ssize_t n,
-        bint weights) noexcept nogil:
-    # g = the mean gradient of the batch, with the penalty's if these are weights; the sum of its squares.
-    cdef Py_ssize_t rows = rows_of_batch(job, step)
-    cdef floating scale = <floating> (1.0 / rows)
+cdef double penalise(Steps *job, const floating *w, floating *g, Py_ssize_t n) noexcept nogil:
+    # Adds the penalty's gradient; its value.
     cdef floating l2 = <floating> (2.0 * job.l2)
     cdef floating l1 = <floating> job.l1
     cdef floating sign
     cdef double squares = 0
     cdef double sizes = 0
     cdef Py_ssize_t k
-    for k in range(n):
-        g[k] *= scale
-    if weights and (job.l2 != 0 or job.l1 != 0):
+    if job.l2 != 0:  # each on its own: 0 times an infinite weight is NaN
+        for k in range(n):
+            g[k] += l2 * w[k]
+        squares = job.l2 * square_rows[floating](w, n)
+    if job.l1 != 0:
         for k in range(n):
             sign = 1 if w[k] > 0 else w[k]  # 0 and NaN stay
-            sign = -1 if w[k] < 0 else sign
-            g[k] += l2 * w[k] + l1 * sign
+            g[k] += l1 * (-1 if w[k] < 0 else sign)
         for k in range(n):
-            squares += <double> w[k] * <double> w[k]
             sizes += <double> (-w[k] if w[k] < 0 else w[k])
-        job.penalties[strip] += rows * (job.l2 * squares + job.l1 * sizes)
-    return square_rows[floating](g, n) if job.by_norm else 0
+        sizes *= job.l1
+    return squares + sizes
 
 
 cdef void update_some(
@@ -174,58 +169,75 @@ cdef double norm_scale(Steps *job) noexcept nogil:
     return 1 if scale >= 1 else scale  # a NaN stays
 
 
-cdef void end_batch(
-        Steps *job, Py_ssize_t step, int strip, bint finishing, bint updating, floating *W, floating *g) noexcept nogil:
-    # The strip of each class's weights, and the first strip's of b.
+cdef void finish_gradient(
+        Steps *job, Py_ssize_t step, int strip, const floating *W, floating *g) noexcept nogil:
+    # The penalty's part of a strip, and if it will be asked for the sum of its squares.
+    cdef Columns some = columns_of(job, strip, strip + 1)
     cdef Py_ssize_t ld = job.loss.by_class.ld
-    cdef Py_ssize_t start, j
-    cdef Py_ssize_t width = columns_of_strip(job, strip, &start)
-    cdef double scale = norm_scale(job) if updating else 1
+    cdef double penalty = 0
     cdef double squares = 0
+    cdef Py_ssize_t j
     for j in range(job.loss.c):
-        if finishing:
-            squares += finish_gradient(job, step, strip, W + j * ld + start, g + j * ld + start, width, True)
-        if updating:
-            update_some(job, step, W, g, j * ld + start, width, scale, True)
-        if strip == 0 and job.bias:
-            if finishing:
-                squares += finish_gradient(job, step, strip, W + j * ld + job.loss.d, g + j * ld + job.loss.d, 1, False)
-            if updating:
-                update_some(job, step, W, g, j * ld + job.loss.d, 1, scale, False)
-    if finishing:
-        job.squares[strip] = squares
+        penalty += penalise(job, W + j * ld + some.start, g + j * ld + some.start, some.width)
+        if job.by_norm:
+            squares += square_rows[floating](g + j * ld + some.start, some.width)
+            if some.first and job.bias:
+                squares += square_rows[floating](g + j * ld + job.loss.d, 1)
+    job.penalties[strip] += rows_of_batch(job, step) * penalty
+    job.squares[strip] = squares
 
 
-cdef void do_round(Steps *job, Py_ssize_t round, int phase, int strip, floating *W, floating *dW) noexcept nogil:
+cdef void take_step(Steps *job, Py_ssize_t step, Columns some, floating *W, floating *g) noexcept nogil:
+    cdef Py_ssize_t ld = job.loss.by_class.ld
+    cdef double scale = norm_scale(job)
+    cdef Py_ssize_t j
+    for j in range(job.loss.c):
+        update_some(job, step, W, g, j * ld + some.start, some.width, scale, True)
+        if some.first and job.bias:
+            update_some(job, step, W, g, j * ld + job.loss.d, 1, scale, False)
+
+
+cdef void do_round(Steps *job, Py_ssize_t round, int phase, int share, floating *W, floating *dW) noexcept nogil:
     # End the block before, begin this one. Clipping by a norm needs a phase more, for all to know the norm.
     cdef Py_ssize_t number = job.first + round
     cdef Py_ssize_t step = (number - 1) // job.blocks
     cdef bint batch_ends = round > 0 and number % job.blocks == 0
+    cdef bint last_phase = phase == job.by_norm
+    cdef int first = job.strips * share // job.shares
+    cdef int last = job.strips * (share + 1) // job.shares
+    cdef Columns some = columns_of(job, first, last)
     cdef double value
+    cdef int strip
     if round > 0 and phase == 0:
         if (number - 1) % job.blocks == 0:
-            clear_strip(job, strip, dW)
-        value = end_block(job, number - 1, strip, dW)
-        if strip == 0:
+            clear(job, some, dW)
+        value = end_block(job, number - 1, share, some, dW)
+        if share == 0:  # every share knows it
             job.loss.losses[0] += value
-    if batch_ends:
-        end_batch(job, step, strip, phase == 0, phase == 1 or not job.by_norm, W, dW)
-    if (phase == 1 or not job.by_norm) and number < job.last:
-        begin_block(job, number, strip, W)
+    if batch_ends and phase == 0 and (job.by_norm or job.l2 != 0 or job.l1 != 0):
+        for strip in range(first, last):
+            finish_gradient(job, step, strip, W, dW)
+    if batch_ends and last_phase:
+        take_step(job, step, some, W, dW)
+    if last_phase and number < job.last:
+        for strip in range(first, last):
+            begin_block(job, number, strip, W)
 
 
-cdef void do_float_round(void *job, Py_ssize_t round, int phase, int strip) noexcept nogil:
-    do_round(<Steps *> job, round, phase, strip, <float *> (<Steps *> job).loss.by_class.at,
+cdef void do_float_round(void *job, Py_ssize_t round, int phase, int share) noexcept nogil:
+    do_round(<Steps *> job, round, phase, share, <float *> (<Steps *> job).loss.by_class.at,
              <float *> (<Steps *> job).loss.parts.at)
 
 
-cdef void do_double_round(void *job, Py_ssize_t round, int phase, int strip) noexcept nogil:
-    do_round(<Steps *> job, round, phase, strip, <double *> (<Steps *> job).loss.by_class.at,
+cdef void do_double_round(void *job, Py_ssize_t round, int phase, int share) noexcept nogil:
+    do_round(<Steps *> job, round, phase, share, <double *> (<Steps *> job).loss.by_class.at,
              <double *> (<Steps *> job).loss.parts.at)
 
 
 cdef class Epoch:
-    cdef LossGrad loss
+    cdef GatherScores gather_scores
+    cdef Epilogue epilogue
+    cdef Gradient gradient
     cdef Update update
 
     def __call__(
@@ -237,9 +249,9 @@ cdef class Epoch:
         cdef team_job team
         cdef bint single = PyArray_ITEMSIZE(W) == sizeof(float)
         cdef int i
-        self.loss.prepare(&job.loss, X, y, sample_weight, hyper, W, rows, scores, dW, losses)
-        job.loss.n = PyArray_DIM(order, 0)
-        job.loss.order = <const int64_t *> PyArray_DATA(order)
+        prepare(&job.loss, self.epilogue, self.gradient, X, y, sample_weight, hyper, W, rows, scores, dW, losses)
+        job.gather_scores = self.gather_scores.float_rows if single else self.gather_scores.double_rows
+        job.loss.n, job.order = PyArray_DIM(order, 0), <const int64_t *> PyArray_DATA(order)
         job.partial = Room(
             PyArray_DATA(partial), PyArray_STRIDE(partial, 1) // PyArray_ITEMSIZE(partial),
             PyArray_STRIDE(partial, 2) // PyArray_ITEMSIZE(partial))
@@ -262,18 +274,21 @@ cdef class Epoch:
         for i in range(min(len(others), <int> MAX_SCALARS - 1)):
             job.scalars[i + 1] = others[i]  # the first is the rate
         job.strips = <int> PyArray_DIM(squares, 0)
+        job.shares = min(threads, job.strips)
         team.work = do_float_round if single else do_double_round
         team.context = &job
         team.rounds = last - first + 1
         team.phases = 2 if job.by_norm else 1
-        team.items[0] = team.items[1] = job.strips
+        team.items[0] = team.items[1] = job.shares
         team.threads = threads
         with nogil:
             team_run(&team)
 
 
-def compose_epoch(Gather gather, Scores scores_of, Epilogue epilogue, Gradient gradient, Update update):
+def compose_epoch(GatherScores gather_scores, Epilogue epilogue, Gradient gradient, Update update):
     cdef Epoch kernel = Epoch()
-    kernel.loss = compose(gather, scores_of, epilogue, gradient)
+    kernel.gather_scores = gather_scores
+    kernel.epilogue = epilogue
+    kernel.gradient = gradient
     kernel.update = update
     return kernel

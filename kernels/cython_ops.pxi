@@ -8,16 +8,21 @@ from libc.math cimport INFINITY, sqrt as c_sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
-# What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
-# in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
+# What the drivers call. A storage: where rows start, start + 1, ... of X are as floats, in place or copied into a
+# buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A storage of rows anywhere,
+# order[0], order[1], ...: copies of them, times x_scale plus x_shift unless that is NULL, and their scores.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
 # for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
 ctypedef const floating *(*load_t)(
-    const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
-    floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
+    const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
+    Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
     const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
+ctypedef void (*gather_scores_t)(
+    const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, const floating *x_scale,
+    const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W, Py_ssize_t ldw, const floating *b,
+    Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
 ctypedef double (*epilogue_t)(
     floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const void *y,
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
@@ -96,38 +101,18 @@ cdef void combine_columns(
 # ---- Storages ------------------------------------------------------------------------------------------
 
 cdef const floating *dense_load_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
-        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+        const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
+        Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
     ldx[0] = row_step // <Py_ssize_t> sizeof(floating)
     return <const floating *> (X + start * row_step)
 
 
-cdef const floating *dense_gather_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
-        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        memcpy(buffer + r * ldb, X + order[start + r] * row_step, d * sizeof(floating))
-    ldx[0] = ldb
-    return buffer
-
-
 cdef const floating *uint8_load_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
-        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
+        const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
+        Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
     cdef Py_ssize_t r
     for r in range(rows):
         convert_bytes(<const uint8_t *> X + (start + r) * row_step, d, buffer + r * ldb)
-    ldx[0] = ldb
-    return buffer
-
-
-cdef const floating *uint8_gather_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
-        floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        convert_bytes(<const uint8_t *> X + order[start + r] * row_step, d, buffer + r * ldb)
     ldx[0] = ldb
     return buffer
 
@@ -147,12 +132,68 @@ cdef extern from "tile.h" nogil:
     void dense_scores_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
         const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
+    void gather_scores_rows_float(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, float *copies,
+        Py_ssize_t ldc, const float *W, Py_ssize_t ldw, const float *b, Py_ssize_t incb, Py_ssize_t c,
+        float *scores, Py_ssize_t ld) noexcept
+    void gather_scores_rows_double(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, double *copies,
+        Py_ssize_t ldc, const double *W, Py_ssize_t ldw, const double *b, Py_ssize_t incb, Py_ssize_t c,
+        double *scores, Py_ssize_t ld) noexcept
     void dense_gradient_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
         Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
     void dense_gradient_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
         Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
+
+
+cdef void dense_gather_scores_rows(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d,
+        const floating *x_scale, const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W,
+        Py_ssize_t ldw, const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores,
+        Py_ssize_t ld) noexcept nogil:
+    cdef Py_ssize_t r
+    if x_scale != NULL:
+        for r in range(rows):
+            memcpy(copies + r * ldc, X + order[r] * row_step, d * sizeof(floating))
+        map_rows(copies, ldc, rows, d, x_scale, x_shift)
+        scores_of(copies, ldc, rows, d, W, ldw, b, incb, c, scores, ld)
+    elif floating is float:
+        gather_scores_rows_float(X, row_step, order, rows, d, copies, ldc, W, ldw, b, incb, c, scores, ld)
+    else:
+        gather_scores_rows_double(X, row_step, order, rows, d, copies, ldc, W, ldw, b, incb, c, scores, ld)
+
+
+cdef void uint8_gather_scores_rows(
+        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d,
+        const floating *x_scale, const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W,
+        Py_ssize_t ldw, const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores,
+        Py_ssize_t ld) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        convert_bytes(<const uint8_t *> X + order[r] * row_step, d, copies + r * ldc)
+    if x_scale != NULL:
+        map_rows(copies, ldc, rows, d, x_scale, x_shift)
+    scores_of(copies, ldc, rows, d, W, ldw, b, incb, c, scores, ld)
+
+
+cdef void map_rows(
+        floating *x, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *x_scale,
+        const floating *x_shift) noexcept nogil:
+    cdef Py_ssize_t r, k
+    for r in range(rows):
+        for k in range(d):
+            x[r * ldx + k] = x[r * ldx + k] * x_scale[k] + x_shift[k]
+
+
+cdef inline void scores_of(
+        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
+        const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil:
+    if floating is float:
+        dense_scores_rows_float(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld)
+    else:
+        dense_scores_rows_double(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld)
 
 
 # ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------

@@ -48,17 +48,6 @@ def uint8_load(X, rows):
     return rows[: X.shape[0]]
 
 
-def dense_gather(X, order, rows):
-    for r, i in enumerate(order.tolist()):
-        for k, x in enumerate(X[i].tolist()):
-            rows[r, k] = x
-    return rows[: len(order)]
-
-
-def uint8_gather(X, order, rows):
-    return dense_gather(X, order, rows)
-
-
 def dense_scores(X, W, b, scores):
     weights = W.tolist()
     bias = b.tolist()
@@ -68,6 +57,18 @@ def dense_scores(X, W, b, scores):
             for k in range(len(x)):
                 s += w[k] * x[k]
             scores[j, r] = s
+
+
+def dense_gather_scores(X, order, features, rows, W, b, scores):
+    scale, shift = features.tolist() if len(features) else ([1.0] * X.shape[1], [0.0] * X.shape[1])
+    for r, i in enumerate(order.tolist()):
+        for k, x in enumerate(X[i].tolist()):
+            rows[r, k] = x * scale[k] + shift[k]
+    dense_scores(rows[: len(order)], W, b, scores)
+
+
+def uint8_gather_scores(X, order, features, rows, W, b, scores):
+    dense_gather_scores(X, order, features, rows, W, b, scores)
 
 
 def dense_gradient(X, dscores, dW, db):

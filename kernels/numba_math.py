@@ -153,3 +153,64 @@ def row(typingctx, A, i):
         return found._getvalue()
 
     return kind(A, i), emit
+
+
+@intrinsic
+def window(typingctx, A, row, rows, column, columns):
+    """A[row : row + rows, column : column + columns], which lies inside A: Numba's own slices ask whether it does."""
+
+    def emit(context, b, signature, args):
+        matrix = context.make_array(A)(context, b, args[0])
+        strides = cgutils.unpack_tuple(b, matrix.strides)
+        offset = b.add(b.mul(args[1], strides[0]), b.mul(args[3], strides[1]))
+        return _view(context, b, kind, matrix, offset, [args[2], args[4]], strides)
+
+    kind = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
+    return kind(A, row, rows, column, columns), emit
+
+
+@intrinsic
+def column(typingctx, A, j):
+    """A[:, j]"""
+
+    def emit(context, b, signature, args):
+        matrix = context.make_array(A)(context, b, args[0])
+        strides, shape = cgutils.unpack_tuple(b, matrix.strides), cgutils.unpack_tuple(b, matrix.shape)
+        return _view(context, b, kind, matrix, b.mul(args[1], strides[1]), shape[:1], strides[:1])
+
+    kind = types.Array(A.dtype, 1, "A", readonly=not A.mutable)
+    return kind(A, j), emit
+
+
+@intrinsic
+def matrix(typingctx, A, i):
+    """A[i] of an array of matrices."""
+
+    def emit(context, b, signature, args):
+        array = context.make_array(A)(context, b, args[0])
+        strides, shape = cgutils.unpack_tuple(b, array.strides), cgutils.unpack_tuple(b, array.shape)
+        return _view(context, b, kind, array, b.mul(args[1], strides[0]), shape[1:], strides[1:])
+
+    kind = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
+    return kind(A, i), emit
+
+
+@intrinsic
+def stretch(typingctx, a, start, stop):
+    """a[start:stop] of a contiguous vector."""
+
+    def emit(context, b, signature, args):
+        array = context.make_array(a)(context, b, args[0])
+        offset = b.mul(args[1], array.itemsize)
+        return _view(context, b, kind, array, offset, [b.sub(args[2], args[1])], [array.itemsize])
+
+    kind = types.Array(a.dtype, 1, "C", readonly=not a.mutable)
+    return kind(a, start, stop), emit
+
+
+def _view(context, b, kind, array, offset, shape, strides):
+    """Some of an array; whoever gave that holds the memory."""
+    found = context.make_array(kind)(context, b)
+    data = cgutils.pointer_add(b, array.data, offset, found.data.type)
+    context.populate_array(found, data=data, shape=shape, strides=strides, itemsize=array.itemsize, meminfo=None)
+    return found._getvalue()

@@ -10,7 +10,6 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastlin.kernels import numba_epoch
 from fastlin.kernels.compose import compose as compose_python
 from fastlin.kernels.compose import compose_columns as compose_columns_python
 from fastlin.kernels.compose import compose_losses as compose_losses_python
@@ -18,7 +17,7 @@ from fastlin.kernels.compose import compose_squares as compose_squares_python
 from fastlin.kernels.compose import compose_step as compose_step_python
 from fastlin.kernels.compose import cut
 from fastlin.kernels.numba_cache import jit
-from fastlin.kernels.numba_epoch import Data, Room, Steps, Weights, compile_epoch
+from fastlin.kernels.numba_epoch import MOST_OTHERS, MOST_STATES, Data, Room, Steps, Weights, compile_epoch
 from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
 from fastlin.kernels.numba_team import BOARD, claim, desk_for, finish, together, wait
 from fastlin.kernels.numba_tile import (
@@ -28,6 +27,7 @@ from fastlin.kernels.numba_tile import (
     SCORE_ROWS,
     VECTOR_BYTES,
     active_rows,
+    gather_scores_tile,
     gradient_tile,
     gradient_vectors,
     scores_tile,
@@ -121,28 +121,25 @@ def goals_of(real, y_ndim, hyper):
 
 
 def compose_epoch(*pieces):
-    """The same for epochs."""
-    driver = numba_epoch.compose_epoch(*pieces)
-    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
-    member = jit(driver)
-    compiled = {}
+    """The same for epochs; the pieces are compiled each on its own, and called by their addresses."""
 
-    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *others):
-        *steps, W, state, rows, partial, scores, dW, losses, penalties, squares, threads = others
-        steps = Steps(*steps)
-        key = X.dtype, W.dtype
-        if key not in compiled:
-            kinds = (numba.from_dtype(dtype) for dtype in key)
-            compiled[key] = compile_epoch(member, *kinds, len(hyper), len(steps.others), len(state))
-        labels, weights = (np.empty((len(squares), scores.shape[2]), kind) for kind in (np.int32, W.dtype))
+    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *rest):
+        t, rates, others, penalty, clip, shrinkage, W, state, rows, partial, scores, dW, *sums, threads = rest
+        stages = any(penalty), clip[1] < np.inf, min(clip) < np.inf, len(shrinkage) > 0
+        kinds = (numba.from_dtype(A.dtype) for A in (X, W))
+        addresses, run = compile_epoch(pieces, stages, *kinds, y.ndim, len(hyper))
+        strips, _, block = scores.shape
+        own = np.empty((strips, block, *y.shape[1:]), y.dtype), np.empty((strips, block), W.dtype)
+        w, unused = flat(W), MOST_STATES - len(state)
         job = (
+            addresses,
             Data(X, y, sample_weight, order, features, hyper, bias, batch),
-            steps,
-            Weights(W, flat(W), tuple(flat(A) for A in state), dW[0], flat(dW[0])),
-            Room(rows, partial, scores, labels, weights, losses, penalties, squares),
+            Steps(t, rates, (*others, *[0.0] * (MOST_OTHERS - len(others))), penalty, clip, shrinkage),
+            Weights(W, w, (*map(flat, state), *[w] * unused), dW[0], flat(dW[0])),
+            Room(rows[0], partial.reshape(-1, len(W), block), scores, *own, np.zeros(len(W), W.dtype), *sums),
             *(first, last, np.zeros(BOARD, np.intp)),
         )
-        compiled[key](desk_for(threads), threads, job)
+        run(desk_for(threads), threads, job)
 
     return epoch
 
@@ -264,22 +261,16 @@ def uint8_load(X, rows):
 
 
 @jit
-def dense_gather(X, order, rows):
-    for r in range(order.size):
-        x, out = row(X, order[r]), row(rows, r)
-        for k in range(x.size):
-            out[k] = x[k]
-    return rows[: order.size]
-
-
-uint8_gather = dense_gather
-
-
-@jit
 def share(c, most):
     """Classes per tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2."""
     tiles = -(-c // most)
     return -(-c // tiles)
+
+
+@jit
+def panel_of(c, itemsize):
+    """Columns of a panel: what W has in it stays in L1 from one group of rows to the next."""
+    return max(2048, min(4096, 24576 // c // 64 * 64)) // itemsize
 
 
 @jit
@@ -290,13 +281,50 @@ def dense_scores(X, W, b, scores):
         for r in range(rows):
             s[r] = bias
     classes = share(c, SCORE_CLASSES)
-    # A panel of columns: what W has in it stays in L1 from one group of rows to the next.
-    panel = max(2048, min(4096, 24576 // c // 64 * 64)) // W.itemsize
+    panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
         stop = min(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
                 scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
+
+
+@jit
+def gather(X, order, features, rows):
+    for r in range(order.size):
+        x, out = row(X, order[r]), row(rows, r)
+        for k in range(x.size):
+            out[k] = x[k]
+        if features.shape[0]:
+            scale, shift = row(features, 0), row(features, 1)
+            for k in range(x.size):
+                out[k] = out[k] * scale[k] + shift[k]
+
+
+@jit
+def dense_gather_scores(X, order, features, rows, W, b, scores):
+    c, count = scores.shape
+    mapped = features.shape[0] > 0
+    if mapped:
+        gather(X, order, features, rows)
+    for j in range(c):
+        s, bias = row(scores, j), b[j]
+        for r in range(count):
+            s[r] = bias
+    classes = share(c, SCORE_CLASSES)
+    panel = panel_of(c, W.itemsize)
+    for k in range(0, X.shape[1], panel):
+        stop = min(k + panel, X.shape[1])
+        for r in range(0, count, SCORE_ROWS):
+            for j in range(0, c, classes):
+                fresh = j == 0 and not mapped
+                gather_scores_tile(X, order, rows, fresh, W, scores, r, j, min(classes, c - j), k, stop)
+
+
+@jit
+def uint8_gather_scores(X, order, features, rows, W, b, scores):
+    gather(X, order, features, rows)
+    dense_scores(rows[: order.size], W, b, scores)
 
 
 columns_of_tile = jit(gradient_vectors)

@@ -231,16 +231,38 @@ def lead(member, desk, threads, job):
     _swap(desk, BUSY, 0)
 
 
+def address_of(function, signature):
+    """Where the code of a compiled function for arguments of these types is."""
+    function.compile(signature)
+    compiled = function.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
+def by_address(result, kinds):
+    """call(address, args) of a function compiled for these kinds of arguments; what calls it is compiled without it."""
+
+    @intrinsic
+    def call(typingctx, address, args):
+        def emit(context, b, signature, given):
+            convention = context.call_conv
+            function = b.inttoptr(given[0], convention.get_function_type(result, kinds).as_pointer())
+            parts = zip(cgutils.unpack_tuple(b, given[1]), signature.args[1], kinds, strict=True)
+            values = [context.cast(b, *part) for part in parts]
+            _, value = convention.call_function(b, function, result, kinds, values)  # kernels raise nothing
+            return value
+
+        return result(types.intp, args), emit
+
+    return call
+
+
 def together(member, job):
     """How to run a kernel by a team, for a job of these types: call it with the desk, the threads and the job.
 
     Both the kernel and what leads a team through a job are compiled once and called directly: finding out the types
     of twenty arguments costs microseconds.
     """
-    signature = *job, types.intp, types.intp
-    member.compile(signature)
-    compiled = member.overloads[signature]
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    address = address_of(member, (*job, types.intp, types.intp))
     signature = types.intp, types.intp[::1], types.intp, job
     lead.compile(signature)
     return partial(lead.overloads[signature].entry_point, address)

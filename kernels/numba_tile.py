@@ -48,20 +48,31 @@ class Matrix:
         self.bytes = context.get_abi_sizeof(self.real)
         self.lanes = VECTOR_BYTES // self.bytes
 
+    def row(self, number):
+        """Where a row begins."""
+        return cgutils.pointer_add(self.b, self.data, self.b.mul(number, self.row_bytes))
+
     def at(self, row, column):
         """Where an entry is."""
-        return self.b.gep(cgutils.pointer_add(self.b, self.data, self.b.mul(row, self.row_bytes)), [column])
+        return self.b.gep(self.row(row), [column])
 
     def load(self, row, column, lanes, mask=None):
         """A vector of a row; lanes that the mask excludes are zero and not read."""
+        return self.load_at(self.row(row), column, lanes, mask)
+
+    def load_at(self, start, column, lanes, mask=None):
+        """The same of the row that begins at `start`."""
         vector = ir.VectorType(self.real, lanes)
-        pointer = self.b.bitcast(self.at(row, column), vector.as_pointer())
+        pointer = self.b.bitcast(self.b.gep(start, [column]), vector.as_pointer())
         if mask is None:
             return self.b.load(pointer, align=self.bytes)
         return self._masked("load", vector, vector, [pointer, _lane_t(self.bytes), mask, vector(None)])
 
     def store(self, vector, row, column, mask=None):
-        pointer = self.b.bitcast(self.at(row, column), vector.type.as_pointer())
+        self.store_at(vector, self.row(row), column, mask)
+
+    def store_at(self, vector, start, column, mask=None):
+        pointer = self.b.bitcast(self.b.gep(start, [column]), vector.type.as_pointer())
         if mask is None:
             self.b.store(vector, pointer, align=self.bytes)
         else:
@@ -69,7 +80,10 @@ class Matrix:
 
     def prefetch(self, row, column):
         """A hint that an entry is read soon; it may lie anywhere."""
-        pointer = self.b.bitcast(self.at(row, column), ir.IntType(8).as_pointer())
+        self.prefetch_at(self.row(row), column)
+
+    def prefetch_at(self, start, column):
+        pointer = self.b.bitcast(self.b.gep(start, [column]), ir.IntType(8).as_pointer())
         hints = [ir.IntType(32)(hint) for hint in (0, 3, 1)]  # to read, into the nearest cache, as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
         self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
@@ -171,37 +185,77 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
 
     def emit(context, b, signature, args):
         X, W, scores = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
-        r, j, classes, start, stop = args[3:]
-        lanes = X.lanes
-        # Rows beyond the last repeat it; their sums are not stored.
+        r, j, classes, k, stop = args[3:]
         last = b.sub(X.rows, intp_t(1))
-        x_rows = [least(b, b.add(r, intp_t(i)), last) for i in range(SCORE_ROWS)]
-        inside = first_lanes(b, b.sub(X.rows, r), SCORE_ROWS)
-        whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
-        end_mask = first_lanes(b, b.sub(stop, whole), lanes)
-
-        def emit_tile(classes):
-            class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
-
-            def step(k, *sums, mask=None):
-                w = [W.load(row, k, lanes, mask) for row in class_rows]
-                x = [X.load(row, k, lanes, mask) for row in x_rows]
-                pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
-                return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
-
-            zero = ir.Constant(ir.VectorType(X.real, lanes), None)
-            state = loop(b, [start, *[zero] * (classes * SCORE_ROWS)], lambda k, *_: b.icmp_signed("<", k, whole), step)
-            _, *sums = loop(
-                b, state, lambda k, *_: b.icmp_signed("<", k, stop), lambda *state: step(*state, mask=end_mask)
-            )
-            for i, row in enumerate(class_rows):
-                total = lane_sums(b, sums[i * SCORE_ROWS : (i + 1) * SCORE_ROWS], 16 // X.bytes)
-                scores.store(add(b, scores.load(row, r, SCORE_ROWS, inside), total), row, r, inside)
-
-        specialise(b, classes, SCORE_CLASSES, emit_tile)
+        rows = [X.row(least(b, b.add(r, intp_t(i)), last)) for i in range(SCORE_ROWS)]
+        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows)
         return context.get_dummy_value()
 
     return types.void(X, W, scores, r, j, classes, k, stop), emit
+
+
+@intrinsic
+def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, classes, k, stop):
+    """The same of rows order[r:r+4] of X if they are fresh, else of their copies [r:r+4].
+
+    Fresh rows are copied, and the four that follow in the order are prefetched.
+    """
+
+    def emit(context, b, signature, args):
+        matrices = (0, 2, 4, 5)
+        X, copies, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in matrices)
+        order = context.make_array(signature.args[1])(context, b, args[1]).data
+        fresh, (r, j, classes, k, stop) = args[3], args[6:]
+        last = b.sub(scores.columns, intp_t(1))
+
+        def number(i):
+            return least(b, b.add(r, intp_t(i)), last)
+
+        def row(i):
+            found, copy = X.row(b.load(b.gep(order, [number(i)]))), copies.row(number(i))
+            return b.select(fresh, found, b.bitcast(copy, found.type))
+
+        rows = [row(i) for i in range(SCORE_ROWS)]
+        copying = [(copies.row(number(i)), row(i + SCORE_ROWS)) for i in range(SCORE_ROWS)]
+        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, copying)
+        return context.get_dummy_value()
+
+    return types.void(X, order, copies, fresh, W, scores, r, j, classes, k, stop), emit
+
+
+def _emit_scores(b, W, scores, where, rows, copying=()):
+    """A tile of the scores of four rows, given by where they begin.
+
+    copying : for each of them where its copy begins, and the row that is to be prefetched meanwhile.
+    """
+    r, j, classes, start, stop = where
+    lanes = W.lanes
+    # Rows beyond the last repeat it; their sums are not stored.
+    inside = first_lanes(b, b.sub(scores.columns, r), SCORE_ROWS)
+    whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
+    end_mask = first_lanes(b, b.sub(stop, whole), lanes)
+
+    def emit_tile(classes):
+        class_rows = [W.row(b.add(j, intp_t(i))) for i in range(classes)]
+
+        def step(k, *sums, mask=None):
+            w = [W.load_at(row, k, lanes, mask) for row in class_rows]
+            x = [W.load_at(row, k, lanes, mask) for row in rows]
+            for i, (copy, following) in enumerate(copying):
+                W.store_at(x[i], copy, k, mask)
+                W.prefetch_at(following, k)
+            pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
+            return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
+
+        zero = ir.Constant(ir.VectorType(W.real, lanes), None)
+        state = loop(b, [start, *[zero] * (classes * SCORE_ROWS)], lambda k, *_: b.icmp_signed("<", k, whole), step)
+        _, *sums = loop(b, state, lambda k, *_: b.icmp_signed("<", k, stop), lambda *state: step(*state, mask=end_mask))
+        for i in range(classes):
+            row = scores.row(b.add(j, intp_t(i)))
+            total = lane_sums(b, sums[i * SCORE_ROWS : (i + 1) * SCORE_ROWS], 16 // W.bytes)
+            scores.store_at(add(b, scores.load_at(row, r, SCORE_ROWS, inside), total), row, r, inside)
+
+    specialise(b, classes, SCORE_CLASSES, emit_tile)
 
 
 @intrinsic

@@ -39,19 +39,24 @@ def uint8_load(X, rows):
     return rows[: len(X)]
 
 
-def dense_gather(X, order, rows):
-    rows[: len(order)] = X[order]
-    return rows[: len(order)]
-
-
-def uint8_gather(X, order, rows):
-    return dense_gather(X, order, rows)
-
-
 @quiet
 def dense_scores(X, W, b, scores):
     np.matmul(W, X.T, out=scores)
     scores += b[:, None]
+
+
+@quiet
+def dense_gather_scores(X, order, features, rows, W, b, scores):
+    copies = rows[: len(order)]
+    copies[...] = X[order]
+    if len(features):
+        copies *= features[0]
+        copies += features[1]
+    dense_scores(copies, W, b, scores)
+
+
+def uint8_gather_scores(X, order, features, rows, W, b, scores):
+    dense_gather_scores(X, order, features, rows, W, b, scores)
 
 
 @quiet

@@ -22,10 +22,11 @@ INLINE BITS NAME(end_mask)(ptrdiff_t d) {
 /* ---- Scores --------------------------------------------------------------------------------------------- */
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
- * vectors. W is held and X streams: the other way round a vector is spilled where there are 16 registers. */
+ * vectors. W is held and X streams: the other way round a vector is spilled where there are 16 registers.
+ * If there are `copies`, the rows are copied there and the four rows `next` are prefetched. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, const int classes
+    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *next, const int classes
 ) {
     VEC sum[MOST_CLASSES][SCORES_ROWS], w[MOST_CLASSES];
     UNROLL for (int j = 0; j < classes; j++)
@@ -34,6 +35,10 @@ INLINE void NAME(scores_tile)(
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC xi = NAME(load)(x[i] + k);
+            if (copies) {
+                NAME(store)(copies[i] + k, xi);
+                __builtin_prefetch(next[i] + k);
+            }
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -41,7 +46,9 @@ INLINE void NAME(scores_tile)(
         const BITS mask = NAME(end_mask)(d);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(keep)(mask, NAME(load)(W + j * ldw + d - V));
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
-            const VEC xi = NAME(keep)(mask, NAME(load)(x[i] + d - V)); /* both: 0 * Inf would be NaN */
+            const VEC whole = NAME(load)(x[i] + d - V);
+            const VEC xi = NAME(keep)(mask, whole); /* both: 0 * Inf would be NaN */
+            if (copies) NAME(store)(copies[i] + d - V, whole);
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -53,7 +60,14 @@ NOINLINE void NAME(scores_group)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, NULL)
+}
+
+NOINLINE void NAME(scores_group_copying)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *next, int classes
+) {
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, copies, next)
 }
 
 /* All classes of four rows. */
@@ -110,6 +124,36 @@ static void NAME(dense_scores_rows)(
             else
                 NAME(scores_of_few)(x, W, ldw, c, k, end, d, scores + r, ld, rows - r);
         }
+}
+
+/* The same of rows that lie anywhere, order[0], order[1], ... of X (row_step is in bytes), and copies of them: one
+ * pass, so that memory is read while the first classes' sums are made; the other classes read the copies. */
+static void NAME(gather_scores_rows)(
+    const char *X, ptrdiff_t row_step, const int64_t *order, ptrdiff_t rows, ptrdiff_t d, REAL *copies, ptrdiff_t ldc,
+    const REAL *W, ptrdiff_t ldw, const REAL *b, ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld
+) {
+    const ptrdiff_t fours = d < V ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
+    const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), step = share(c, SCORES_CLASSES);
+    for (ptrdiff_t j = 0; j < c; j++)
+        for (ptrdiff_t r = 0; r < fours; r++) scores[j * ld + r] = b[j * incb];
+    for (ptrdiff_t k = 0; k < d; k += panel)
+        for (ptrdiff_t r = 0; r < fours; r += SCORES_ROWS) {
+            const ptrdiff_t end = smaller(k + panel, d);
+            const REAL *x[SCORES_ROWS], *next[SCORES_ROWS];
+            REAL *copy[SCORES_ROWS];
+            for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
+                x[i] = (const REAL *)(X + order[r + i] * row_step);
+                next[i] = (const REAL *)(X + order[smaller(r + i + SCORES_ROWS, rows - 1)] * row_step);
+                copy[i] = copies + (r + i) * ldc;
+            }
+            NAME(scores_group_copying)(x, W, ldw, k, end, d, scores + r, ld, copy, next, (int)smaller(step, c));
+            for (ptrdiff_t j = step; j < c; j += step)
+                NAME(scores_group)((const REAL *const *)copy, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld,
+                                   (int)smaller(step, c - j));
+        }
+    for (ptrdiff_t r = fours; r < rows; r++)
+        memcpy(copies + r * ldc, X + order[r] * row_step, (size_t)d * sizeof(REAL));
+    NAME(dense_scores_rows)(copies + fours * ldc, ldc, rows - fours, d, W, ldw, b, incb, c, scores + fours, ld);
 }
 
 /* ---- Gradient ------------------------------------------------------------------------------------------- */

@@ -160,22 +160,31 @@ def test_load_agrees(storage, backend, dtype):
     assert (rows[5:] == -1).all()
 
 
-@pytest.mark.parametrize("layout", ["C", "padded", "rows-reversed"])
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 8])
+@pytest.mark.parametrize("c", [1, 4, 7, 12])
+@pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("storage", ["dense", "uint8"])
-def test_gather_agrees(storage, layout, backend, dtype):
-    """Any rows in any order, some of them twice, copied as floats; nothing else is written."""
-    stored = np.uint8 if storage == "uint8" else dtype
-    X = testing.layouts(np.random.default_rng(0).integers(0, 256, (9, 37)).astype(stored))[layout]
-    order = np.array([8, 0, 3, 3, 7], np.int64)
-    order.flags.writeable = False
-    wide = np.full((8, 40), -1, dtype)
-    found = ops.kernel(f"{storage}_gather", backend, dtype)(X, order, wide[:, :37])
-    assert found.dtype == dtype
-    assert np.shares_memory(found, wide)
-    np.testing.assert_array_equal(found, X[order])
-    assert (wide[5:] == -1).all()
-    assert (wide[:, 37:] == -1).all()
-    assert len(ops.kernel(f"{storage}_gather", backend, dtype)(X, order[:0], wide[:, :37])) == 0
+def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
+    """Any rows in any order, some of them twice: their features as floats and their scores; nothing else is written."""
+    stored, random = np.uint8 if storage == "uint8" else dtype, np.random.default_rng(0)
+    features = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
+    W, b = random.normal(size=(c, 40)).astype(dtype)[:, :37], random.normal(size=2 * c).astype(dtype)[::2]
+    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)[:count]
+    for A in (features, order):
+        A.flags.writeable = False
+    for layout in ("C", "padded", "rows-reversed"):
+        X = testing.layouts(random.integers(0, 256, (9, 37)).astype(stored))[layout]
+        wide, S = np.full((8, 40), -1, dtype), np.full((c + 1, 9), -1, dtype)
+        kernel = ops.kernel(f"{storage}_gather_scores", backend, dtype)
+        kernel(X, order, features, wide[:, :37], W, b, S[:c, :count])
+        expected = X[order].astype(dtype) * features[0] + features[1] if mapped else X[order]
+        assert testing.error(wide[:count, :37], expected, 1000.0) <= testing.tolerance(dtype, 1)
+        scores = W.astype(np.float64) @ expected.T.astype(np.float64) + b[:, None]
+        assert testing.error(S[:c, :count], scores, 1000.0) <= testing.tolerance(dtype, 37)
+        assert (wide[count:] == -1).all()
+        assert (wide[:, 37:] == -1).all()
+        assert (S[c:] == -1).all()
+        assert (S[:, count:] == -1).all()
 
 
 def test_pieces_add(backend, dtype):
