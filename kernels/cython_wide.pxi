@@ -39,7 +39,7 @@ cdef void share_double_columns(void *context, Py_ssize_t round, int phase, int s
     share_columns(<ColumnsJob *> context, share, <double *> (<ColumnsJob *> context).scratch.at)
 
 
-cdef class Columns:
+cdef class ColumnsKernel:
     cdef Epilogue epilogue
 
     def __call__(self, ndarray scores, ndarray y, ndarray sample_weight, tuple hyper, ndarray scratch, ndarray losses,
@@ -65,6 +65,6 @@ cdef class Columns:
 
 
 def compose_columns(Epilogue epilogue):
-    cdef Columns kernel = Columns()
+    cdef ColumnsKernel kernel = ColumnsKernel()
     kernel.epilogue = epilogue
     return kernel
