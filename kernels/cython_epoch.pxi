@@ -73,7 +73,7 @@ cdef void begin_block(Steps *job, Py_ssize_t number, int strip, floating *W) noe
         map_rows(room, rows, width, ldx, <const floating *> job.x_scale + start, <const floating *> job.x_shift + start)
     scores_of(
         room, ldx, rows, width, W + start, loss.by_class.ld, W + loss.d if with_b else &nothing,
-        loss.by_class.ld if with_b else 0, loss.c, partial, job.partial.ld)
+        loss.by_class.ld if with_b else 0, loss.c, partial, job.partial.ld, NULL)
 
 
 cdef double end_block(Steps *job, Py_ssize_t number, int strip, floating *dW) noexcept nogil:
@@ -105,7 +105,7 @@ cdef double end_block(Steps *job, Py_ssize_t number, int strip, floating *dW) no
         db = scores + loss.c * ld
     gradient(
         <floating *> loss.rows.at + strip * loss.rows.part, loss.rows.ld, rows, width, scores, ld, loss.c,
-        dW + start, loss.parts.ld, db, loss.parts.ld if strip == 0 else 0, 0)
+        dW + start, loss.parts.ld, db, loss.parts.ld if strip == 0 else 0, NULL)
     return value
 
 

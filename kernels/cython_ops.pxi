@@ -8,22 +8,29 @@ from libc.math cimport INFINITY, sqrt as c_sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
+cdef extern from "tile.h" nogil:
+    ctypedef struct Ahead "ahead":
+        const char *at
+        Py_ssize_t bytes
+
 # What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
 # in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
-# for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
+# for three numbers a row. soon, if not NULL, is what will be read after these rows. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
     floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
+    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld,
+    const Ahead *soon) noexcept nogil
 ctypedef double (*epilogue_t)(
     floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const void *y,
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
 ctypedef void (*gradient_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept nogil
+    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb,
+    const Ahead *soon) noexcept nogil
 
 
 # ---- exp and log, in a form that loops over them become vector loops ------------------------------------
@@ -143,16 +150,16 @@ cdef inline void convert_bytes(const uint8_t *x, Py_ssize_t d, floating *row) no
 cdef extern from "tile.h" nogil:
     void dense_scores_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *W, Py_ssize_t ldw,
-        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld) noexcept
+        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld, const Ahead *soon) noexcept
     void dense_scores_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
-        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
+        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld, const Ahead *soon) noexcept
     void dense_gradient_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
-        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, const Ahead *soon) noexcept
     void dense_gradient_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
-        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, const Ahead *soon) noexcept
 
 
 # ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------
