@@ -59,8 +59,26 @@ def exp(const floating[::1] x, floating[::1] out):
 
 # ---- Layout: columns start ... stop, in stretches that stay in L1. The caller's matrix has any strides, in bytes ----
 
+cdef extern from "tile.h" nogil:
+    void transpose_float(
+        const float *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, float scale, float *B,
+        Py_ssize_t ldb) noexcept
+    void transpose_double(
+        const double *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, double scale, double *B,
+        Py_ssize_t ldb) noexcept
+
+
 cdef enum:
     STRETCH = 256
+
+
+cdef inline void transpose(
+        const floating *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, floating scale, floating *B,
+        Py_ssize_t ldb) noexcept nogil:
+    if floating is float:
+        transpose_float(A, lda, rows, columns, scale, B, ldb)
+    else:
+        transpose_double(A, lda, rows, columns, scale, B, ldb)
 
 
 cdef void columns_to_class_major(
@@ -68,14 +86,18 @@ cdef void columns_to_class_major(
         floating *by_class, Py_ssize_t ld) noexcept nogil:
     cdef const char *w
     cdef floating *row
+    cdef Py_ssize_t real = sizeof(floating)
     cdef Py_ssize_t j, k, width
     while start < stop:
         width = min(<Py_ssize_t> STRETCH, stop - start)
-        for j in range(c):
-            w = W + start * row_step + j * class_step
-            row = by_class + j * ld + start
-            for k in range(width):
-                row[k] = (<const floating *> (w + k * row_step))[0]
+        w = W + start * row_step
+        if class_step == real:
+            transpose(<const floating *> w, row_step // real, width, c, <floating> 1, by_class + start, ld)
+        else:
+            for j in range(c):
+                row = by_class + j * ld + start
+                for k in range(width):
+                    row[k] = (<const floating *> (w + k * row_step + j * class_step))[0]
         start += width
 
 
@@ -85,18 +107,22 @@ cdef void combine_columns(
     cdef floating *total
     cdef floating *part
     cdef char *to
+    cdef Py_ssize_t real = sizeof(floating)
     cdef Py_ssize_t j, k, p, width
     while start < stop:
         width = min(<Py_ssize_t> STRETCH, stop - start)
+        to = dW + start * row_step
         for j in range(c):
             total = parts + j * ld + start
             for p in range(1, count):
                 part = total + p * part_step
                 for k in range(width):
                     total[k] += part[k]
-            to = dW + start * row_step + j * class_step
-            for k in range(width):
-                (<floating *> (to + k * row_step))[0] = scale * total[k]
+            if class_step != real:
+                for k in range(width):
+                    (<floating *> (to + k * row_step + j * class_step))[0] = scale * total[k]
+        if class_step == real:
+            transpose(parts + start, ld, c, width, scale, <floating *> to, row_step // real)
         start += width
 
 

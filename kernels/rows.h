@@ -259,6 +259,31 @@ static void NAME(dense_gradient_rows)(
             X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, incdb, soon);
 }
 
+/* ---- Layout --------------------------------------------------------------------------------------------- */
+
+/* B[j][i] = scale A[i][j], by squares of four or two: a row's last one goes back over the one before. */
+static void NAME(transpose)(
+    const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t columns, REAL scale, REAL *B, ptrdiff_t ldb
+) {
+    enum { SIDE = 16 / sizeof(REAL) };
+    NAME(part) v[SIDE];
+    if (rows < SIDE || columns < SIDE) {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++) B[j * ldb + i] = scale * A[i * lda + j];
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i += SIDE)
+        for (ptrdiff_t j = 0; j < columns; j += SIDE) {
+            const ptrdiff_t row = smaller(i, rows - SIDE), column = smaller(j, columns - SIDE);
+            UNROLL for (int k = 0; k < SIDE; k++) memcpy(&v[k], A + (row + k) * lda + column, 16);
+            NAME(turn)(v);
+            UNROLL for (int k = 0; k < SIDE; k++) {
+                v[k] *= scale;
+                memcpy(B + (column + k) * ldb + row, &v[k], 16);
+            }
+        }
+}
+
 #undef VEC
 #undef BITS
 #undef V
