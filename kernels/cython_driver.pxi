@@ -238,15 +238,6 @@ cdef inline Py_ssize_t lap_start(LossJob *job, Py_ssize_t part, Py_ssize_t lap) 
     return first + (job.n * (part + 1) // job.count - first) * lap // job.laps
 
 
-cdef Ahead rows_after(LossJob *job, Py_ssize_t part, Py_ssize_t start) noexcept nogil:
-    # The block from row `start` on, or the first one of the next part, which is likely to be ours too.
-    if start == lap_start(job, part, job.lap + 1) and part + 1 < job.count:
-        start = lap_start(job, part + 1, job.lap)
-    if not 0 < job.X.row < 2 * job.d * job.X.column:  # what lies between rows would be fetched too
-        return Ahead(job.X.at, 0)
-    return Ahead(job.X.at + start * job.X.row, min(job.block, job.n - start) * job.X.row)
-
-
 cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
     # Adds the gradient and the loss of this lap's rows to the part's, which begin at zero.
     cdef load_t load = <load_t> job.load
@@ -264,8 +255,9 @@ cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
     cdef Py_ssize_t ld = job.scores.ld
     cdef Py_ssize_t start = lap_start(job, part, job.lap)
     cdef Py_ssize_t stop = lap_start(job, part, job.lap + 1)
-    cdef Py_ssize_t rows
-    cdef Py_ssize_t ldx
+    cdef Py_ssize_t following = lap_start(job, part + 1, job.lap) if part + 1 < job.count else stop  # likely ours too
+    cdef Py_ssize_t rows, after, ldx
+    cdef bint near = 0 < job.X.row < 2 * d * job.X.column  # what lies between rows would be fetched too
     cdef Ahead soon
     cdef double loss = 0
     if job.lap == 0:
@@ -273,7 +265,8 @@ cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
     while start < stop:
         rows = min(job.block, stop - start)
         floats = load(job.X.at, job.X.row, job.order, start, rows, d, buffer, job.rows.ld, &ldx)
-        soon = rows_after(job, part, start + rows)
+        after = start + rows if start + rows < stop else following
+        soon = Ahead(job.X.at + after * job.X.row, min(job.block, job.n - after) * job.X.row if near else 0)
         scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld, &soon)
         loss += epilogue(
             scores, ld, c, rows, job.y + start * job.y_row, weight + start, scores + c * ld, job.hyper)

@@ -16,7 +16,8 @@ cdef extern from "tile.h" nogil:
 # What the driver calls. A storage: where rows start, start + 1, ... of X are as floats, or rows order[start], ...:
 # in place or copied into a buffer; ldx becomes their stride. The scores of rows, and the gradient that they add.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
-# for three numbers a row. soon, if not NULL, is what will be read after these rows. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
+# for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
+# soon, if not NULL, is what will be read after these rows.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d,
     floating *buffer, Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil

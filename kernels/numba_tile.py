@@ -67,10 +67,15 @@ class Matrix:
         else:
             self._masked("store", ir.VoidType(), vector.type, [vector, pointer, _lane_t(self.bytes), mask])
 
-    def prefetch(self, row, column):
-        """A hint that an entry is read soon; it may lie anywhere."""
-        pointer = self.b.bitcast(self.at(row, column), ir.IntType(8).as_pointer())
-        hints = [ir.IntType(32)(hint) for hint in (0, 3, 1)]  # to read, into the nearest cache, as data
+    def rows_after(self, row):
+        """Where a row of those behind this matrix is; if rows lie far apart, where the matrix begins."""
+        near = self.b.icmp_signed("<", self.row_bytes, self.b.mul(self.columns, intp_t(2 * self.bytes)))
+        return self.at(self.b.select(near, self.b.add(self.rows, row), intp_t(0)), intp_t(0))
+
+    def prefetch(self, pointer, number):
+        """A hint that a number from the pointer on is read soon; it may lie anywhere."""
+        pointer = self.b.bitcast(self.b.gep(pointer, [number]), ir.IntType(8).as_pointer())
+        hints = [ir.IntType(32)(hint) for hint in (0, 2, 1)]  # to read, into the second cache, as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
         self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
 
@@ -179,6 +184,10 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
         inside = first_lanes(b, b.sub(X.rows, r), SCORE_ROWS)
         whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
         end_mask = first_lanes(b, b.sub(stop, whole), lanes)
+        # The block that follows: each of the first two groups of classes prefetches a row of it with each tile.
+        group = b.sdiv(j, classes)
+        groups = least(b, b.sdiv(b.add(W.rows, b.sub(classes, intp_t(1))), classes), intp_t(2))
+        soon = X.rows_after(b.add(b.mul(b.sdiv(r, intp_t(SCORE_ROWS)), groups), least(b, group, intp_t(1))))
 
         def emit_tile(classes):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
@@ -186,6 +195,8 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
             def step(k, *sums, mask=None):
                 w = [W.load(row, k, lanes, mask) for row in class_rows]
                 x = [X.load(row, k, lanes, mask) for row in x_rows]
+                if mask is None:
+                    X.prefetch(soon, k)
                 pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
                 return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
 
@@ -234,19 +245,22 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
         X, G, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
         r, active, j, classes, start = args[3:]
         lanes = X.lanes
-        # The block of rows that follows is read next, by the scores; the first group of classes prefetches it.
-        ahead = b.select(b.icmp_signed("==", j, intp_t(0)), X.rows, intp_t(0))
 
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
+            # The scores have left half of the block that follows, or three quarters where there are few classes.
+            fetched = 3 if vectors == 4 else 1
+            soon = X.rows_after(b.sub(X.rows, b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))))
+            done = b.sdiv(b.mul(b.mul(k, X.rows), intp_t(fetched)), intp_t(vectors))
 
             def step(active, *sums):
                 row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
                 x = [X.load(row, column, lanes, mask) for column in columns]
-                if mask is None and classes > 2:  # with fewer, loads are the limit
-                    for column in columns:
-                        X.prefetch(b.add(row, ahead), column)
+                if mask is None:
+                    for v in range(fetched):
+                        number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
+                        X.prefetch(soon, b.add(done, b.mul(number, intp_t(lanes))))
                 g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
                 pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
                 rest = b.and_(active, b.sub(active, active.type(1)))  # without its lowest bit

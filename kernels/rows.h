@@ -22,7 +22,8 @@ INLINE BITS NAME(end_mask)(ptrdiff_t d) {
 /* ---- Scores --------------------------------------------------------------------------------------------- */
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
- * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round a vector is spilled where there are 16 registers. */
+ * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round
+ * a vector is spilled where there are 16 registers. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, const int classes
@@ -236,9 +237,11 @@ static void NAME(gradient_block)(
     const char *next = soon ? soon->at + soon->bytes / 2 : (const char *)X;
     ptrdiff_t k = 0;
     for (const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES); n && k + width <= d; k += width) {
-        for (ptrdiff_t j = 0; j < c; j += most)
+        for (ptrdiff_t j = 0; j < c; j += most) {
+            const int classes = (int)smaller(most, c - j);
             (many ? NAME(gradient_many) : NAME(gradient_wide))(
-                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step, (int)smaller(most, c - j));
+                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step, classes);
+        }
         next += n * step;
     }
     for (const ptrdiff_t most = share(c, GRADIENT_CLASSES); n && k < d; k += V) {
