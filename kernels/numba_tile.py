@@ -185,9 +185,8 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
         whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
         end_mask = first_lanes(b, b.sub(stop, whole), lanes)
         # The block that follows: each of the first two groups of classes prefetches a row of it with each tile.
-        group = b.sdiv(j, classes)
-        groups = least(b, b.sdiv(b.add(W.rows, b.sub(classes, intp_t(1))), classes), intp_t(2))
-        soon = X.rows_after(b.add(b.mul(b.sdiv(r, intp_t(SCORE_ROWS)), groups), least(b, group, intp_t(1))))
+        fours, group = b.lshr(r, intp_t(2)), b.zext(b.icmp_signed(">", j, intp_t(0)), intp_t)  # no division: few turns a tile
+        soon = X.rows_after(b.add(b.shl(fours, b.zext(b.icmp_signed(">", W.rows, classes), intp_t)), group))
 
         def emit_tile(classes):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
