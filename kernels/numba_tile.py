@@ -185,8 +185,9 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
         whole = b.sub(stop, b.srem(b.sub(stop, start), intp_t(lanes)))
         end_mask = first_lanes(b, b.sub(stop, whole), lanes)
         # The block that follows: each of the first two groups of classes prefetches a row of it with each tile.
-        fours, group = b.lshr(r, intp_t(2)), b.zext(b.icmp_signed(">", j, intp_t(0)), intp_t)  # no division: few turns a tile
-        soon = X.rows_after(b.add(b.shl(fours, b.zext(b.icmp_signed(">", W.rows, classes), intp_t)), group))
+        fours = b.lshr(r, intp_t(2))  # no division: where rows are short it takes as long as the tile
+        group, groups = (b.zext(b.icmp_signed(">", *pair), intp_t) for pair in ((j, intp_t(0)), (W.rows, classes)))
+        soon = X.rows_after(b.add(b.shl(fours, groups), group))
 
         def emit_tile(classes):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
