@@ -100,7 +100,7 @@ cdef int call_scores(
     cdef Py_ssize_t real = sizeof(floating)
     with nogil:
         rows(&X[0, 0], X.strides[0] // real, X.shape[0], X.shape[1], &W[0, 0], W.strides[0] // real,
-             &b[0], b.strides[0] // real, W.shape[0], &scores[0, 0], scores.strides[0] // real)
+             &b[0], b.strides[0] // real, W.shape[0], &scores[0, 0], scores.strides[0] // real, NULL)
     return 0
 
 
@@ -125,7 +125,7 @@ cdef int call_gradient(
     cdef Py_ssize_t real = sizeof(floating)
     with nogil:
         rows(&X[0, 0], X.strides[0] // real, X.shape[0], X.shape[1], &dscores[0, 0], dscores.strides[0] // real,
-             dW.shape[0], &dW[0, 0], dW.strides[0] // real, &db[0], db.strides[0] // real, 0)
+             dW.shape[0], &dW[0, 0], dW.strides[0] // real, &db[0], db.strides[0] // real, NULL)
     return 0
 
 
@@ -245,6 +245,12 @@ cdef void strip_of(LossJob *job, int strip, Py_ssize_t *start, Py_ssize_t *stop)
     stop[0] = job.columns if strip + 1 == job.strips else job.columns * (strip + 1) // job.strips // 16 * 16
 
 
+cdef inline Py_ssize_t lap_start(LossJob *job, Py_ssize_t part, Py_ssize_t lap) noexcept nogil:
+    # The first row of the part in this lap.
+    cdef Py_ssize_t first = job.n * part // job.count
+    return first + (job.n * (part + 1) // job.count - first) * lap // job.laps
+
+
 cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
     # Adds the gradient and the loss of this lap's rows to the part's, which begin at zero.
     cdef load_t load = <load_t> job.load
@@ -260,22 +266,24 @@ cdef void lap_rows(LossJob *job, int part, floating *parts) noexcept nogil:
     cdef Py_ssize_t c = job.c
     cdef Py_ssize_t d = job.d
     cdef Py_ssize_t ld = job.scores.ld
-    cdef Py_ssize_t first = job.n * part // job.count
-    cdef Py_ssize_t rows = job.n * (part + 1) // job.count - first
-    cdef Py_ssize_t start = first + rows * job.lap // job.laps
-    cdef Py_ssize_t stop = first + rows * (job.lap + 1) // job.laps
-    cdef Py_ssize_t ldx, ahead
+    cdef Py_ssize_t start = lap_start(job, part, job.lap)
+    cdef Py_ssize_t stop = lap_start(job, part, job.lap + 1)
+    cdef Py_ssize_t following = lap_start(job, part + 1, job.lap) if part + 1 < job.count else stop  # likely ours too
+    cdef Py_ssize_t rows, after, ldx
+    cdef bint near = 0 < job.X.row < 2 * d * job.X.column  # what lies between rows would be fetched too
+    cdef Ahead soon
     cdef double loss = 0
     if job.lap == 0:
         memset(dW, 0, c * job.parts.ld * sizeof(floating))
     while start < stop:
         rows = min(job.block, stop - start)
         floats = load(job.X.at, job.X.row, start, rows, d, buffer, job.rows.ld, &ldx)
-        scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld)
+        after = start + rows if start + rows < stop else following
+        soon = Ahead(job.X.at + after * job.X.row, min(job.block, job.n - after) * job.X.row if near else 0)
+        scores_of(floats, ldx, rows, d, W, job.by_class.ld, W + d, job.by_class.ld, c, scores, ld, &soon)
         loss += epilogue(
             scores, ld, c, rows, job.y + start * job.y_row, weight + start, scores + c * ld, job.hyper)
-        ahead = rows * ldx if start + rows < stop and floats != buffer else 0  # the next block, if it is X itself
-        gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, ahead)
+        gradient(floats, ldx, rows, d, scores, ld, c, dW, job.parts.ld, dW + d, job.parts.ld, &soon)
         start += rows
     job.losses[part] = loss if job.lap == 0 else job.losses[part] + loss
 

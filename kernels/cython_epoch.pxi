@@ -105,7 +105,7 @@ cdef double end_block(Steps *job, Py_ssize_t number, int share, Columns some, fl
             scores[j * ld + r] *= scale
     gradient(
         <floating *> loss.rows.at + some.start, loss.rows.ld, rows, some.width, scores, ld, loss.c,
-        dW + some.start, loss.parts.ld, db, loss.parts.ld if some.first else 0, 0)
+        dW + some.start, loss.parts.ld, db, loss.parts.ld if some.first else 0, NULL)
     return value
 
 

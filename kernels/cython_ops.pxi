@@ -8,17 +8,24 @@ from libc.math cimport INFINITY, sqrt as c_sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
+cdef extern from "tile.h" nogil:
+    ctypedef struct Ahead "ahead":
+        const char *at
+        Py_ssize_t bytes
+
 # What the drivers call. A storage: where rows start, start + 1, ... of X are as floats, in place or copied into a
 # buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A storage of rows anywhere,
 # order[0], order[1], ...: copies of them, times x_scale plus x_shift unless that is NULL, and their scores.
 # A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
 # for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
+# soon, if not NULL, is what will be read after these rows.
 ctypedef const floating *(*load_t)(
     const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
     Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
 ctypedef void (*scores_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
+    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld,
+    const Ahead *soon) noexcept nogil
 ctypedef void (*gather_scores_t)(
     const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, const floating *x_scale,
     const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W, Py_ssize_t ldw, const floating *b,
@@ -28,7 +35,8 @@ ctypedef double (*epilogue_t)(
     const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
 ctypedef void (*gradient_t)(
     const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept nogil
+    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb,
+    const Ahead *soon) noexcept nogil
 
 
 # ---- exp and log, in a form that loops over them become vector loops ------------------------------------
@@ -57,8 +65,26 @@ def exp(const floating[::1] x, floating[::1] out):
 
 # ---- Layout: columns start ... stop, in stretches that stay in L1. The caller's matrix has any strides, in bytes ----
 
+cdef extern from "tile.h" nogil:
+    void transpose_float(
+        const float *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, float scale, float *B,
+        Py_ssize_t ldb) noexcept
+    void transpose_double(
+        const double *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, double scale, double *B,
+        Py_ssize_t ldb) noexcept
+
+
 cdef enum:
     STRETCH = 256
+
+
+cdef inline void transpose(
+        const floating *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, floating scale, floating *B,
+        Py_ssize_t ldb) noexcept nogil:
+    if floating is float:
+        transpose_float(A, lda, rows, columns, scale, B, ldb)
+    else:
+        transpose_double(A, lda, rows, columns, scale, B, ldb)
 
 
 cdef void columns_to_class_major(
@@ -66,14 +92,18 @@ cdef void columns_to_class_major(
         floating *by_class, Py_ssize_t ld) noexcept nogil:
     cdef const char *w
     cdef floating *row
+    cdef Py_ssize_t real = sizeof(floating)
     cdef Py_ssize_t j, k, width
     while start < stop:
         width = min(<Py_ssize_t> STRETCH, stop - start)
-        for j in range(c):
-            w = W + start * row_step + j * class_step
-            row = by_class + j * ld + start
-            for k in range(width):
-                row[k] = (<const floating *> (w + k * row_step))[0]
+        w = W + start * row_step
+        if class_step == real:
+            transpose(<const floating *> w, row_step // real, width, c, <floating> 1, by_class + start, ld)
+        else:
+            for j in range(c):
+                row = by_class + j * ld + start
+                for k in range(width):
+                    row[k] = (<const floating *> (w + k * row_step + j * class_step))[0]
         start += width
 
 
@@ -83,18 +113,22 @@ cdef void combine_columns(
     cdef floating *total
     cdef floating *part
     cdef char *to
+    cdef Py_ssize_t real = sizeof(floating)
     cdef Py_ssize_t j, k, p, width
     while start < stop:
         width = min(<Py_ssize_t> STRETCH, stop - start)
+        to = dW + start * row_step
         for j in range(c):
             total = parts + j * ld + start
             for p in range(1, count):
                 part = total + p * part_step
                 for k in range(width):
                     total[k] += part[k]
-            to = dW + start * row_step + j * class_step
-            for k in range(width):
-                (<floating *> (to + k * row_step))[0] = scale * total[k]
+            if class_step != real:
+                for k in range(width):
+                    (<floating *> (to + k * row_step + j * class_step))[0] = scale * total[k]
+        if class_step == real:
+            transpose(parts + start, ld, c, width, scale, <floating *> to, row_step // real)
         start += width
 
 
@@ -128,10 +162,10 @@ cdef inline void convert_bytes(const uint8_t *x, Py_ssize_t d, floating *row) no
 cdef extern from "tile.h" nogil:
     void dense_scores_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *W, Py_ssize_t ldw,
-        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld) noexcept
+        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld, const Ahead *soon) noexcept
     void dense_scores_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
-        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld) noexcept
+        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld, const Ahead *soon) noexcept
     void gather_scores_rows_float(
         const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, float *copies,
         Py_ssize_t ldc, const float *W, Py_ssize_t ldw, const float *b, Py_ssize_t incb, Py_ssize_t c,
@@ -142,10 +176,10 @@ cdef extern from "tile.h" nogil:
         double *scores, Py_ssize_t ld) noexcept
     void dense_gradient_rows_float(
         const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
-        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, const Ahead *soon) noexcept
     void dense_gradient_rows_double(
         const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
-        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, Py_ssize_t ahead) noexcept
+        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, const Ahead *soon) noexcept
 
 
 cdef void dense_gather_scores_rows(
@@ -191,9 +225,9 @@ cdef inline void scores_of(
         const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
         const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil:
     if floating is float:
-        dense_scores_rows_float(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld)
+        dense_scores_rows_float(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld, NULL)
     else:
-        dense_scores_rows_double(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld)
+        dense_scores_rows_double(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld, NULL)
 
 
 # ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------

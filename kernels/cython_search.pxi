@@ -42,7 +42,7 @@ cdef int call_losses(
                 for r in range(rows):
                     s[r] = bias
             product(&blocks[b, 0, 0], blocks.strides[1] // real, d, rows, &W[0, 0], ldw, W.shape[0], &scores[0, 0], ld,
-                    &sums[0], 1, 0)
+                    &sums[0], 1, NULL)
             for j in range(k):
                 losses[j] += epilogue(
                     &scores[j * c, 0], ld, c, rows, goals + start * y_row, &sample_weight[start], scratch, values)

@@ -78,13 +78,15 @@ class Matrix:
         else:
             self._masked("store", ir.VoidType(), vector.type, [vector, pointer, _lane_t(self.bytes), mask])
 
-    def prefetch(self, row, column):
-        """A hint that an entry is read soon; it may lie anywhere."""
-        self.prefetch_at(self.row(row), column)
+    def rows_after(self, row):
+        """Where a row of those behind this matrix is; if rows lie far apart, where the matrix begins."""
+        near = self.b.icmp_signed("<", self.row_bytes, self.b.mul(self.columns, intp_t(2 * self.bytes)))
+        return self.row(self.b.select(near, self.b.add(self.rows, row), intp_t(0)))
 
-    def prefetch_at(self, start, column):
+    def prefetch(self, start, column, cache=2):
+        """A hint that an entry is read soon, from the second cache or the nearest (3); it may lie anywhere."""
         pointer = self.b.bitcast(self.b.gep(start, [column]), ir.IntType(8).as_pointer())
-        hints = [ir.IntType(32)(hint) for hint in (0, 3, 1)]  # to read, into the nearest cache, as data
+        hints = [ir.IntType(32)(hint) for hint in (0, cache, 1)]  # to read, as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
         self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
 
@@ -188,7 +190,16 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
         r, j, classes, k, stop = args[3:]
         last = b.sub(X.rows, intp_t(1))
         rows = [X.row(least(b, b.add(r, intp_t(i)), last)) for i in range(SCORE_ROWS)]
-        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows)
+        # The block that follows: each of the first two groups of classes prefetches a row of it with each tile.
+        fours = b.lshr(r, intp_t(2))  # no division: where rows are short it takes as long as the tile
+        group, groups = (b.zext(b.icmp_signed(">", *pair), intp_t) for pair in ((j, intp_t(0)), (W.rows, classes)))
+        soon = X.rows_after(b.add(b.shl(fours, groups), group))
+
+        def meanwhile(k, x, mask):
+            if mask is None:
+                X.prefetch(soon, k)
+
+        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, meanwhile)
         return context.get_dummy_value()
 
     return types.void(X, W, scores, r, j, classes, k, stop), emit
@@ -217,16 +228,22 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, clas
 
         rows = [row(i) for i in range(SCORE_ROWS)]
         copying = [(copies.row(number(i)), row(i + SCORE_ROWS)) for i in range(SCORE_ROWS)]
-        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, copying)
+
+        def meanwhile(k, x, mask):
+            for found, (copy, following) in zip(x, copying, strict=True):
+                copies.store_at(found, copy, k, mask)
+                copies.prefetch(following, k, cache=3)
+
+        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, meanwhile)
         return context.get_dummy_value()
 
     return types.void(X, order, copies, fresh, W, scores, r, j, classes, k, stop), emit
 
 
-def _emit_scores(b, W, scores, where, rows, copying=()):
+def _emit_scores(b, W, scores, where, rows, meanwhile):
     """A tile of the scores of four rows, given by where they begin.
 
-    copying : for each of them where its copy begins, and the row that is to be prefetched meanwhile.
+    meanwhile(k, x, mask) : what else is done with the vectors x of the rows at k, or while they are multiplied.
     """
     r, j, classes, start, stop = where
     lanes = W.lanes
@@ -241,9 +258,7 @@ def _emit_scores(b, W, scores, where, rows, copying=()):
         def step(k, *sums, mask=None):
             w = [W.load_at(row, k, lanes, mask) for row in class_rows]
             x = [W.load_at(row, k, lanes, mask) for row in rows]
-            for i, (copy, following) in enumerate(copying):
-                W.store_at(x[i], copy, k, mask)
-                W.prefetch_at(following, k)
+            meanwhile(k, x, mask)
             pairs = ((w[i], x[h]) for i in range(classes) for h in range(SCORE_ROWS))
             return b.add(k, intp_t(lanes)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
 
@@ -288,19 +303,22 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
         X, G, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
         r, active, j, classes, start = args[3:]
         lanes = X.lanes
-        # The block of rows that follows is read next, by the scores; the first group of classes prefetches it.
-        ahead = b.select(b.icmp_signed("==", j, intp_t(0)), X.rows, intp_t(0))
 
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
+            # The scores have left half of the block that follows, or three quarters where there are few classes.
+            fetched = 3 if vectors == 4 else 1
+            soon = X.rows_after(b.sub(X.rows, b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))))
+            done = b.sdiv(b.mul(b.mul(k, X.rows), intp_t(fetched)), intp_t(vectors))
 
             def step(active, *sums):
                 row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
                 x = [X.load(row, column, lanes, mask) for column in columns]
-                if mask is None and classes > 2:  # with fewer, loads are the limit
-                    for column in columns:
-                        X.prefetch(b.add(row, ahead), column)
+                if mask is None:
+                    for v in range(fetched):
+                        number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
+                        X.prefetch(soon, b.add(done, b.mul(number, intp_t(lanes))))
                 g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
                 pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
                 rest = b.and_(active, b.sub(active, active.type(1)))  # without its lowest bit

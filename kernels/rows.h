@@ -22,22 +22,25 @@ INLINE BITS NAME(end_mask)(ptrdiff_t d) {
 /* ---- Scores --------------------------------------------------------------------------------------------- */
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
- * vectors. W is held and X streams: the other way round a vector is spilled where there are 16 registers.
- * If there are `copies`, the rows are copied there and the four rows `next` are prefetched. */
+ * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round
+ * a vector is spilled where there are 16 registers. If there are `copies`, the rows are copied there, and the four
+ * rows `after` are prefetched instead. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *next, const int classes
+    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, REAL *const *copies, const REAL *const *after,
+    const int classes
 ) {
     VEC sum[MOST_CLASSES][SCORES_ROWS], w[MOST_CLASSES];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) sum[j][i] = (VEC){0};
-    for (; k + V <= end; k += V) {
+    for (; k + V <= end; k += V, next += step) {
+        if (!copies) prefetch(next, step, SCORES_ROWS);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC xi = NAME(load)(x[i] + k);
             if (copies) {
                 NAME(store)(copies[i] + k, xi);
-                __builtin_prefetch(next[i] + k);
+                __builtin_prefetch(after[i] + k);
             }
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
@@ -58,26 +61,28 @@ INLINE void NAME(scores_tile)(
 /* A function of its own, so that a tile has every register to itself. */
 NOINLINE void NAME(scores_group)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, int classes
+    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, NULL)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, next, step, NULL, NULL)
 }
 
 NOINLINE void NAME(scores_group_copying)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *next, int classes
+    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *after, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, copies, next)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, copies, after)
 }
 
-/* All classes of four rows. */
-static void NAME(scores_of_four)(
+/* All classes of four rows; how far it has come with what is needed next. */
+static const char *NAME(scores_of_four)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld
+    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step
 ) {
-    const ptrdiff_t step = share(c, SCORES_CLASSES);
-    for (ptrdiff_t j = 0; j < c; j += step)
-        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, scores + j * ld, ld, (int)smaller(step, c - j));
+    const ptrdiff_t classes = share(c, SCORES_CLASSES);
+    for (ptrdiff_t j = 0; j < c; j += classes, next += (end - k) / V * step)
+        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, scores + j * ld, ld, next, step,
+                           (int)smaller(classes, c - j));
+    return next;
 }
 
 /* The same where fewer than four rows are left: the last one is repeated, and its repetitions are dropped. */
@@ -87,7 +92,7 @@ static void NAME(scores_of_few)(
 ) {
     for (ptrdiff_t j = 0; j < c; j++) {
         REAL four[SCORES_ROWS] = {0};
-        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, four, 0, 1);
+        NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, four, 0, (const char *)*x, 0, 1);
         for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] += four[r];
     }
 }
@@ -105,7 +110,7 @@ NOINLINE void NAME(scores_short)(
  * X comes from L2 once. */
 static void NAME(dense_scores_rows)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, const REAL *b,
-    ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld
+    ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld, const ahead *soon
 ) {
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j * incb];
@@ -114,13 +119,16 @@ static void NAME(dense_scores_rows)(
         return;
     }
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL);
+    const char *next = soon ? soon->at : (const char *)X;
+    const ptrdiff_t turns = divide_up(rows, SCORES_ROWS) * (d / V) * divide_up(c, SCORES_CLASSES);
+    const ptrdiff_t step = soon ? soon->bytes / 2 / turns : 0;
     for (ptrdiff_t k = 0; k < d; k += panel)
         for (ptrdiff_t r = 0; r < rows; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
             const REAL *x[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) x[i] = X + smaller(r + i, rows - 1) * ldx;
             if (r + SCORES_ROWS <= rows)
-                NAME(scores_of_four)(x, W, ldw, c, k, end, d, scores + r, ld);
+                next = NAME(scores_of_four)(x, W, ldw, c, k, end, d, scores + r, ld, next, step);
             else
                 NAME(scores_of_few)(x, W, ldw, c, k, end, d, scores + r, ld, rows - r);
         }
@@ -133,47 +141,46 @@ static void NAME(gather_scores_rows)(
     const REAL *W, ptrdiff_t ldw, const REAL *b, ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld
 ) {
     const ptrdiff_t fours = d < V ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
-    const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), step = share(c, SCORES_CLASSES);
+    const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), classes = share(c, SCORES_CLASSES);
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < fours; r++) scores[j * ld + r] = b[j * incb];
     for (ptrdiff_t k = 0; k < d; k += panel)
         for (ptrdiff_t r = 0; r < fours; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
-            const REAL *x[SCORES_ROWS], *next[SCORES_ROWS];
+            const REAL *x[SCORES_ROWS], *after[SCORES_ROWS];
             REAL *copy[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
                 x[i] = (const REAL *)(X + order[r + i] * row_step);
-                next[i] = (const REAL *)(X + order[smaller(r + i + SCORES_ROWS, rows - 1)] * row_step);
+                after[i] = (const REAL *)(X + order[smaller(r + i + SCORES_ROWS, rows - 1)] * row_step);
                 copy[i] = copies + (r + i) * ldc;
             }
-            NAME(scores_group_copying)(x, W, ldw, k, end, d, scores + r, ld, copy, next, (int)smaller(step, c));
-            for (ptrdiff_t j = step; j < c; j += step)
+            NAME(scores_group_copying)(x, W, ldw, k, end, d, scores + r, ld, copy, after, (int)smaller(classes, c));
+            for (ptrdiff_t j = classes; j < c; j += classes)
                 NAME(scores_group)((const REAL *const *)copy, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld,
-                                   (int)smaller(step, c - j));
+                                   (const char *)*copy, 0, (int)smaller(classes, c - j));
         }
     for (ptrdiff_t r = fours; r < rows; r++)
         memcpy(copies + r * ldc, X + order[r] * row_step, (size_t)d * sizeof(REAL));
-    NAME(dense_scores_rows)(copies + fours * ldc, ldc, rows - fours, d, W, ldw, b, incb, c, scores + fours, ld);
+    NAME(dense_scores_rows)(copies + fours * ldc, ldc, rows - fours, d, W, ldw, b, incb, c, scores + fours, ld,
+                            NULL);
 }
 
 /* ---- Gradient ------------------------------------------------------------------------------------------- */
 
 /* dW[j][k] += the sum of G[j][r] X[r][k] over the n active rows r, for `classes` classes and `vectors` vectors
- * of columns from where X and dW start. mask clears lanes if there is one vector; `ahead` is how far on X is
- * prefetched. */
+ * of columns from where X and dW start. mask clears lanes if there is one vector. Each row prefetches `step`
+ * bytes at next. */
 INLINE void NAME(gradient_tile)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, BITS mask, ptrdiff_t ahead, const int vectors, const int classes
+    REAL *dW, ptrdiff_t lddw, BITS mask, const char *next, ptrdiff_t step, const int vectors, const int classes
 ) {
     VEC sum[MANY_CLASSES][GRADIENT_VECTORS], xk[GRADIENT_VECTORS];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (VEC){0};
     for (int i = 0; i < n; i++) {
         const REAL *x = X + active[i] * ldx, *g = G + active[i];
-        UNROLL for (int v = 0; v < vectors; v++) {
-            __builtin_prefetch(x + ahead + v * V);
-            xk[v] = NAME(load)(x + v * V);
-        }
+        if (vectors > 1) prefetch(next + i * step, step, vectors);
+        UNROLL for (int v = 0; v < vectors; v++) xk[v] = NAME(load)(x + v * V);
         UNROLL for (int j = 0; j < classes; j++)
             UNROLL for (int v = 0; v < vectors; v++) sum[j][v] += g[j * ldg] * xk[v];
     }
@@ -187,25 +194,27 @@ INLINE void NAME(gradient_tile)(
 
 NOINLINE void NAME(gradient_wide)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, ptrdiff_t ahead, int classes
+    REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step, int classes
 ) {
     WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0},
-                 ahead, GRADIENT_VECTORS)
+                 next, step, GRADIENT_VECTORS)
 }
 
 /* More classes on fewer vectors: X is read once. */
 NOINLINE void NAME(gradient_many)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, ptrdiff_t ahead, int classes
+    REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step, int classes
 ) {
-    WITH_MANY_CLASSES(classes, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, ahead, MANY_VECTORS)
+    WITH_MANY_CLASSES(classes, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next,
+                      step, MANY_VECTORS)
 }
 
 NOINLINE void NAME(gradient_narrow)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     REAL *dW, ptrdiff_t lddw, BITS mask, int classes
 ) {
-    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask, 0, 1)
+    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask,
+                 (const char *)X, 0, 1)
 }
 
 NOINLINE void NAME(gradient_short)(
@@ -255,12 +264,11 @@ static int NAME(active_rows)(
 }
 
 /* At most MOST_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
- * from L1 again; the first classes prefetch the rows `ahead`. */
+ * from L1 again. */
 static void NAME(gradient_block)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, ptrdiff_t ahead
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const ahead *soon
 ) {
-    const ptrdiff_t wide = GRADIENT_VECTORS * V;
     const BITS whole = (BITS)((VEC){0} == (VEC){0});
     int active[MOST_ROWS];
     const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
@@ -269,34 +277,60 @@ static void NAME(gradient_block)(
         return;
     }
     const BITS end = NAME(end_mask)(d);
+    const int many = c > GRADIENT_CLASSES;
+    const ptrdiff_t width = (many ? MANY_VECTORS : GRADIENT_VECTORS) * V;
+    const ptrdiff_t step = soon ? soon->bytes / 2 / (rows * divide_up(d, width)) : 0;
+    const char *next = soon ? soon->at + soon->bytes / 2 : (const char *)X;
     ptrdiff_t k = 0;
-    if (c > GRADIENT_CLASSES)
-        for (const ptrdiff_t width = MANY_VECTORS * V, step = share(c, MANY_CLASSES); n && k + width <= d; k += width)
-            for (ptrdiff_t j = 0; j < c; j += step)
-                NAME(gradient_many)(X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, j ? 0 : ahead,
-                                    (int)smaller(step, c - j));
-    for (const ptrdiff_t step = share(c, GRADIENT_CLASSES); n && k < d; k += k + wide <= d ? wide : V)
-        for (ptrdiff_t j = 0; j < c; j += step) {
-            const ptrdiff_t from = smaller(k, d - V);
-            const int classes = (int)smaller(step, c - j);
-            if (k + wide <= d)
-                NAME(gradient_wide)(X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw,
-                                    j ? 0 : ahead, classes);
-            else
-                NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
-                                      from == k ? whole : end, classes);
+    for (const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES); n && k + width <= d; k += width) {
+        for (ptrdiff_t j = 0; j < c; j += most) {
+            const int classes = (int)smaller(most, c - j);
+            (many ? NAME(gradient_many) : NAME(gradient_wide))(
+                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step, classes);
         }
+        next += n * step;
+    }
+    for (const ptrdiff_t most = share(c, GRADIENT_CLASSES); n && k < d; k += V) {
+        const ptrdiff_t from = smaller(k, d - V);
+        for (ptrdiff_t j = 0; j < c; j += most)
+            NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
+                                  from == k ? whole : end, (int)smaller(most, c - j));
+    }
 }
 
-/* dW += G X and db += the row sums of G. `ahead` is the distance from a row of X to one that is needed soon,
- * 0 for none. */
+/* dW += G X and db += the row sums of G. */
 static void NAME(dense_gradient_rows)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, ptrdiff_t ahead
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const ahead *soon
 ) {
     for (ptrdiff_t r = 0; r < rows; r += MOST_ROWS)
         NAME(gradient_block)(
-            X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, incdb, ahead);
+            X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, incdb, soon);
+}
+
+/* ---- Layout --------------------------------------------------------------------------------------------- */
+
+/* B[j][i] = scale A[i][j], by squares of four or two: a row's last one goes back over the one before. */
+static void NAME(transpose)(
+    const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t columns, REAL scale, REAL *B, ptrdiff_t ldb
+) {
+    enum { SIDE = 16 / sizeof(REAL) };
+    NAME(part) v[SIDE];
+    if (rows < SIDE || columns < SIDE) {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++) B[j * ldb + i] = scale * A[i * lda + j];
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i += SIDE)
+        for (ptrdiff_t j = 0; j < columns; j += SIDE) {
+            const ptrdiff_t row = smaller(i, rows - SIDE), column = smaller(j, columns - SIDE);
+            UNROLL for (int k = 0; k < SIDE; k++) memcpy(&v[k], A + (row + k) * lda + column, 16);
+            NAME(turn)(v);
+            UNROLL for (int k = 0; k < SIDE; k++) {
+                v[k] *= scale;
+                memcpy(B + (column + k) * ldb + row, &v[k], 16);
+            }
+        }
 }
 
 #undef VEC

@@ -79,12 +79,26 @@ INLINE ptrdiff_t panel_bytes(ptrdiff_t c) {
     return bytes > 4096 ? 4096 : bytes < 2048 ? 2048 : bytes;
 }
 
+/* What is read after a block: brought into L2 meanwhile, half of it with the scores, half with the gradient. */
+typedef struct {
+    const char *at;
+    ptrdiff_t bytes;
+} ahead;
+
+/* Asks for `step` bytes at next: half as many as are in so many vectors, or fewer. */
+INLINE void prefetch(const char *next, ptrdiff_t step, const int vectors) {
+    const int lines = vectors * VECTOR_BYTES > 128 ? vectors * VECTOR_BYTES / 128 : 1;
+    UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(next + i * step / lines, 0, 2);
+}
+
 typedef float vec_float __attribute__((vector_size(VECTOR_BYTES)));
 typedef double vec_double __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t bits_float __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t bits_double __attribute__((vector_size(VECTOR_BYTES)));
 typedef float part_float __attribute__((vector_size(16)));
 typedef double part_double __attribute__((vector_size(16)));
+typedef uint32_t part_bits_float __attribute__((vector_size(16)));
+typedef uint64_t part_bits_double __attribute__((vector_size(16)));
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, bits, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -134,6 +148,24 @@ INLINE void add_sums_double(const vec_double a[4], double *s) {
         for (int i = 0; i < VECTOR_BYTES / 16; i++) total += part[i];
         memcpy(s + pair, &total, 16);
     }
+}
+
+/* Row i of a square becomes its column i. */
+INLINE void turn_float(part_float v[4]) {
+    const part_float a = SHUFFLE(v[0], v[1], part_bits_float, LOW_HALVES_ZIPPED(0, 4));
+    const part_float b = SHUFFLE(v[0], v[1], part_bits_float, HIGH_HALVES_ZIPPED(0, 4));
+    const part_float c = SHUFFLE(v[2], v[3], part_bits_float, LOW_HALVES_ZIPPED(0, 4));
+    const part_float d = SHUFFLE(v[2], v[3], part_bits_float, HIGH_HALVES_ZIPPED(0, 4));
+    v[0] = SHUFFLE(a, c, part_bits_float, LOW_HALVES(0, 4));
+    v[1] = SHUFFLE(a, c, part_bits_float, HIGH_HALVES(0, 4));
+    v[2] = SHUFFLE(b, d, part_bits_float, LOW_HALVES(0, 4));
+    v[3] = SHUFFLE(b, d, part_bits_float, HIGH_HALVES(0, 4));
+}
+
+INLINE void turn_double(part_double v[2]) {
+    const part_double a = SHUFFLE(v[0], v[1], part_bits_double, EVEN_LANES(0, 2));
+    v[1] = SHUFFLE(v[0], v[1], part_bits_double, ODD_LANES(0, 2));
+    v[0] = a;
 }
 
 #define REAL float
