@@ -1,6 +1,6 @@
 """The drivers of the backends written in Python: numba compiles them, naive and numpy run them as they stand.
 
-Cython's are the same, in cython_driver.pxi and cython_updates.pxi.
+Cython's are the same, in cython_driver.pxi, cython_wide.pxi, cython_search.pxi and cython_steps.pxi.
 """
 
 import math

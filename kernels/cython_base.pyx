@@ -1,10 +1,5 @@
 # The kernels for every machine, and the question which wider instruction sets this one has.
-include "cython_ops.pxi"
-include "cython_driver.pxi"
-include "cython_updates.pxi"
-include "cython_epoch.pxi"
-include "cython_wide.pxi"
-include "cython_search.pxi"
+include "cython_all.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()
