@@ -1,6 +1,6 @@
 """The Cython kernels: hands out those of the extension compiled for this CPU.
 
-One source, `cython_ops.pxi`, is compiled several times with different instruction sets. FASTLIN_ISA names
+One source, `cython_all.pxi`, is compiled several times with different instruction sets. FASTLIN_ISA names
 the one to use, for tests; without it the widest that CPU and operating system support is taken.
 """
 
