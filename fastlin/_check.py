@@ -19,6 +19,7 @@ try:
     from fastlin.kernels.plain import alike as alike
     from fastlin.kernels.plain import plain_labels
 except ImportError:  # installed without a C compiler
+    from fastlin._plain import alike as alike
     from fastlin._plain import plain_labels
 
 Array = NDArray[Any]

@@ -66,6 +66,18 @@ def test_kernels_refuse_their_bare_name(monkeypatch):
         importlib.import_module("kernels")
 
 
+def test_without_a_compiler():
+    """Nothing that was compiled can be imported: losses and steps do the same by NumPy."""
+    code = (
+        "import sys; sys.modules.update({f'fastlin.kernels.{name}': None for name in ('plain', 'cython_base')});"
+        "import numpy as np, fastlin as fl; fl.use_backend('numpy').__enter__();"
+        "W, optimizer = np.zeros((2, 3)), fl.SGD(3.0);"
+        "loss, dW = fl.svm_loss(W, np.ones((1, 2)), [0], out=np.empty((2, 3)));"
+        "optimizer.step(W, dW); optimizer.step([W], [dW]); print(loss, W[0].tolist())"
+    )
+    assert run(code) == "2.0 [12.0, -6.0, -6.0]"
+
+
 def test_arrows_only_go_down():
     """Kernels import nothing from above; the edge reaches them through the table only, but for its own quick look."""
     edge = Path(fl.__file__).parent
