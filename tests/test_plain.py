@@ -92,7 +92,7 @@ NOT_PLAIN = {
     "X by columns": {"X": np.asfortranarray(good()["X"])},
     "X backwards": {"X": good()["X"][::-1]},
     "X of another type": {"X": good()["X"].astype(np.float32)},
-    "pixels": {"X": good()["X"].astype(np.uint8)},
+    "pixels": {"X": np.zeros((N, D), np.uint8)},
     "half": {name: good()[name].astype(np.float16) for name in ("W", "X")},
     "complex": {name: good()[name].astype(complex) for name in ("W", "X")},
     "no rows": {"X": np.zeros((0, D)), "y": np.zeros(0, int)},
