@@ -7,7 +7,6 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,10 @@ class Training:
     best_epoch: int = 0
     best_score: float = math.inf
     best_W: Array | None = None
+
+    def __post_init__(self) -> None:
+        # Not a cached_property: before Python 3.12 its lock may be held when another thread forks, for good.
+        self._arguments = self._describe_arguments()
 
     def run_epoch(self) -> None:
         """One more epoch, measured and recorded."""
@@ -142,8 +145,7 @@ class Training:
                 f"from its weights with W=state['W']"
             )
 
-    @cached_property
-    def _arguments(self) -> dict[str, Any]:
+    def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
         loss, hyper, penalty, _, bias, backend, _ = self.objective
         return {
