@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard kernels/*.pyx kernels/*.pxi kernels/*.h)
+SOURCES := $(wildcard kernels/native/*)
 
 .PHONY: help demo test bench bench-peers bench-kernels lint clean
 
@@ -41,7 +41,7 @@ bench-kernels: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kernels
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint kernels/native
 	$(BIN)/mypy
 
 # pip >= 25.1 knows dependency groups.

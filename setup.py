@@ -1,7 +1,7 @@
 """The compiled part only; everything static is in pyproject.toml.
 
-Each extension holds the same loops compiled for one instruction set (kernels/cython_ops.py picks one at
-import). They are optional: without a C compiler the install succeeds and the other backends work.
+The loops of kernels/native/kernels.pyx are compiled once for each instruction set (kernels/cython_ops.py picks one at
+import). Extensions are optional: without a C compiler the install succeeds and the other backends work.
 """
 
 import platform
@@ -32,29 +32,34 @@ DIRECTIVES = {
     "freethreading_compatible": True,
 }
 
-extensions = [
-    Extension(
-        f"fastlin.kernels.cython_{isa}",
-        [f"kernels/cython_{isa}.pyx"],
-        include_dirs=["kernels", numpy.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        depends=[str(path) for path in Path("kernels").iterdir() if path.suffix in {".h", ".pxi"}],
-        extra_compile_args=COMMON + flags,
-    )
-    for isa, flags in FLAGS.items()
-]
+NUMPY = {"define_macros": [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]}
+NATIVE = Path("kernels/native")
+FOLDERS = [str(NATIVE), numpy.get_include()]
 
-extensions.append(
-    Extension(
-        "fastlin.kernels.plain",
-        ["kernels/plain.pyx"],
-        include_dirs=[numpy.get_include()],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    )
-)
 
-modules = cythonize(extensions, build_dir="build/cython", compiler_directives=DIRECTIVES)
-for module in modules:
-    module.optional = True  # said here: cythonize makes new objects, which forget it
+def extension(name, source, flags, needs=()):
+    """fastlin.kernels.NAME, made from a file of kernels/native."""
+    return Extension(
+        f"fastlin.kernels.{name}",
+        [str(NATIVE / source)],
+        include_dirs=FOLDERS,
+        depends=[str(path) for path in needs],
+        extra_compile_args=flags,
+        **NUMPY,
+    )
+
+
+def compiled(extensions, folder):
+    """The extensions with their C files in build/cython/FOLDER. Optional: without a compiler the others work."""
+    modules = cythonize(extensions, build_dir=f"build/cython/{folder}", compiler_directives=DIRECTIVES)
+    for module in modules:
+        module.optional = True  # said here: cythonize makes new objects, which forget it
+    return modules
+
+
+included = sorted(path for path in NATIVE.iterdir() if path.suffix in {".h", ".pxi"})
+modules = compiled([extension("quick_check", "quick_check.pyx", [])], "quick_check")
+for isa, flags in FLAGS.items():  # one source; each set of flags has a folder of its own for the C made from it
+    modules += compiled([extension(f"cython_{isa}", "kernels.pyx", COMMON + flags, included)], isa)
 
 setup(ext_modules=modules)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from fastlin.ops import Hyper, bounds, inside
 
 try:
-    from fastlin.kernels.plain import alike as alike
-    from fastlin.kernels.plain import plain_labels
+    from fastlin.kernels.quick_check import quick_labels
+    from fastlin.kernels.quick_check import same_layout as same_layout
 except ImportError:  # installed without a C compiler
-    from fastlin._plain import alike as alike
-    from fastlin._plain import plain_labels
+    from fastlin._quick_check import quick_labels
+    from fastlin._quick_check import same_layout as same_layout
 
 Array = NDArray[Any]
 
@@ -203,7 +203,7 @@ def problem(
 ) -> Problem:
     """What a loss is computed from and written to; its targets lie in `interval`, or y are labels if that is None."""
     if interval is None and sample_weight is None:
-        plain = plain_labels(W, X, y, bias, out)
+        plain = quick_labels(W, X, y, bias, out)
         if plain is not None:
             return Problem(W, X, plain, row_weights(None, len(plain), W.dtype), True)
     given = {"X": X, "y": y, "sample_weight": sample_weight}

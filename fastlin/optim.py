@@ -161,12 +161,14 @@ class Optimizer:
     def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
         """For each W its slot, flat w and g, and W again if w is a copy."""
         slots = self._slots
-        if len(slots) == 1 and _check.alike(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
+        if len(slots) == 1 and _check.same_layout(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
             return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
         if type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
             owners = {id(A) for A in (*W, *dW) if type(A) is np.ndarray and A.base is None}  # each has its own memory
             ours = list(zip(slots, W, dW, strict=True))
-            if len(owners) == 2 * len(W) and all(_check.alike(A, B, s.shape, s.dtype, s.order) for s, A, B in ours):
+            if len(owners) == 2 * len(W) and all(
+                _check.same_layout(A, B, s.shape, s.dtype, s.order) for s, A, B in ours
+            ):
                 return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
         pairs = self._match(_check.step_pairs(W, dW))
         flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]

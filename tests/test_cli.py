@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _save, cli, cli_train, data, ops, schedules
+from fastlin import _save, cli, data, ops, schedules
+from fastlin.cli import train as cli_train
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import cli, compare, lectures, testing, toys
+from fastlin import cli, compare, testing, toys
 
 pytest.importorskip("sklearn")
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
-from fastlin import _plot_lectures_features as of_features
-from fastlin import _plot_lectures_linear as linear
-from fastlin import _plot_lectures_losses as losses
-from fastlin import _plot_lectures_optim as optim
+from fastlin.lectures import features as of_features
+from fastlin.lectures import linear, losses, optim, page
 
-NAMES = [name for _, _, names in lectures.PARTS for name in names]
+NAMES = [name for _, _, names in page.PARTS for name in names]
 
 
 class Page(HTMLParser):
@@ -51,7 +49,7 @@ def made(tmp_path_factory):
         patch.setattr(compare, "BURST", 0.0)
         patch.setattr(compare, "digits_case", lambda dtype: case)
         said = []
-        path = lectures.write(folder / "new", said.append)
+        path = page.write(folder / "new", said.append)
     return path, path.read_text(encoding="utf-8"), said
 
 
@@ -93,11 +91,11 @@ def test_every_figure_says_what_it_was_made_with(made):
 
 
 def test_the_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(lectures, "PARTS", (("Tables & <more>", "linear", ("algebra",)),))
+    monkeypatch.setattr(page, "PARTS", (("Tables & <more>", "linear", ("algebra",)),))
     assert cli.main(["lectures", "--out", str(tmp_path / "x")]) == 0
-    page = tmp_path / "x" / "index.html"
-    assert f"wrote {page}" in capsys.readouterr().out
-    assert '<h2 id="tables----more-">Tables &amp; &lt;more&gt;</h2>' in page.read_text(encoding="utf-8")
+    written = tmp_path / "x" / "index.html"
+    assert f"wrote {written}" in capsys.readouterr().out
+    assert '<h2 id="tables----more-">Tables &amp; &lt;more&gt;</h2>' in written.read_text(encoding="utf-8")
 
 
 def test_an_absent_package_is_named_before_anything_is_written(monkeypatch, tmp_path, capsys):

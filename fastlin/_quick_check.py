@@ -1,4 +1,4 @@
-"""What kernels/plain.pyx does, for an installation without a C compiler. fastlin/_check.py takes one or the other."""
+"""What kernels/native/quick_check.pyx does, for an installation without a C compiler; fastlin/_check.py takes one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 
-def plain_labels(W: Any, X: Any, y: Any, bias: bool, out: Any) -> None:
+def quick_labels(W: Any, X: Any, y: Any, bias: bool, out: Any) -> None:
     """Nothing is known to be plain: in Python a quick look would take as long as the checks."""
 
 
-def alike(W: Any, dW: Any, shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> bool:
+def same_layout(W: Any, dW: Any, shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> bool:
     """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
     and apart, and W writeable: a step with these needs no further look.
     """

@@ -12,8 +12,8 @@ import fastlin as fl
 from fastlin import compare, features, ops
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._plot import compare_figure
-from fastlin._plot_lectures import Exhibit, digits, new, percent, rules, tidy
+from fastlin._plot_compare import compare_figure
+from fastlin.lectures.exhibit import Exhibit, digits, new, percent, rules, tidy
 
 GREY_DIGIT = (8, 8)
 HUES = 24

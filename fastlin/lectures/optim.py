@@ -11,7 +11,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import toys
 from fastlin._check import Array
-from fastlin._plot_lectures import COLOURS, GREY, Exhibit, digits, new, percent, rules, tidy
+from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, rules, tidy
 from fastlin.testing import random_case
 
 Surface = Callable[[Array], tuple[float, Array]]

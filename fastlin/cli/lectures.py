@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from fastlin import lectures
+from fastlin.lectures import page
 
 
 def add(commands: Any) -> None:
@@ -23,6 +23,6 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
-    page = lectures.write(arguments.out, lambda words: print(words, flush=True))
-    print(f"wrote {page} in {time.perf_counter() - start:.0f} s")
+    written = page.write(arguments.out, lambda words: print(words, flush=True))
+    print(f"wrote {written} in {time.perf_counter() - start:.0f} s")
     return 0

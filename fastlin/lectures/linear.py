@@ -12,8 +12,8 @@ import fastlin as fl
 from fastlin import features, toys
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._plot_lectures import Exhibit, digits, new, percent, regions, rules
 from fastlin._plot_train import template_figure
+from fastlin.lectures.exhibit import Exhibit, digits, new, percent, regions, rules
 
 ADAM = partial(rules.Adam, 0.05)
 

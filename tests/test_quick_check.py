@@ -9,11 +9,11 @@ import pickle
 import numpy as np
 import pytest
 
-from fastlin import _check, _plain
+from fastlin import _check, _quick_check
 
 N, D, C = 6, 4, 3
 
-plain = pytest.importorskip("fastlin.kernels.plain", reason="installed without a C compiler")
+quick = pytest.importorskip("fastlin.kernels.quick_check", reason="installed without a C compiler")
 
 
 def good(dtype=np.float64):
@@ -27,7 +27,7 @@ def good(dtype=np.float64):
 
 def look(**changed):
     given = good() | {"bias": False, "out": None} | changed
-    return plain.plain_labels(*(given[name] for name in ("W", "X", "y", "bias", "out")))
+    return quick.quick_labels(*(given[name] for name in ("W", "X", "y", "bias", "out")))
 
 
 def swapped(A):
@@ -128,11 +128,11 @@ def test_out_shares_no_byte_with_an_input():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("module", [plain, _plain])
+@pytest.mark.parametrize("module", [quick, _quick_check])
 def test_alike(order, module, dtype):
 
     def like(W, dW, shape=(4, 3)):
-        return module.alike(W, dW, shape, np.dtype(dtype), order)
+        return module.same_layout(W, dW, shape, np.dtype(dtype), order)
 
     W, dW = (np.ones((4, 3), dtype, order=order) for _ in range(2))
     assert like(W, dW)

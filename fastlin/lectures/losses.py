@@ -9,7 +9,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import toys
 from fastlin._check import Array
-from fastlin._plot_lectures import COLOURS, GREY, Exhibit, digits, new, tidy
+from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, tidy
 
 DEGREES = tuple(range(13))
 GRID = np.linspace(-1.0, 1.0, 201)

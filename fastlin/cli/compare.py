@@ -1,19 +1,19 @@
-"""The command line: fastlin compare | train | predict | plot-schedule | lectures | info."""
+"""The command `fastlin compare`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from fastlin import cli_lectures, cli_schedules, cli_train, machine, ops
 from fastlin import compare as comparison
+from fastlin import machine, ops
 from fastlin._extras import progress
-from fastlin.cli_train import positive
+from fastlin.cli.train import positive
 from fastlin.testing import Case, random_case
 
-COMPARE_EPILOG = """\
+EPILOG = """\
 examples:
   fastlin compare                                    digits and a CIFAR-10-shaped batch, every backend
   fastlin compare --shape 10000 784 10 --ops softmax --backends numpy cython --plot mine.png
@@ -23,35 +23,13 @@ examples:
 float64; a backend beyond k eps is reported as wrong and is not timed."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 on success, 1 if a backend is wrong, 2 for bad arguments."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.run(arguments))
-    except (ValueError, TypeError, ImportError, OSError) as problem:
-        print(f"fastlin {arguments.command}: {problem}", file=sys.stderr)
-        return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fastlin", description="Linear classifiers on a CPU.")
-    listed = "compare | train | predict | plot-schedule | lectures | info"
-    commands = parser.add_subparsers(dest="command", required=True, metavar=listed)
-    _add_compare(commands)
-    cli_train.add(commands)
-    cli_schedules.add(commands)
-    cli_lectures.add(commands)
-    info = commands.add_parser("info", help="versions, backends, instruction set, threads")
-    info.set_defaults(run=_info)
-    return parser
-
-
-def _add_compare(commands: Any) -> None:
+def add(commands: Any) -> None:
+    """Add the command to the command line."""
     command = commands.add_parser(
         "compare",
         help="time every op in every backend on the same arrays",
         description="Check that the backends agree, then time them on the same arrays.",
-        epilog=COMPARE_EPILOG,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = command.add_mutually_exclusive_group()
@@ -68,7 +46,7 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("--threads", type=positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
     command.add_argument("--json", metavar="FILE", help="write every figure and the machine it was measured on")
     command.add_argument("--plot", metavar="FILE.png", help="draw the times (needs fastlin[plot])")
-    command.set_defaults(run=_compare)
+    command.set_defaults(run=_run)
 
 
 def _or(names: Iterable[str]) -> str:
@@ -84,7 +62,7 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     return comparison.default_cases(arguments.dtype)
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     backends = arguments.backends or list(ops.installed())
     for name in backends:
         ops.module(name)  # an explicit choice that is not installed is an error, before anything is timed
@@ -98,7 +76,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         comparison.write_json(rows, arguments.json)
         print(f"wrote {arguments.json}")
     if arguments.plot:
-        from fastlin._plot import compare_picture
+        from fastlin._plot_compare import compare_picture
 
         compare_picture(rows, arguments.plot)
         print(f"wrote {arguments.plot}")
@@ -107,11 +85,3 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _bar(jobs: Iterable[Any], count: int) -> Iterable[Any]:
     return progress(jobs, "comparing", sys.stderr.isatty(), count)
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    for name, value in machine.describe().items():
-        print(f"{name:16} {value}")
-    print()
-    ops.show_backends()
-    return 0

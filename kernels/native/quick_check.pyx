@@ -58,7 +58,7 @@ cdef bint copy_labels(const char *y, npy_intp step, npy_intp n, label kind, uint
     return inside
 
 
-def plain_labels(W, X, y, bint bias, out):
+def quick_labels(W, X, y, bint bias, out):
     """y as new int32 labels if W (d, c) is in one piece, X (n, d) of its type has its rows in one piece each, none of
     them is empty, y (n,) holds 32- or 64-bit integers in [0, c), and `out`, unless it is None, is like W, writeable and
     apart from the others; all of them native, aligned and of no subclass. Else None.
@@ -105,7 +105,7 @@ cdef bint lies_so(A, tuple shape, dtype_t dtype, str order) noexcept:
     return PyArray_IS_F_CONTIGUOUS(A) and not PyArray_IS_C_CONTIGUOUS(A)
 
 
-def alike(W, dW, tuple shape, dtype_t dtype, str order):
+def same_layout(W, dW, tuple shape, dtype_t dtype, str order):
     """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
     and apart, and W writeable: a step with these needs no further look.
     """

@@ -73,7 +73,7 @@ def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
 
 def _exhibits(module: str, names: Sequence[str], say: Callable[[str], Any]) -> dict[str, Any]:
     """The exhibits of a part, computed now, by name."""
-    figures = import_module(f"fastlin._plot_lectures_{module}")
+    figures = import_module(f"fastlin.lectures.{module}")
     found = {}
     for name in names:
         start = time.perf_counter()

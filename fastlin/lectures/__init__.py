@@ -1,0 +1,1 @@
+"""The pictures of the five lectures: `page` writes them, the others draw them (needs `fastlin[plot,features]`)."""

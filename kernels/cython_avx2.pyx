@@ -1,2 +1,0 @@
-# The kernels compiled for AVX2 and FMA; the flags are in setup.py.
-include "cython_all.pxi"
