@@ -1,12 +1,10 @@
-"""THE TABLE: one row per kernel, one line per backend, and the only place that looks a kernel up.
+"""THE TABLE: one row per loss, storage, update and driver; BACKENDS; and the only place that looks a kernel up.
 
-A row says what every backend's function of that name promises: its parameter names in order, which of
-them it overwrites, the optimizer state it keeps and its hyper-parameters. Signature tests, agreement
-tests and benchmarks are generated from these rows; so are the optimizer classes of `fastlin.optim`.
+A row says what every backend's function of that name promises: its parameter names in order, which of them it
+overwrites, its hyper-parameters. Signature tests, agreement tests and benchmarks are generated from these rows.
 
-Kernels see everything class-major, as in the lectures' f(x, W) = Wx: `W`, `dW` are (c, d), `scores` is
-(c, rows). They are loops over the rows they are given and nothing else: no checks, no 1/n, no penalty,
-no threads, no allocation.
+Kernels see W, dW and scores class-major, as in the lectures' f(x, W) = Wx: W and dW are (c, d + 1) with b as the last
+column, scores are (c, rows). Kernels hold loops: what they are given has been checked, and every default filled in.
 """
 
 from __future__ import annotations
@@ -21,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Hyper:
@@ -28,7 +28,7 @@ class Hyper:
 
     default: float
     interval: str
-    trial: float
+    test_value: float
 
 
 @cache
@@ -46,20 +46,82 @@ def inside(value: float, interval: str) -> bool:
 
 @dataclass(frozen=True)
 class Op:
-    """What a kernel of this name promises in every backend."""
+    """What the function of this name promises in every backend."""
 
-    # "function", "layout", "load", "gather", "scores", "gradient", "epilogue", "update", "stage" or "reduction"
+    # "function", "layout", "product", "scores", "gradient", "gather", "epilogue", "update", "stage" or "reduction"
     kind: str
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
     hyper: Mapping[str, Hyper] = field(default_factory=dict)
-    targets: str | None = None  # of an epilogue with targets: the interval they must lie in
     public: str | None = None  # the class of fastlin.optim made from this row
     doc: str = ""
 
 
-GATHER_SCORES = ("X", "order", "features", "rows", "W", "b", "scores")
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned."""
+
+    name: str
+    hyper: Mapping[str, Hyper] = field(default_factory=dict)
+    targets: str | None = None  # the interval in which every score's target must lie; None: y are labels
+    predicts: str = "classes"  # or "values": the scores themselves, of a regression
+
+    @property
+    def epilogue(self) -> str:
+        """The name of its function in every backend."""
+        return f"{self.name}_epilogue"
+
+    @property
+    def op(self) -> Op:
+        """What that function promises."""
+        y = "y" if self.targets is None else "targets"
+        args = ("scores", y, "sample_weight", "scratch", *self.hyper)
+        return Op("epilogue", args, writes=("scores", "scratch"), hyper=self.hyper)
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """How X lies in memory. It owns the scores, the gradient and the gathering of rows: four functions a backend."""
+
+    name: str
+    reads: str | None  # the dtype of X; None: that of W
+    W_dtypes: tuple[str, ...] = ("float32", "float64")  # that it serves
+    converts: bool = True  # rows become numbers of W's dtype in `row_buffer`, a block at a time
+    layout: str = "class_major"  # of W and dW inside kernels
+    is_matrix: bool = True  # NumPy can multiply with its rows, once they are of W's dtype
+
+    @property
+    def ops(self) -> dict[str, Op]:
+        """What its functions promise.
+
+        scores, gradient: of the rows start, start + 1, ... of X, as many as `scores` has columns. gather_scores,
+        gather_gradient: of the rows `order` of X, and of the columns first ... last - 1 only; b belongs to column 0.
+        The gradient finds in `row_buffer` what the scores have left there. `scale_shift` is (2, d), what each column
+        is multiplied by and what is then added, or (0, d): as they are.
+        """
+        several = ("X", "order", "first", "last")
+        return {
+            f"{self.name}_scores": Op(
+                "scores", ("X", "start", "W", "row_buffer", "scores"), writes=("row_buffer", "scores")
+            ),
+            f"{self.name}_gradient": Op("gradient", ("X", "start", "row_buffer", "dscores", "dW"), writes=("dW",)),
+            f"{self.name}_gather_scores": Op(
+                "gather", (*several, "scale_shift", "row_buffer", "W", "scores"), writes=("row_buffer", "scores")
+            ),
+            f"{self.name}_gather_gradient": Op("gather", (*several, "row_buffer", "dscores", "dW"), writes=("dW",)),
+        }
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A loop over functions of the table: NAME_driver(*pieces) of a backend returns kernel(*args)."""
+
+    pieces: tuple[str, ...]
+    args: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
@@ -74,60 +136,42 @@ ADAM = {
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 
-def by_element(targets: str, **hyper: Hyper) -> Op:
-    """The row of a loss that is a sum over the entries of the scores, each with its target: y is (rows, c)."""
-    args = ("scores", "targets", "sample_weight", "scratch", *hyper)
-    return Op("epilogue", args, writes=("scores", "scratch"), hyper=hyper, targets=targets)
+LOSSES: dict[str, Loss] = {
+    row.name: row
+    for row in (
+        Loss("softmax", {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}),
+        Loss("svm", {"margin": MARGIN}),
+        Loss("squared_svm", {"margin": MARGIN}),
+        Loss("crammer_singer_svm", {"margin": MARGIN}),
+        # One class against the rest, and regression: the sum over the scores, each of which has a target, a number.
+        Loss("one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
+        Loss("squared_one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
+        Loss("logistic", targets="[0, 1]"),
+        Loss("sigmoid_squared", targets="[-inf, inf]"),
+        Loss("squared_error", targets="[-inf, inf]", predicts="values"),
+        Loss("absolute_error", targets="[-inf, inf]", predicts="values"),
+    )
+}
 
+STORAGES: dict[str, Storage] = {
+    row.name: row
+    for row in (
+        Storage("dense", reads=None, converts=False),
+        Storage("uint8", reads="uint8"),
+        Storage("float16", reads="float16"),
+    )
+}
 
 OPS: dict[str, Op] = {
     "exp": Op("function", ("x", "out"), writes=("out",)),
-    # Between the caller's W (d, c), of any strides, and the kernels' (c, d). parts (parts, c, d) are summed in order,
-    # into the first.
-    "to_class_major": Op("layout", ("W", "by_class"), writes=("by_class",)),
-    "combine": Op("layout", ("parts", "scale", "dW"), writes=("parts", "dW")),
-    # A storage says how rows of X become floats: where they are, or converted into `rows`. It returns them.
-    "dense_load": Op("load", ("X", "rows"), writes=("rows",)),
-    "uint8_load": Op("load", ("X", "rows"), writes=("rows",)),
-    # The scores of some rows, and the gradient those rows add to W and b.
-    "dense_scores": Op("scores", ("X", "W", "b", "scores"), writes=("scores",)),
-    # The rows of a mini-batch lie anywhere: copies of those that `order` names, and their scores. `features` is (2, d),
-    # what each column is multiplied by and what is then added, or (0, d): as they are.
-    "dense_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
-    "uint8_gather_scores": Op("gather", GATHER_SCORES, writes=("rows", "scores")),
-    "dense_gradient": Op("gradient", ("X", "dscores", "dW", "db"), writes=("dW", "db")),
-    # A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned.
-    "softmax_epilogue": Op(
-        "epilogue",
-        ("scores", "y", "sample_weight", "scratch", "label_smoothing"),
-        writes=("scores", "scratch"),
-        hyper={"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)},
-    ),
-    "svm_epilogue": Op(
-        "epilogue",
-        ("scores", "y", "sample_weight", "scratch", "margin"),
-        writes=("scores", "scratch"),
-        hyper={"margin": MARGIN},
-    ),
-    "squared_svm_epilogue": Op(
-        "epilogue",
-        ("scores", "y", "sample_weight", "scratch", "margin"),
-        writes=("scores", "scratch"),
-        hyper={"margin": MARGIN},
-    ),
-    "crammer_singer_svm_epilogue": Op(
-        "epilogue",
-        ("scores", "y", "sample_weight", "scratch", "margin"),
-        writes=("scores", "scratch"),
-        hyper={"margin": MARGIN},
-    ),
-    # One class against the rest, and regression: a target, a number, for every score.
-    "one_vs_rest_svm_epilogue": by_element("[0, 1]", margin=MARGIN),
-    "squared_one_vs_rest_svm_epilogue": by_element("[0, 1]", margin=MARGIN),
-    "logistic_epilogue": by_element("[0, 1]"),
-    "sigmoid_squared_epilogue": by_element("[-inf, inf]"),
-    "squared_error_epilogue": by_element("[-inf, inf]"),
-    "absolute_error_epilogue": by_element("[-inf, inf]"),
+    # Between the caller's W (d, c) or (d + 1, c), of any strides, and the kernels' `weights` (c, d + 1), whose last
+    # column is 0 where W has no b. parts (parts, c, d + 1) are summed in order, into the first.
+    "to_class_major": Op("layout", ("W", "weights"), writes=("weights",)),
+    "combine_class_major": Op("layout", ("parts", "scale", "dW"), writes=("parts", "dW")),
+    # total += G X, and sums += the row sums of G.
+    "add_product": Op("product", ("X", "G", "total", "sums"), writes=("total", "sums")),
+    **{name: op for storage in STORAGES.values() for name, op in storage.ops.items()},
+    **{loss.epilogue: loss.op for loss in LOSSES.values()},
     # An optimizer is an update, in place over flat arrays of one size: w, g, its state, t if it counts steps (from 1),
     # lr, and the other hyper-parameters. The documentation is that of the class or function made from the row.
     "sgd_update": Op(
@@ -323,13 +367,61 @@ OPS: dict[str, Op] = {
         W <- W - lr weight_decay W - lr sign(beta1 m + (1 - beta1) dW);  m <- beta2 m + (1 - beta2) dW
         """,
     ),
-    # What may stand before and after an update: [clip g] -> update -> [prox of w]. A driver runs all three over
-    # stretches of the arrays that stay in L1. `out` = scale g, no entry larger than `limit`; w is moved towards 0 by
-    # `shrink`, not past it, and multiplied by `factor`. scale 1, limit inf, shrink 0, factor 1 change nothing.
+    # What may stand before and after an update: [penalty, clip g] -> update -> [prox of w]. The first adds the gradient
+    # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved
+    # towards 0 by `shrink`, not past it, and multiplied by `factor`.
+    "penalty_stage": Op("stage", ("g", "w", "l2", "l1"), writes=("g",)),
     "clip_stage": Op("stage", ("g", "out", "scale", "limit"), writes=("out",)),
     "prox_stage": Op("stage", ("w", "shrink", "factor"), writes=("w",)),
     # The sum of squares in float64, returned: what clipping by a norm needs to know first.
     "sum_squares": Op("reduction", ("g",), writes=()),
+}
+
+DRIVERS: dict[str, Driver] = {
+    # A loss with its gradient, over all rows. W and dW are the caller's, (d, c) or (d + 1, c); `scale` times the
+    # gradient is written. `weights` (c, d + 1), `row_buffer` (parts, block, d), `scores` (parts, c + 3, block), `parts`
+    # (parts, c, d + 1) and `losses` (parts,) are workspace (fastlin/_plan.py); `losses` gets the weighted sum of losses
+    # of each part. A call goes through one chunk of every part: dW is complete after the last.
+    "loss": Driver(
+        pieces=("to_layout", "scores", "epilogue", "gradient", "combine"),
+        args=(
+            *("X", "W", "y", "sample_weight", "hyper", "scale", "weights", "row_buffer", "scores", "parts", "losses"),
+            *("dW", "chunk", "chunks", "threads"),
+        ),
+        writes=("weights", "row_buffer", "scores", "parts", "losses", "dW"),
+    ),
+    # The epilogue of many columns of scores, in as many shares as `losses` (shares,) has entries, each cut into blocks
+    # of the size of `scratch` (shares, 3, block).
+    "epilogue": Driver(
+        pieces=("epilogue",),
+        args=("scores", "y", "sample_weight", "hyper", "scratch", "losses", "threads"),
+        writes=("scores", "scratch", "losses"),
+    ),
+    # The losses of each of k W, which stand one below the other as (k c, d + 1), without gradients. `blocks`
+    # (count, d, block) has a feature's numbers of some rows of X side by side; `scores` (k c + 3, block) and `sums`
+    # (k c,) are workspace.
+    "losses": Driver(
+        pieces=("add_product", "epilogue"),
+        args=("blocks", "weights", "y", "sample_weight", "hyper", "scores", "sums", "losses"),
+        writes=("scores", "sums", "losses"),
+    ),
+    # Mini-batch steps, of the blocks first ... last - 1 of an epoch: kernels/records.py says what is given.
+    "epoch": Driver(
+        pieces=(
+            *("gather_scores", "epilogue", "gather_gradient"),
+            *("penalty_stage", "sum_squares", "clip_stage", "update", "prox_stage"),
+        ),
+        args=("data", "steps", "weights", "workspace", "first", "last", "threads"),
+        writes=("weights", "workspace"),
+    ),
+    # One step: w, g and `state` are flat, `scalars` are the update's, `stages` what stands before and after it.
+    "step": Driver(
+        pieces=("clip_stage", "update", "prox_stage"),
+        args=("w", "g", "state", "scalars", "stages", "ranges", "threads"),
+        writes=("w", "state"),
+    ),
+    # The sum of squares of each of as many ranges of g as there are `sums`.
+    "squares": Driver(pieces=("sum_squares",), args=("g", "sums", "threads"), writes=("sums",)),
 }
 
 
@@ -339,7 +431,7 @@ class Backend:
 
     module: str
     needs: str  # the module without which it cannot be imported
-    mend: str  # what to type when it is missing
+    install_hint: str  # what to type when it is missing
     compiled: bool  # releases the GIL and wants cache-sized blocks; the others get all rows at once
 
 
@@ -363,8 +455,21 @@ _chosen: ContextVar[str | None] = ContextVar("fastlin_backend", default=None)
 
 
 def losses() -> list[str]:
-    """The names of the losses: 'softmax' for the row 'softmax_epilogue', and so on."""
-    return [name.removesuffix("_epilogue") for name, op in OPS.items() if op.kind == "epilogue"]
+    """The names of the losses."""
+    return list(LOSSES)
+
+
+def loss(name: str) -> Loss:
+    """The row of a loss."""
+    return LOSSES[name]
+
+
+def storage_for(X: np.dtype[Any], W: np.dtype[Any]) -> Storage:
+    """The storage that reads an X of this dtype in place beside such a W; "dense" where X must be converted first."""
+    for row in STORAGES.values():
+        if row.reads == X.name and W.name in row.W_dtypes:
+            return row
+    return STORAGES["dense"]
 
 
 def missing(backend: str) -> str | None:
@@ -372,7 +477,7 @@ def missing(backend: str) -> str | None:
     row = BACKENDS[backend]
     if importlib.util.find_spec(row.needs) is not None:
         return None
-    return f"{row.needs} is not installed; {row.mend}"
+    return f"{row.needs} is not installed; {row.install_hint}"
 
 
 @cache
@@ -387,7 +492,7 @@ def module(backend: str) -> Any:
     try:
         return importlib.import_module(BACKENDS[backend].module)
     except ImportError as error:
-        why = missing(backend) or f"{error}; {BACKENDS[backend].mend}"
+        why = missing(backend) or f"{error}; {BACKENDS[backend].install_hint}"
         raise ImportError(f"backend {backend!r} cannot be loaded: {why}") from error
 
 
@@ -400,76 +505,51 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-@cache
-def loss_kernel(loss: str, storage: str, backend: str) -> Callable[..., None]:
-    """Scores of a row block -> epilogue of the loss -> gradient of the row block, over all rows, as one kernel.
-
-    kernel(X, W, y, sample_weight, hyper, scale, by_class, rows, scores, parts, losses, dW, lap, laps,
-    threads) takes W and dW as the caller has them, (d, c) or (d + 1, c) with b as the last row, and writes
-    `scale` times the gradient. The others are room to work in (fastlin/_plan.py): `parts` (parts, c, d + 1) and
-    `losses` (parts,) get the gradient and the weighted sum of losses of each part of the rows. The rows can be gone
-    through in several laps, each taking a share of every part; dW is complete after the last. Up to `threads`
-    threads, the kernel's own, work on it.
-    """
-    ops = module(backend)
-    parts = (f"{storage}_load", "dense_scores", f"{loss}_epilogue", "dense_gradient")
-    return ops.compose(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
+def _compose(driver: str, backend: str, *pieces: str) -> Callable[..., None]:
+    """The kernel that a backend's driver makes of its functions of these names."""
+    found = module(backend)
+    made: Callable[..., None] = getattr(found, f"{driver}_driver")(*(getattr(found, name) for name in pieces))
+    return made
 
 
 @cache
-def columns_kernel(loss: str, backend: str) -> Callable[..., None]:
-    """The epilogue of a loss over many columns of scores, by threads, as one kernel.
-
-    kernel(scores, y, sample_weight, hyper, scratch, losses, threads) cuts the columns into as many shares as `losses`
-    (shares,) has entries, which get the weighted sums of losses, and each share into blocks of the size of
-    `scratch` (shares, 3, block).
-    """
-    ops = module(backend)
-    return ops.compose_columns(getattr(ops, f"{loss}_epilogue"))  # type: ignore[no-any-return]
+def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., None]:
+    """A loss with its gradient: the row "loss" of DRIVERS."""
+    name, layout = storage.name, storage.layout
+    return _compose(
+        *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}")
+    )
 
 
 @cache
-def losses_kernel(loss: str, backend: str) -> Callable[..., None]:
-    """Scores of a block of rows for several W -> epilogue of each; next block, as one kernel: losses without gradients.
-
-    kernel(blocks, W, y, sample_weight, hyper, scores, sums, losses) writes the weighted sum of losses of each of the k
-    W, which stand one below the other, class-major, as (k c, d + 1). `blocks` (count, d, rows) has a feature's numbers
-    of some rows of X side by side; `scores` (k c + 3, rows) and `sums` (k c,) are room to work in.
-    """
-    ops = module(backend)
-    return ops.compose_losses(ops.dense_gradient, getattr(ops, f"{loss}_epilogue"))  # type: ignore[no-any-return]
+def epilogue_kernel(loss: Loss, backend: str) -> Callable[..., None]:
+    """The epilogue of many columns of scores: the row "epilogue" of DRIVERS."""
+    return _compose("epilogue", backend, loss.epilogue)
 
 
 @cache
-def epoch_kernel(loss: str, storage: str, rule: str, backend: str) -> Callable[..., None]:
-    """Gather the rows of a batch -> loss and gradient -> penalty, clipping, update, prox; next batch, as one kernel.
-
-    kernel(X, y, sample_weight, order, features, hyper, bias, batch, first, last, t, rates, others, penalty, clip,
-    shrinkage, W, state, rows, partial, scores, dW, losses, penalties, squares, threads) goes through the blocks
-    `first` ... `last` - 1 of an epoch over the rows `order` of X: fastlin/_epoch.py says what everything is. Compiled
-    backends have one.
-    """
-    ops = module(backend)
-    parts = (f"{storage}_gather_scores", f"{loss}_epilogue", "dense_gradient", rule)
-    return ops.compose_epoch(*(getattr(ops, part) for part in parts))  # type: ignore[no-any-return]
+def losses_kernel(loss: Loss, backend: str) -> Callable[..., None]:
+    """The losses of many W: the row "losses" of DRIVERS."""
+    return _compose("losses", backend, "add_product", loss.epilogue)
 
 
 @cache
-def step_kernel(rule: str, backend: str) -> Callable[..., None]:
-    """Clip g -> update -> prox of w, as one kernel.
+def epoch_kernel(loss: Loss, storage: Storage, update: str, backend: str) -> Callable[..., None]:
+    """Mini-batch steps: the row "epoch" of DRIVERS."""
+    gather = f"{storage.name}_gather_scores", loss.epilogue, f"{storage.name}_gather_gradient"
+    return _compose("epoch", backend, *gather, "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage")
 
-    kernel(w, g, state, scalars, stages, ranges, threads): `state` and `scalars` are the update's, `stages` what
-    fastlin/_step.py says; up to `threads` threads, the kernel's own, share out that many ranges of the arrays.
-    """
-    ops = module(backend)
-    return ops.compose_step(ops.clip_stage, getattr(ops, rule), ops.prox_stage)  # type: ignore[no-any-return]
+
+@cache
+def step_kernel(update: str, backend: str) -> Callable[..., None]:
+    """One step of an optimizer: the row "step" of DRIVERS."""
+    return _compose("step", backend, "clip_stage", update, "prox_stage")
 
 
 @cache
 def squares_kernel(backend: str) -> Callable[..., None]:
-    """kernel(g, sums, threads): the sum of squares of each of as many ranges of g as there are `sums`."""
-    ops = module(backend)
-    return ops.compose_squares(ops.sum_squares)  # type: ignore[no-any-return]
+    """Sums of squares: the row "squares" of DRIVERS."""
+    return _compose("squares", backend, "sum_squares")
 
 
 def check_backend(backend: str, source: str = "backend") -> str:

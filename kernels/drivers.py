@@ -1,0 +1,178 @@
+"""The drivers: how functions of the table become kernels. In plain Python, without threads.
+
+naive and numpy run them as they stand. numba_drivers.py and native/*_driver.pxi do the same with a team of threads:
+members share out parts of the rows, or blocks of columns, and the order of every sum stays the one that is seen here.
+"""
+
+import math
+
+import numpy as np
+
+from fastlin.kernels.records import NO_STAGES
+
+
+def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
+    """A loss with its gradient: scores of a block of rows, epilogue, gradient of the block, next block.
+
+    The rows are cut into parts, each with a gradient of its own, and a call goes through one chunk of every part.
+    """
+
+    def loss_grad(
+        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
+    ):
+        n, count, c, block = sample_weight.shape[0], parts.shape[0], scores.shape[1] - 3, scores.shape[2]
+        if chunk == 0:
+            to_layout(W, weights)
+            parts[...] = 0
+            losses[...] = 0
+        for part in range(count):
+            first = n * part // count
+            size = n * (part + 1) // count - first
+            stop = first + size * (chunk + 1) // chunks
+            for start in range(first + size * chunk // chunks, stop, block):
+                end = min(start + block, stop)
+                some = scores[part, :c, : end - start]
+                scores_of(X, start, weights, row_buffer[part], some)
+                losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
+                gradient_of(X, start, row_buffer[part], some, parts[part])
+        if chunk + 1 == chunks:
+            combine(parts, scale, dW)
+
+    return loss_grad
+
+
+def epilogue_driver(epilogue):
+    """The epilogue of many columns of scores: shares of the columns, and these in blocks."""
+
+    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
+        n, count, block = scores.shape[1], losses.size, scratch.shape[2]
+        for share in range(count):
+            losses[share] = 0
+            stop = n * (share + 1) // count
+            for start in range(n * share // count, stop, block):
+                end = min(start + block, stop)
+                some = scores[:, start:end], y[start:end], sample_weight[start:end]
+                losses[share] += epilogue(*some, scratch[share], *hyper)
+
+    return columns
+
+
+def losses_driver(add_product, epilogue):
+    """The weighted sum of losses of each of several W, without gradients.
+
+    The W stand one below the other as if all their rows were classes. `blocks` holds the rows of X, a feature's numbers
+    side by side, so that the scores W X^T are a product like that of a gradient, which is added to b.
+    """
+
+    def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
+        count, d, block = blocks.shape
+        c = weights.shape[0] // losses.shape[0]
+        scratch = scores[weights.shape[0] :]
+        losses[:] = 0
+        for number in range(count):
+            start = number * block
+            end = min(start + block, sample_weight.shape[0])
+            some = scores[: weights.shape[0], : end - start]
+            for j in range(weights.shape[0]):
+                some[j] = weights[j, d]
+            add_product(blocks[number, :, : end - start], weights[:, :d], some, sums)
+            for i in range(losses.shape[0]):
+                own = some[i * c : (i + 1) * c]
+                losses[i] += epilogue(own, y[start:end], sample_weight[start:end], scratch, *hyper)
+
+    return losses_of
+
+
+def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage):
+    """Mini-batch steps: the gradient of a batch, a block of rows at a time, then the step; next batch.
+
+    A call goes through the blocks `first` ... `last` - 1 of an epoch.
+    """
+
+    def add_block(data, weights, workspace, step, start, stop):
+        """Adds the loss of rows order[start:stop], and what they have of the mean gradient of their batch."""
+        rows = data.order[start:stop]
+        d, c = data.scale_shift.shape[1], weights.W.shape[0]
+        S, scratch = workspace.scores[0, :c, : stop - start], workspace.scores[0, c:]
+        gather_scores(data.X, rows, 0, d, data.scale_shift, workspace.row_buffer, weights.W, S)
+        workspace.losses[0] += epilogue(S, data.y[rows], data.sample_weight[rows], scratch, *data.hyper)
+        S *= S.dtype.type(1.0 / rows_of_batch(data, step))
+        gather_gradient(data.X, rows, 0, d, workspace.row_buffer, S, weights.dW)
+
+    def finish_gradient(data, steps, weights, workspace, step):
+        """Adds the penalty's gradient; by how much the whole is to be scaled for its norm to keep its limit."""
+        d = data.scale_shift.shape[1]
+        penalty = squares = 0.0
+        if not data.bias:
+            weights.dW[:, d] = 0
+        for w, g in zip(weights.W, weights.dW, strict=True):
+            if any(steps.penalty):
+                penalty += penalty_stage(g[:d], w[:d], *steps.penalty)
+            if steps.clip[1] < math.inf:
+                squares += sum_squares(g)
+        workspace.penalties[0] += rows_of_batch(data, step) * penalty
+        return clip_scale(math.sqrt(squares), steps.clip[1])
+
+    def take_step(data, steps, weights, step, scale):
+        w, g, *state = (A.reshape(-1) for A in (weights.W, weights.dW, *weights.state))
+        if scale != 1 or steps.clip[0] < math.inf:
+            clip_stage(g, g, scale, steps.clip[0])
+        counted = (steps.t + step,) if steps.counts else ()
+        update(w, g, *state, *counted, float(steps.lr[step]), *steps.others)
+        if len(steps.shrinkage):
+            b = weights.W[:, -1].copy()
+            prox_stage(w, *steps.shrinkage[step].tolist())
+            weights.W[:, -1] = b
+
+    def epoch(data, steps, weights, workspace, first, last, threads):
+        block = workspace.row_buffer.shape[0]
+        blocks = -(-data.batch_size // block)  # of a batch; the last batch may leave its last ones empty
+        for number in range(first, last):
+            step, inside = divmod(number, blocks)
+            rows = rows_of_batch(data, step)
+            if inside == 0:
+                weights.dW[...] = 0
+            start, stop = min(inside * block, rows), min((inside + 1) * block, rows)
+            if start < stop:
+                begin = step * data.batch_size
+                add_block(data, weights, workspace, step, begin + start, begin + stop)
+            if inside + 1 == blocks:
+                scale = finish_gradient(data, steps, weights, workspace, step)
+                take_step(data, steps, weights, step, scale)
+
+    return epoch
+
+
+def rows_of_batch(data, step):
+    return min(data.batch_size, data.order.size - step * data.batch_size)
+
+
+def clip_scale(norm, limit):
+    """What a gradient of this norm is multiplied by, as by torch's clip_grad_norm_."""
+    scale = limit / (norm + 1e-6)
+    return 1.0 if scale >= 1.0 else scale  # a NaN stays
+
+
+def step_driver(clip_stage, update, prox_stage):
+    """An optimizer's step over flat arrays: clip g, update, prox of w."""
+
+    def step(w, g, state, scalars, stages, ranges, threads):
+        if stages == NO_STAGES:
+            update(w, g, *state, *scalars)
+            return
+        clipped = np.empty_like(w)
+        clip_stage(g, clipped, stages.scale, stages.limit)
+        update(w, clipped, *state, *scalars)
+        prox_stage(w, stages.shrink, stages.factor)
+
+    return step
+
+
+def squares_driver(sum_squares):
+    """The sum of squares of each of some ranges of g."""
+
+    def squares(g, sums, threads):
+        for i in range(sums.size):
+            sums[i] = sum_squares(g[g.size * i // sums.size : g.size * (i + 1) // sums.size])
+
+    return squares

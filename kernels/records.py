@@ -1,0 +1,65 @@
+"""What kernels are given together: records, so that no call has twenty arguments in a row. The edge makes them.
+
+n rows, d features, c classes; kernels see W, dW and an optimizer's state class-major, (c, d + 1) with b last.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Stages(NamedTuple):
+    """What is done to g before an update and to w after it; the defaults change nothing."""
+
+    scale: float = 1.0  # of g
+    limit: float = math.inf  # of |scale g|
+    shrink: float = 0.0  # of w, towards 0 and not past it
+    factor: float = 1.0  # of w, then
+
+
+NO_STAGES = Stages()
+
+
+class EpochData(NamedTuple):
+    """What an epoch reads."""
+
+    X: np.ndarray  # (n, d), or what its storage reads
+    y: np.ndarray  # (n,) int32 labels, or (n, c) targets
+    sample_weight: np.ndarray  # (n,)
+    order: np.ndarray  # int64: the rows of all batches, one after the other
+    scale_shift: np.ndarray  # (2, d): what each feature is multiplied by and what is then added; (0, d): as it is
+    hyper: tuple  # of the loss
+    bias: bool  # whether there is a b; else the last column of W is 0 and stays so
+    batch_size: int
+
+
+class EpochSteps(NamedTuple):
+    """What the optimizer does with each batch's gradient."""
+
+    t: int  # the number of the first step, from 1
+    counts: bool  # whether the update is given t
+    lr: np.ndarray  # (steps,): the rate of each
+    others: tuple  # the update's hyper-parameters after lr
+    penalty: tuple  # (l2, l1) of l2 sum(W^2) + l1 sum(|W|), b left out
+    clip: tuple  # (limit of each entry, limit of the norm), inf for none
+    shrinkage: np.ndarray  # (steps, 2): (shrink, factor) of each step's prox, b left out; (0, 2): none
+
+
+class EpochWeights(NamedTuple):
+    """What the steps change, all of one shape and memory layout."""
+
+    W: np.ndarray
+    dW: np.ndarray  # overwritten
+    state: tuple  # of the optimizer
+
+
+class EpochWorkspace(NamedTuple):
+    """What an epoch works in, and the sums that it adds to."""
+
+    row_buffer: np.ndarray  # (block, d)
+    partial: np.ndarray  # (2, column blocks, c, block): each column block's part of the scores, of two blocks of rows
+    scores: np.ndarray  # (column blocks, c + scratch, block)
+    losses: np.ndarray  # (1,): the weighted sum of losses
+    penalties: np.ndarray  # (column blocks,): of each, the sum over steps of its penalty times the rows of the batch
+    squares: np.ndarray  # (column blocks,): of each, the sum of squares of its gradient
