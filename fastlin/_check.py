@@ -1,4 +1,4 @@
-"""The only validation: everything is looked at here, before anything is written.
+"""Validation: everything is looked at here, before anything is written; kernels/native/quick_check.pyx says yes sooner.
 
 Messages name the argument, what was found and where, what was expected, and how to mend it.
 TypeError is for the wrong kind of thing, ValueError for everything else.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.ops import Hyper, bounds, inside
+from fastlin.ops import Hyper, Loss, bounds, inside
 
 try:
     from fastlin.kernels.quick_check import quick_labels
@@ -27,14 +27,14 @@ Array = NDArray[Any]
 _UINT64, _INT32 = np.dtype(np.uint64), np.dtype(np.int32)  # a dtype is a tenth of a microsecond faster than its type
 
 
-class Problem(NamedTuple):
+class Inputs(NamedTuple):
     """The checked inputs of a loss."""
 
     W: Array  # (d, c), or (d + 1, c) with bias, as given: any stride
-    X: Array  # (n, d) as given: any stride, the dtype of W or an integer dtype
+    X: Array  # (n, d) as given: any stride; W's dtype, a narrower float or an integer
     y: Array  # (n,) int32, or targets (n, c); our own copy: nobody can move a label out of range after the check
     sample_weight: Array  # (n,)
-    plain: bool = False  # kernels can read and write all of it in place
+    contiguous: bool = False  # kernels can read and write all of it in place
 
 
 def number(name: str, value: Any, interval: str) -> float:
@@ -107,14 +107,15 @@ def weights(W: Any, name: str = "W") -> Array:
     return found
 
 
-def features(X: Any, W: Array, bias: bool) -> Array:
-    """X (n, d) with as many columns as W has rows, of W's dtype or integers."""
+def check_X(X: Any, W: Array, bias: bool) -> Array:
+    """X (n, d) with as many columns as W has rows, of W's dtype, a narrower float or integers."""
     found = array("X", X, 2)
-    if found.dtype != W.dtype and found.dtype.kind not in "iub":  # integers are converted a row block at a time
-        _check_float("X", found.dtype)
-        if found.dtype.itemsize != W.dtype.itemsize:
+    if found.dtype != W.dtype and found.dtype.kind not in "iub":  # all others are converted a row block at a time
+        if found.dtype.kind != "f" or found.dtype.itemsize > 8:
+            raise TypeError(f"X has dtype {found.dtype}; expected float16, float32, float64 or integers")
+        if found.dtype.itemsize > W.dtype.itemsize:
             raise TypeError(
-                f"X is {found.dtype.name} but W is {W.dtype.name}; both must be of one dtype: "
+                f"X is {found.dtype.name} but W is {W.dtype.name}, which cannot hold its numbers: "
                 f"pass W.astype(X.dtype) or X.astype(W.dtype)"
             )
     if found.shape[1] != W.shape[0] - bias:
@@ -177,43 +178,47 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
 def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
-        return _ones(n, dtype) if n <= 1 << 16 else _read_only(np.ones(n, dtype))
+        return _ones(n, dtype) if n <= 1 << 16 else read_only(np.ones(n, dtype))
     found = array("sample_weight", sample_weight, 1)
     if found.dtype.kind not in "iubf":
         raise TypeError(f"sample_weight must hold real numbers; found dtype {found.dtype}")
     if found.shape[0] != n:
         raise ValueError(f"X has {n} rows but sample_weight has {found.shape[0]} entries; they must be as many")
-    return _read_only(np.array(found, dtype))
+    return read_only(np.array(found, dtype))
 
 
 @lru_cache(maxsize=64)
 def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     """The weights of rows that have none; worth keeping where a call takes microseconds."""
-    return _read_only(np.ones(n, dtype))
+    return read_only(np.ones(n, dtype))
 
 
-def _read_only(A: Array) -> Array:
-    """A, no longer writeable: Numba compiles for either, and one is enough."""
-    A.flags.writeable = False
-    return A
+def read_only(A: Array) -> Array:
+    """A view of A that is not writeable: Numba compiles for either, and one is enough."""
+    view = A.view()
+    view.flags.writeable = False
+    return view
 
 
-def problem(
-    W: Any, X: Any, y: Any, bias: bool, sample_weight: Any, interval: str | None = None, out: Any = None
-) -> Problem:
-    """What a loss is computed from and written to; its targets lie in `interval`, or y are labels if that is None."""
-    if interval is None and sample_weight is None:
-        plain = quick_labels(W, X, y, bias, out)
-        if plain is not None:
-            return Problem(W, X, plain, row_weights(None, len(plain), W.dtype), True)
+def inputs(loss: Loss, W: Any, X: Any, y: Any, bias: bool, sample_weight: Any = None, out: Any = None) -> Inputs:
+    """What a loss is computed from, and written to."""
+    if loss.targets is None and sample_weight is None:
+        own = quick_labels(W, X, y, bias, out)
+        if own is not None:
+            return Inputs(W, X, own, row_weights(None, len(own), W.dtype), True)
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     W = weights(W)
-    X = features(X, W, bias)
-    n, c = X.shape[0], W.shape[1]
-    own = labels(y, n, c) if interval is None else targets(y, n, c, native(W), interval)
+    X = check_X(X, W, bias)
+    own = labels_or_targets(loss, y, len(X), W)
     if out is not None:
         out_like(out, W, **given)
-    return Problem(W, X, own, row_weights(sample_weight, n, native(W)))
+    return Inputs(W, X, own, row_weights(sample_weight, len(X), native(W)))
+
+
+def labels_or_targets(loss: Loss, y: Any, n: int, W: Array) -> Array:
+    """y as the loss takes it: labels (n,) in int32, or targets (n, c) in W's dtype."""
+    c = W.shape[1]
+    return labels(y, n, c) if loss.targets is None else targets(y, n, c, native(W), loss.targets)
 
 
 def native(A: Array) -> np.dtype[Any]:

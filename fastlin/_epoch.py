@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from fastlin import _check, _plan, _pool, _run, ops
+from fastlin import _plan, _pool, _run, ops
 from fastlin._affine import Affine
-from fastlin._check import Array, Problem, walkable
+from fastlin._check import Array, Inputs, read_only
+from fastlin._objective import Objective
+from fastlin.kernels.records import EpochData, EpochSteps, EpochWeights
 from fastlin.optim import Optimizer
-from fastlin.penalties import L1, L2, ElasticNet, Penalty
+from fastlin.penalties import L1, L2, ElasticNet
 
 
 class Steps(Protocol):
@@ -18,18 +20,6 @@ class Steps(Protocol):
 
     def step(self, W: Array, dW: Array) -> None:
         """Change W in place."""
-
-
-class Objective(NamedTuple):
-    """What is minimised, checked and with every default filled in."""
-
-    loss: str
-    hyper: tuple[float, ...]
-    penalty: Penalty | None
-    features: Affine | None
-    bias: bool
-    backend: str
-    threads: int | None
 
 
 class Average:
@@ -55,36 +45,33 @@ class Average:
 
 @np.errstate(all="ignore")  # a rate that is too high ends in Inf and NaN, and they take IEEE's course
 def run_epoch(
-    W: Array,
-    X: Array,
-    y: Array,
-    sample_weight: Array,
+    objective: Objective,
+    inputs: Inputs,
+    scale_shift: Affine | None,
     order: Array,
     batch_size: int,
-    objective: Objective,
     optimizer: Steps,
     average: Average | None = None,
 ) -> float:
-    """One step for each batch of `order`; the mean over the rows of the loss that their batch had, penalty included.
+    """One step for each batch; the mean over the rows of the loss that their batch had, penalty included.
 
-    W : (d, c), or (d + 1, c) with bias, overwritten.
-    X : (n, d).  y : (n,) int32 in [0, c).  sample_weight : (n,) of W's dtype.  order : some of the rows, in turn.
+    inputs : their W, (d, c) or (d + 1, c) with bias, is overwritten; y and sample_weight are of all rows of X.
+    scale_shift : the map of the columns of X, if there is one.  order : some of the rows, batch after batch.
 
-    One kernel does it all where the backend is compiled and everything is of our own making; else each step is a few
-    calls. Both take the same steps, up to rounding.
+    One kernel does it all where everything is of our own making; else each step is a few calls. Both take the same
+    steps, up to rounding.
     """
-    if average is None and _ours(optimizer) and _kernel_can(objective, W, X):
-        return _fused(W, X, y, sample_weight, order, batch_size, objective, optimizer)
+    if average is None and _ours(optimizer) and _kernel_can(objective, inputs):
+        return _fused(objective, inputs, scale_shift, order, batch_size, optimizer)
+    W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)
     total = 0.0
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
     how = {"bias": objective.bias, "threads": objective.threads} if _ours(optimizer) else {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        weight = sample_weight[batch]
-        weight.flags.writeable = False  # one type for Numba, as in fastlin/_check.py
-        problem = Problem(W, X[batch], _goals(objective.loss, y[batch], W), weight)
-        total += len(batch) * _loss_grad(objective, problem, dW)
+        few = Inputs(W, X[batch], y[batch], read_only(sample_weight[batch]))
+        total += len(batch) * objective.at(few, scale_shift, len(batch), dW)[0]
         optimizer.step(W, dW, **how)
         if average is not None:
             average.add(W)
@@ -96,73 +83,48 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
     return getattr(optimizer.step, "__func__", None) is Optimizer.step
 
 
-def _kernel_can(objective: Objective, W: Array, X: Array) -> bool:
+def _kernel_can(objective: Objective, inputs: Inputs) -> bool:
     """Whether one kernel does a whole epoch: for penalties that it knows, rows that it can read in place."""
-    return (
-        ops.BACKENDS[objective.backend].compiled
-        and W.shape[1] < _plan.WIDE_CLASSES
-        and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
-        and walkable(X, np.uint8 if X.dtype == np.uint8 else W.dtype)
-    )
-
-
-def _goals(loss: str, y: Array, W: Array) -> Array:
-    """What the loss is given for labels y: themselves, or rows of targets."""
-    targets = ops.OPS[f"{loss}_epilogue"].targets
-    return y if targets is None else _check.targets(y, len(y), W.shape[1], W.dtype, targets)
+    wide = ops.BACKENDS[objective.backend].compiled and inputs.W.shape[1] >= _plan.WIDE_CLASSES
+    known = objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet)
+    return known and not wide and _run.readable(inputs.X, inputs.W)
 
 
 def _fused(
-    W: Array,
-    X: Array,
-    y: Array,
-    sample_weight: Array,
+    objective: Objective,
+    inputs: Inputs,
+    scale_shift: Affine | None,
     order: Array,
     batch_size: int,
-    objective: Objective,
     optimizer: Optimizer,
 ) -> float:
     """The epoch in a few kernel calls, some 10 ms each, so that Ctrl-C is answered between them."""
-    loss, hyper, penalty, features, bias, backend, threads = objective
+    W, X, y, sample_weight, _ = inputs
+    loss, hyper, penalty, bias, backend, threads = objective
     d, c, dtype = X.shape[1], W.shape[1], W.dtype
-    batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
-    cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size)
-    steps, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
-    course = optimizer.course(W, steps)
-    kernel = ops.epoch_kernel(loss, "dense" if X.dtype == dtype else "uint8", course.rule, backend)
-    room = _plan.EpochRoom(cut, c, d, dtype)
-    by_class = [_run.class_major(A, d, backend) for A in (W, *course.state)]
-    scaling = np.empty((0, d), dtype) if features is None else np.hstack(features).T.copy()
     order = np.ascontiguousarray(order, np.int64)
-    inputs = X, _goals(loss, y, W), sample_weight, order, scaling, hyper, bias, batch_size
+    batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
+    cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
+    count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
+    schedule = optimizer.course(W, count)
+    kernel = ops.epoch_kernel(loss, ops.storage_for(X.dtype, dtype), schedule.rule, backend)
+    columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
+    data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
     terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
-    how = course.t, course.rates, course.others, terms, course.limits, course.shrinkage
-    rooms = by_class[0], tuple(by_class[1:]), *room.arrays
+    counts = "t" in ops.OPS[schedule.rule].args
+    steps = EpochSteps(schedule.t, counts, schedule.rates, schedule.others, terms, schedule.limits, schedule.shrinkage)
+    ours, *state = (_run.kernel_weights(A, d, backend) for A in (W, *schedule.state))
+    weights = EpochWeights(ours, np.zeros_like(ours), tuple(state))
+    workspace = _plan.epoch_workspace(cut, c, d, dtype)
     team = min(cut.threads, _pool.thread_limit(threads))
     done = 0
     try:
-        for first in range(0, steps * blocks, cut.call):
-            done = min(first + cut.call, steps * blocks)  # said before: Ctrl-C is answered as soon as a kernel returns
-            kernel(*inputs, first, done, *how, *rooms, team)
+        for first in range(0, count * blocks, cut.call):
+            # Set before the call: KeyboardInterrupt arrives as the kernel returns, and its steps have been taken.
+            done = min(first + cut.call, count * blocks)
+            kernel(data, steps, weights, workspace, first, done, team)
     finally:  # after Ctrl-C too: the steps that were taken count
-        for A, ours in zip((W, *course.state), by_class, strict=True):
-            A[...] = ours[:, : len(A)].T
+        for A, own in zip((W, *schedule.state), (ours, *state), strict=True):
+            A[...] = own[:, : len(A)].T
         optimizer.advance(done // blocks)
-    return float(room.losses[0] + room.penalties.sum()) / len(order)
-
-
-def _loss_grad(objective: Objective, problem: Problem, dW: Array) -> float:
-    """The mean loss of a batch, penalty included; its gradient is written to dW."""
-    loss, hyper, penalty, features, bias, backend, threads = objective
-    W, rows, d = problem.W, len(problem.y), problem.X.shape[1]
-    if features is None:
-        total = _run.loss_grad(loss, hyper, problem, 1.0 / rows, backend, threads, dW)
-    else:
-        folded = problem._replace(W=features.fold(W, bias))
-        gradient = np.empty_like(folded.W)
-        total = _run.loss_grad(loss, hyper, folded, 1.0 / rows, backend, threads, gradient)
-        features.unfold(gradient, dW, bias)
-    if penalty is None:
-        return total / rows
-    dW[:d] += penalty.gradient(W[:d])
-    return total / rows + penalty.value(W[:d])
+    return float(workspace.losses[0] + workspace.penalties.sum()) / len(order)

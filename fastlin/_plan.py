@@ -1,6 +1,7 @@
-"""How a problem is cut into parts and blocks, and the memory that these need. Every size is here, with its reason.
+"""How a problem is cut into parts, chunks and blocks, with the reason of each size, and the workspaces of kernels.
 
 The cut depends on the sizes of the problem alone, never on the number of threads: the same bits for any number.
+Sizes that a loop needs for itself (columns copied at once, numbers of an optimizer's slice) stand beside that loop.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastlin._check import Array
+from fastlin.kernels.records import EpochWorkspace
 
 # A part is what one thread does at once; it adds into a gradient of its own.
 PART_FLOPS = 500_000  # 5 us at 100 GF/s
@@ -31,7 +33,7 @@ WIDE_BYTES = 8 << 20  # of the scores of a block: each costs an addition of a wh
 WIDE_ROWS = 64  # of one epilogue call: they go to L2 while it passes over them
 WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
-LAP_FLOPS = 1_000_000_000  # one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
+CHUNK_FLOPS = 1_000_000_000  # of one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
@@ -41,10 +43,10 @@ KEPT = 8  # for problems of different sizes
 
 @dataclass(frozen=True)
 class Plan:
-    """How n rows are cut into parts, these into laps that a kernel call does, and these into blocks."""
+    """How n rows are cut into parts, each part into one chunk for each kernel call, and chunks into blocks."""
 
     parts: int
-    laps: int
+    chunks: int
     block: int
     threads: int  # more do not pay
 
@@ -53,59 +55,65 @@ class Plan:
 def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     """The cut for compiled kernels; the others get all rows at once, as a NumPy user would write it."""
     if not compiled:
-        return Plan(parts=1, laps=1, block=max(n, 1), threads=1)
+        return Plan(parts=1, chunks=1, block=max(n, 1), threads=1)
     flops = 4 * n * max(d, 1) * c
     fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
     parts = max(1, min(MOST_PARTS, n // PART_ROWS, flops // PART_FLOPS, fitting))
     block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
     block = block // 16 * 16 or max(1, block)
-    return Plan(parts, laps=1 + flops // LAP_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
+    return Plan(parts, chunks=1 + flops // CHUNK_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
 
 
-# An epoch is shared out by columns (kernels/cython_epoch.pxi): strips of them, while blocks of rows are gone through.
+# An epoch is shared out by blocks of columns (kernels/native/epoch_driver.pxi), while blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads meet as rarely as can be
-STRIP_COLUMNS = 256  # at least: each strip adds up the lanes of its sums, and every strip's owner all scores
-MOST_STRIPS = 8
-STRIP_FLOPS = 250_000  # of a strip in a block: 2.5 us, while a meeting takes about 2
+COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
+MOST_COLUMN_BLOCKS = 8
+COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a meeting of threads takes about 2
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """How an epoch is cut: features into strips, rows into blocks, blocks into kernel calls."""
+    """How an epoch is cut: features into column blocks, rows into blocks, blocks into kernel calls."""
 
-    strips: int
+    column_blocks: int
     block: int
     call: int  # blocks
     threads: int
 
 
 @lru_cache(maxsize=1024)
-def epoch_plan(d: int, c: int, itemsize: int, batch: int) -> EpochPlan:
+def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -> EpochPlan:
     """The cut of an epoch's mini-batches; batches of other sizes may end other epochs."""
-    strips = 1
-    block = max(1, min(EPOCH_ROWS, batch))
-    while strips < MOST_STRIPS and d >= 2 * strips * STRIP_COLUMNS and 4 * block * d * c >= 2 * strips * STRIP_FLOPS:
-        strips *= 2
-    block = max(1, min(block, BLOCK_BYTES * strips // (max(d, 1) * itemsize)))
+    if not compiled:
+        return EpochPlan(1, batch_size, call=max(1, CHUNK_FLOPS // (4 * batch_size * max(d, 1) * c)), threads=1)
+    blocks = 1
+    block = max(1, min(EPOCH_ROWS, batch_size))
+    while (
+        blocks < MOST_COLUMN_BLOCKS
+        and d >= 2 * blocks * COLUMN_BLOCK
+        and 4 * block * d * c >= 2 * blocks * COLUMN_BLOCK_FLOPS
+    ):
+        blocks *= 2
+    block = max(1, min(block, BLOCK_BYTES * blocks // (max(d, 1) * itemsize)))
     flops = 4 * block * max(d, 1) * c
-    return EpochPlan(strips, block, call=max(1, LAP_FLOPS // flops), threads=strips)
+    return EpochPlan(blocks, block, call=max(1, CHUNK_FLOPS // flops), threads=blocks)
 
 
-# An optimizer step is shared out by ranges of its arrays (kernels/compose.py). Each number is on its own, so that these
-# may depend on the number of threads; those of sums of squares may not.
+# An optimizer step is shared out by ranges of its arrays (kernels/native/step_driver.pxi). Each number is updated
+# on its own, so that ranges may depend on the number of threads; those of sums of squares may not.
 STEP_BYTES = 96 << 10  # of all arrays: one thread takes 2 us from here on, and another joins after 0.4
-STEP_RANGE = 1 << 18  # numbers, of arrays larger than the caches of all threads: who is ahead takes more of them
-STEP_LAP = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
+STEP_RANGE = 1 << 18  # numbers, of arrays larger than all caches: a thread that is ahead takes more ranges
+STEP_CHUNK = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
 SUM_NUMBERS = 4096  # of a range of squares
-MOST_RANGES = 64  # a team knows no more
+MOST_RANGES = 64  # a team can share out no more
 
 
 def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
-    """How many ranges, none if there must be laps, and how many threads.
+    """How many ranges, 0 if the arrays need several calls, and how many threads.
 
-    In the caches each thread has one range, the same in every step: it stays in that thread's own.
+    Each thread has one range, the same in every step, so that it stays in that thread's cache.
     """
-    if n > STEP_LAP:
+    if n > STEP_CHUNK:
         return 0, threads
     if n * bytes_each < STEP_BYTES:
         return 1, 1
@@ -113,7 +121,7 @@ def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
     return max(threads, -(-n // STEP_RANGE)), threads
 
 
-# A search tries many W on blocks of rows (fastlin/_search.py): some stand side by side as if they were classes.
+# A search tries many W on blocks of rows (fastlin/_search.py): a group of W stands together as if all were classes.
 SEARCH_CLASSES = 240  # of a group: half as many read X from L2 twice as often, and lose 10 %
 SEARCH_BYTES = 512 << 10  # of the weights of a group
 SEARCH_ROWS = 128  # of a block: its scores stay in L2
@@ -123,17 +131,17 @@ DRAWN, DRAWN_BYTES = 32, 512 << 10  # W drawn at once, at least, while those bef
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How many W stand side by side in a group, and how the rows that it goes through are cut."""
+    """How many W are in a group, and how the rows that it goes through are cut."""
 
     group: int
-    lap: int  # rows that are copied into blocks at once
-    parts: int  # of a lap
+    chunk: int  # rows that are copied into blocks at once
+    parts: int  # of a chunk
     block: int
 
 
 @lru_cache(maxsize=1024)
 def search_plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> SearchPlan:
-    """The cut of the rows; the last lap may be shorter."""
+    """The cut of the rows; the last chunk may be shorter."""
     group = max(1, min(SEARCH_CLASSES // c, SEARCH_BYTES // ((d + 1) * c * itemsize)))
     block = max(16, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 16 * 16))
     if not compiled:
@@ -145,33 +153,34 @@ def search_plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Search
 
 
 def search_draws(size: int, group: int) -> int:
-    """How many arrays of so many numbers are drawn at once: whole groups."""
+    """How many arrays of `size` numbers are drawn at once: whole groups."""
     return -(-max(DRAWN, DRAWN_BYTES // (8 * max(1, size))) // group) * group
 
 
 class Workspace:
-    """The memory of one call, as the loss kernels name it; everything class-major has b as its last column."""
+    """The memory of one call of a loss kernel, in the order of its arguments."""
 
     def __init__(self, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
-        by_class = padded((c, d + 1), dtype)
-        rows = padded((cut.parts, cut.block if convert else 0, d), dtype)
+        weights = padded((c, d + 1), dtype)
+        row_buffer = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
         parts = padded((cut.parts, c, d + 1), dtype)
         self.losses = np.empty(cut.parts)
-        self.rooms = by_class, rows, scores, parts, self.losses
-        self.size = sum(A.nbytes for A in self.rooms)
+        self.arrays = weights, row_buffer, scores, parts, self.losses
+        self.size = sum(A.nbytes for A in self.arrays)
 
 
-class EpochRoom:
-    """The memory of an epoch, as its kernel names it. Strips write to cache lines of their own."""
-
-    def __init__(self, cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic]) -> None:
-        rows = padded((1, cut.block, d), dtype)
-        partial = padded((2, cut.strips, c, cut.block), dtype)
-        scores = padded((cut.strips, 2 * c + max(3, c), cut.block), dtype)  # scratch, and what is gathered of y
-        dW = padded((1, c, d + 1), dtype)
-        self.losses, self.penalties, squares = np.zeros(1), np.zeros(cut.strips), np.zeros(cut.strips)
-        self.arrays = rows, partial, scores, dW, self.losses, self.penalties, squares
+def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic]) -> EpochWorkspace:
+    """The memory of an epoch. Column blocks write to cache lines of their own."""
+    blocks = cut.column_blocks
+    return EpochWorkspace(
+        row_buffer=padded((cut.block, d), dtype),
+        partial=padded((2, blocks, c, cut.block), dtype),
+        scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and what is gathered of y
+        losses=np.zeros(1),
+        penalties=np.zeros(blocks),
+        squares=np.zeros(blocks),
+    )
 
 
 def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
@@ -179,7 +188,7 @@ def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     line = CACHE_LINE // dtype.itemsize
     row = (-(-shape[-1] // line) | 1) * line
     count = row * math.prod(shape[:-1])
-    room = np.empty(count + line, dtype)
-    start = -room.ctypes.data % CACHE_LINE // dtype.itemsize
-    aligned: Array = room[start : start + count].reshape(*shape[:-1], row)[..., : shape[-1]]
+    memory = np.empty(count + line, dtype)
+    start = -memory.ctypes.data % CACHE_LINE // dtype.itemsize
+    aligned: Array = memory[start : start + count].reshape(*shape[:-1], row)[..., : shape[-1]]
     return aligned

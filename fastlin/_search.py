@@ -12,23 +12,22 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fastlin import _plan, _pool, ops
-from fastlin._check import Array, Problem
+from fastlin._check import Array, Inputs
+from fastlin._objective import Objective
 
 
 class Trial:
     """A loss and the rows on which W are to be tried."""
 
-    def __init__(
-        self, loss: str, hyper: tuple[float, ...], problem: Problem, backend: str, threads: int | None
-    ) -> None:
-        W, X, self._y, self._sample_weight, _ = problem
+    def __init__(self, objective: Objective, inputs: Inputs) -> None:
+        W, X, self._y, self._sample_weight, _ = inputs
         (n, d), self._c, self._dtype = X.shape, W.shape[1], W.dtype
-        compiled = ops.BACKENDS[backend].compiled
-        self._X, self._hyper = X, hyper
-        self._kernel = ops.losses_kernel(loss, backend)
-        self._threads = _pool.thread_limit(threads) if compiled else 1
+        compiled = ops.BACKENDS[objective.backend].compiled
+        self._X, self._hyper = X, objective.hyper
+        self._kernel = ops.losses_kernel(objective.loss, objective.backend)
+        self._threads = _pool.thread_limit(objective.threads) if compiled else 1
         self.cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
-        self._blocks = _plan.padded((-(-min(n, self.cut.lap) // self.cut.block), d, self.cut.block), W.dtype)
+        self._blocks = _plan.padded((-(-min(n, self.cut.chunk) // self.cut.block), d, self.cut.block), W.dtype)
         self._filled = -1  # the row that the blocks begin with
 
     @np.errstate(all="ignore")
@@ -38,12 +37,12 @@ class Trial:
         `meanwhile` is called once, by whichever thread is free.
         """
         total = np.zeros(len(W))
-        for start in range(0, len(self._X), self.cut.lap):
+        for start in range(0, len(self._X), self.cut.chunk):
             self._fill(start)
-            total += self._lap(W, start, _nothing if start else meanwhile)
+            total += self._chunk(W, start, _nothing if start else meanwhile)
         return total
 
-    def _lap(self, W: Array, start: int, meanwhile: Callable[[], None]) -> Array:
+    def _chunk(self, W: Array, start: int, meanwhile: Callable[[], None]) -> Array:
         """The sums over the rows in the blocks."""
         groups, parts = -(-len(W) // self.cut.group), self.cut.parts
         found = np.empty((parts, len(W)))
@@ -65,7 +64,7 @@ class Trial:
         """Copy the rows from `start` on into the blocks, unless they are there."""
         if self._filled == start:
             return
-        block, stop = self.cut.block, min(start + self.cut.lap, len(self._X))
+        block, stop = self.cut.block, min(start + self.cut.chunk, len(self._X))
 
         def task(number: int) -> Iterator[None]:
             first = start + number * block
@@ -80,7 +79,7 @@ class Trial:
         """The losses of a group of W on a part of the rows in the blocks."""
         k, columns, _ = W.shape
         block, d = self.cut.block, self._X.shape[1]
-        rows = min(self.cut.lap, len(self._X) - start)
+        rows = min(self.cut.chunk, len(self._X) - start)
         blocks = -(-rows // block)
         first, last = blocks * part // self.cut.parts, blocks * (part + 1) // self.cut.parts
         by_class = _plan.padded((k * self._c, d + 1), self._dtype)

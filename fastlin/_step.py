@@ -9,24 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastlin import _plan, ops
 from fastlin._check import Array
-
-
-class Stages(NamedTuple):
-    """What is done before and after the update; the defaults change nothing."""
-
-    scale: float = 1.0  # of g
-    limit: float = float("inf")  # of |scale g|
-    shrink: float = 0.0  # of w, towards 0 and not past it
-    factor: float = 1.0  # of w, then
-
-
-NEUTRAL = Stages()
+from fastlin.kernels.records import NO_STAGES, Stages
 
 
 def update(
@@ -44,9 +33,9 @@ def update(
     if ranges:
         kernel(w, g, state, scalars, stages, ranges, team)
         return
-    for start in range(0, w.size, _plan.STEP_LAP):
-        lap = slice(start, start + _plan.STEP_LAP)
-        update(rule, w[lap], g[lap], tuple([A[lap] for A in state]), scalars, stages, backend, threads)
+    for start in range(0, w.size, _plan.STEP_CHUNK):
+        some = slice(start, start + _plan.STEP_CHUNK)
+        update(rule, w[some], g[some], tuple([A[some] for A in state]), scalars, stages, backend, threads)
 
 
 @lru_cache(maxsize=1024)
@@ -66,10 +55,10 @@ def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
     kernel = ops.squares_kernel(backend)
     total = 0.0
     for g in gradients:
-        for start in range(0, g.size, _plan.STEP_LAP):
-            lap = g[start : start + _plan.STEP_LAP]
-            sums = np.empty(min(_plan.MOST_RANGES, -(-lap.size // _plan.SUM_NUMBERS)))
-            kernel(lap, sums, _plan.step_plan(lap.size, lap.itemsize, threads)[1])
+        for start in range(0, g.size, _plan.STEP_CHUNK):
+            some = g[start : start + _plan.STEP_CHUNK]
+            sums = np.empty(min(_plan.MOST_RANGES, -(-some.size // _plan.SUM_NUMBERS)))
+            kernel(some, sums, _plan.step_plan(some.size, some.itemsize, threads)[1])
             total += sum(sums.tolist())
     return math.sqrt(total)
 
@@ -82,5 +71,5 @@ def warmup(backend: str) -> None:
                 values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
                 scalars = tuple(values[arg] for arg in op.args if arg in values)
                 w, g, *state = np.zeros((2 + len(op.state), 2), dtype)
-                update(rule, w, g, tuple(state), scalars, NEUTRAL, backend, 1)
+                update(rule, w, g, tuple(state), scalars, NO_STAGES, backend, 1)
         norm([g], backend, 1)

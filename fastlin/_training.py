@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import ops
-from fastlin._check import Array
-from fastlin._epoch import Average, Objective, Steps, run_epoch
-from fastlin.losses import evaluate, predict
+from fastlin import _run
+from fastlin._affine import Affine
+from fastlin._check import Array, Inputs
+from fastlin._epoch import Average, Steps, run_epoch
+from fastlin._objective import Objective, score
 from fastlin.optim import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
-FORMAT = "fastlin training state 1"
-COLUMNS = ("loss", "validation_loss", "validation_accuracy", "lr", "seconds")  # of the history, in this order
+FORMAT = "fastlin training state 2"
+# Of the history, in this order.
+COLUMNS = ("loss", "validation_loss", "validation_accuracy", "validation_r2", "lr", "seconds")
 ARGUMENT = "argument."  # before the name of each argument that a resumed run must share
 
 
@@ -28,19 +30,15 @@ ARGUMENT = "argument."  # before the name of each argument that a resumed run mu
 class Training:
     """Checked arguments, and all that the next epoch depends on."""
 
-    X: Array
-    y: Array
-    sample_weight: Array
+    inputs: Inputs  # their W is where the run begins
     objective: Objective
+    scale_shift: Affine | None  # the map of the columns of X
     optimizer: Steps
     batch_size: int
     seed: int
-    validation: tuple[Array, Array] | None
-    x_scale: Any
-    x_shift: Any
+    validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
-    W: Array
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch: int = 0
     best_epoch: int = 0
@@ -48,6 +46,7 @@ class Training:
     best_W: Array | None = None
 
     def __post_init__(self) -> None:
+        self.W = self.inputs.W
         # Not a cached_property: before Python 3.12 its lock may be held when another thread forks, for good.
         self._arguments = self._describe_arguments()
 
@@ -55,27 +54,19 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = shuffled(len(self.X), self.batch_size, self.seed, self.epoch)
-        score = run_epoch(
-            self.W,
-            self.X,
-            self.y,
-            self.sample_weight,
-            order,
-            self.batch_size,
-            self.objective,
-            self.optimizer,
-            self.average,
-        )
-        row = {"loss": score}
+        order = shuffled(len(self.inputs.X), self.batch_size, self.seed, self.epoch)
+        inputs = self.inputs._replace(W=self.W)
+        how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
+        row = {"loss": run_epoch(self.objective, inputs, *how)}
+        reached = row["loss"]
         if self.validation is not None:
-            row["validation_loss"], row["validation_accuracy"] = self._measure(*self.validation)
-            score = row["validation_loss"]
+            row |= self._measure(*self.validation)
+            reached = row["validation_loss"]
         if hasattr(self.optimizer, "report"):
-            self.optimizer.report(score)
+            self.optimizer.report(reached)
         self.epoch += 1
-        if self.patience is not None and score < self.best_score:  # false for NaN
-            self.best_epoch, self.best_score, self.best_W = self.epoch, score, self.weights().copy(order="F")
+        if self.patience is not None and reached < self.best_score:  # false for NaN
+            self.best_epoch, self.best_score, self.best_W = self.epoch, reached, self.weights().copy(order="F")
         before = self.history["seconds"][-1] if self.history else 0.0
         for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
             self.history.setdefault(name, []).append(value)
@@ -91,13 +82,15 @@ class Training:
         waited = self.epoch - self.best_epoch
         return self.epoch >= epochs or (self.patience is not None and waited >= self.patience)
 
-    def _measure(self, X: Array, y: Array) -> tuple[float, float]:
-        """Loss, penalty included, and accuracy on other rows."""
-        loss, hyper, penalty, _, bias, backend, threads = self.objective
-        where = {"bias": bias, "x_scale": self.x_scale, "x_shift": self.x_shift, "backend": backend, "threads": threads}
-        W, R = self.weights(), 0.0 if penalty is None else penalty
-        value, _ = evaluate(loss, dict(zip(hyper_names(loss), hyper, strict=True)), W, X, y, R, **where)
-        return value, float(np.mean(predict(W, X, **where) == y))
+    def _measure(self, inputs: Inputs, y: Array) -> dict[str, float]:
+        """Loss, penalty included, and accuracy or R^2 on other rows."""
+        loss, _, _, bias, backend, threads = self.objective
+        W = self.weights()
+        value, _ = self.objective.at(inputs._replace(W=W), self.scale_shift, len(inputs.X), None)
+        if self.scale_shift is not None:
+            W = self.scale_shift.fold(W, bias)
+        name = "validation_r2" if loss.predicts == "values" else "validation_accuracy"
+        return {"validation_loss": value, name: score(loss, _run.scores(W, inputs.X, backend, threads).T, y)}
 
     def state(self) -> State | None:
         """A copy of all that `restore` needs; None where the optimizer cannot tell its own state."""
@@ -147,17 +140,19 @@ class Training:
 
     def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
-        loss, hyper, penalty, _, bias, backend, _ = self.objective
+        loss, _, penalty, bias, backend, _ = self.objective
+        W, X, y, sample_weight, _ = self.inputs
+        scale, shift = (None, None) if self.scale_shift is None else self.scale_shift
         return {
-            "X": f"{self.X.dtype} {self.X.shape}",
-            "y": _digest(self.y),
-            "W": f"{self.W.dtype} {self.W.shape}",
-            "sample_weight": _digest(self.sample_weight),
-            "x_scale": _digest(self.x_scale),
-            "x_shift": _digest(self.x_shift),
+            "X": f"{X.dtype} {X.shape}",
+            "y": _digest(y),
+            "W": f"{W.dtype} {W.shape}",
+            "sample_weight": _digest(sample_weight),
+            "x_scale": _digest(scale),
+            "x_shift": _digest(shift),
             "validation": None if self.validation is None else _digest(self.validation[1]),
-            "loss": loss,
-            **dict(zip(hyper_names(loss), hyper, strict=True)),
+            "loss": loss.name,
+            **self.objective.hyper_by_name(),
             "reg": _describe(penalty),
             "optimizer": _describe(self.optimizer),
             "batch_size": self.batch_size,
@@ -179,11 +174,6 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
     return order
-
-
-def hyper_names(loss: str) -> list[str]:
-    """The names of a loss's hyper-parameters, in the order of its row."""
-    return list(ops.OPS[f"{loss}_epilogue"].hyper)
 
 
 def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def file_case(path: str, dtype: str) -> Case:
     c = int(y.max()) + 1
     X = X if X.dtype.kind in "iub" else X.astype(dtype)
     W = (random_case(1, X.shape[1], c).W / max(1.0, float(np.abs(X).max()))).astype(dtype)
-    _check.problem(W, X, y, False, None)
+    _check.inputs(ops.LOSSES["softmax"], W, X, y, False)
     return Case(f"{Path(path).name} {len(X)}x{X.shape[1]}x{c}", W, X, y)
 
 

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._objective import classes, make_objective, with_defaults
 from fastlin._plan import WIDE_CLASSES
-from fastlin.penalties import Penalty, penalty
+from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
     ("weston_watkins", False): "svm",
@@ -49,8 +50,8 @@ def softmax_loss(
     Parameters
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
-    X : (n, d) of W's dtype, or integers. Any strides, read-only, memory-mapped or byte-swapped. uint8 is read in
-        place; other integers are converted some rows at a time.
+    X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
+        float16 and uint8 are read in place; other integers are converted some rows at a time.
     y : (n,) integers in [0, c).
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.
@@ -80,8 +81,8 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    row, hyper = "softmax", {"label_smoothing": label_smoothing}
-    return evaluate(row, hyper, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads)
+    objective = make_objective("softmax", {"label_smoothing": label_smoothing}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def svm_loss(
@@ -135,64 +136,12 @@ def svm_loss(
     9.0
     """
     try:
-        row = HINGES[variant, bool(squared)]
+        loss = HINGES[variant, bool(squared)]
     except (KeyError, TypeError):
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
-    hyper = {"margin": margin}
-    return evaluate(row, hyper, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads)
-
-
-def evaluate(
-    loss: str,
-    hyper: dict[str, float],
-    W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
-    reg: float | Penalty = 0.0,
-    bias: bool = False,
-    sample_weight: ArrayLike | None = None,
-    x_scale: ArrayLike | None = None,
-    x_shift: ArrayLike | None = None,
-    reduction: str = "mean",
-    out: Array | None = None,
-    backend: str | None = None,
-    threads: int | None = None,
-) -> tuple[float, Array]:
-    """What all losses share: check, run the kernel over all rows, normalise, add the penalty.
-
-    loss : a name of `ops.losses()`; hyper : its hyper-parameters. The rest as in `softmax_loss`.
-    """
-    backend = ops.resolve(backend)
-    row = ops.OPS[f"{loss}_epilogue"]
-    values = _check.hyper(row.hyper, hyper)
-    R = penalty(reg)
-    _check.choice("reduction", reduction, ("mean", "sum"))
-    problem = _check.problem(W, X, y, bias, sample_weight, row.targets, out)
-    weights = problem.W
-    n, d = problem.X.shape
-    features = affine(x_scale, x_shift, d, weights)
-    if reduction == "mean" and n == 0:
-        raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
-    rows = n if reduction == "mean" else 1
-    if R is None and features is None:
-        dW = np.empty_like(weights) if out is None else out
-        return _run.loss_grad(loss, values, problem, 1.0 / rows, backend, threads, dW) / rows, dW
-    with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here too; kernels see to that themselves
-        # The penalty comes first: one that raises leaves `out` as it was.
-        R_value = 0.0 if R is None else R.value(weights[:d])
-        R_gradient = None if R is None else np.asarray(R.gradient(weights[:d]), weights.dtype)
-        dW = np.empty_like(weights) if out is None else out
-        if features is None:
-            total = _run.loss_grad(loss, values, problem, 1.0 / rows, backend, threads, dW)
-        else:
-            folded = problem._replace(W=features.fold(weights, bias))
-            gradient = np.empty_like(folded.W)
-            total = _run.loss_grad(loss, values, folded, 1.0 / rows, backend, threads, gradient)
-            features.unfold(gradient, dW, bias)
-        if R_gradient is not None:
-            dW[:d] += R_gradient
-    return total / rows + R_value, dW
+    objective = make_objective(loss, {"margin": margin}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 @np.errstate(all="ignore")
@@ -215,10 +164,10 @@ def scores(
     """
     backend = ops.resolve(backend)
     W = _check.weights(W)
-    X = _check.features(X, W, bias)
-    features = affine(x_scale, x_shift, X.shape[1], W)
-    if features is not None:
-        W, bias = features.fold(W, bias), True
+    X = _check.check_X(X, W, bias)
+    scale_shift = affine(x_scale, x_shift, X.shape[1], W)
+    if scale_shift is not None:
+        W, bias = scale_shift.fold(W, bias), True
     return _run.scores(W, X, backend, threads).T
 
 
@@ -239,8 +188,7 @@ def predict(
     W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
     """
     S = scores(W, X, bias=bias, x_scale=x_scale, x_shift=x_shift, backend=backend, threads=threads)
-    best: Array = S.argmax(axis=1) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
-    return best
+    return classes(S)
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
@@ -257,9 +205,9 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
         many = np.zeros((2, WIDE_CLASSES), dtype)
         softmax(scores(W, X, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:
-            defaults = {key: spec.default for key, spec in ops.OPS[f"{name}_epilogue"].hyper.items()}
+            objective = make_objective(name, with_defaults(name, {}, "warmup"), 0.0, False, backend, None)
             for weights, rows in ((W, X), (W, X.astype(np.uint8)), (many, X)):
-                evaluate(name, defaults, weights, rows, y, backend=backend)
+                objective.evaluate(weights, rows, y, None, None, None)
     _step.warmup(backend)
 
 

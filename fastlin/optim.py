@@ -29,6 +29,7 @@ import numpy as np
 
 from fastlin import _check, _plan, _pool, _step, ops
 from fastlin._check import Array
+from fastlin.kernels.records import NO_STAGES, Stages
 from fastlin.ops import LR, OPS, Op
 from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
@@ -143,7 +144,7 @@ class Optimizer:
         threads = _pool.thread_limit(threads)
         ready = self._ready(W, dW)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
-        stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else _step.NEUTRAL
+        stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         later = stages if bias and self._prox is not None else None
         if later is not None:
             stages = stages._replace(shrink=0.0, factor=1.0)
@@ -189,14 +190,14 @@ class Optimizer:
         """So many steps of a course have been taken."""
         self.t += count
 
-    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> _step.Stages:
+    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> Stages:
         """What is done to the gradients before this step, and to W after it."""
         scale = 1.0
         if "clip_norm" in self._limits:
             ratio = self._limits["clip_norm"] / (_step.norm(gradients, backend, threads) + 1e-6)
             scale = 1.0 if ratio >= 1.0 else ratio  # a NaN stays
         shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
-        return _step.Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
+        return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
 
     def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
         """The pairs, once it is sure that the state is theirs; new state if there is none."""

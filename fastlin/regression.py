@@ -10,7 +10,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
-from fastlin.losses import evaluate
+from fastlin._objective import make_objective
 from fastlin.penalties import Penalty
 
 
@@ -57,9 +57,8 @@ def logistic_loss(
     >>> round(loss, 4), dW.ravel().tolist()  # log(2)
     (0.6931, [-0.25, -0.25])
     """
-    return evaluate(
-        "logistic", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
-    )
+    objective = make_objective("logistic", {}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def sigmoid_squared_loss(
@@ -104,9 +103,8 @@ def sigmoid_squared_loss(
     >>> sigmoid_squared_loss([[0.0], [0.0]], [[1.0, 1.0]] * 4, [0, 1, 1, 1])[0]
     0.25
     """
-    return evaluate(
-        "sigmoid_squared", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
-    )
+    objective = make_objective("sigmoid_squared", {}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def squared_error_loss(
@@ -151,9 +149,8 @@ def squared_error_loss(
     (4.0, array([[-4.],
            [-8.]]))
     """
-    return evaluate(
-        "squared_error", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
-    )
+    objective = make_objective("squared_error", {}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def absolute_error_loss(
@@ -197,6 +194,5 @@ def absolute_error_loss(
     (2.0, array([[-1.],
            [-2.]]))
     """
-    return evaluate(
-        "absolute_error", {}, W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads
-    )
+    objective = make_objective("absolute_error", {}, reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _plan, _run, _search, ops
-from fastlin._check import Array, Problem
+from fastlin import _check, _plan, _search
+from fastlin._check import Array, Inputs
 from fastlin._extras import progress_bar
-from fastlin.penalties import Penalty, penalty
-from fastlin.train import TrainResult, hyper_values, start_weights
+from fastlin._objective import Objective, make_objective, start_weights, with_defaults
+from fastlin.penalties import Penalty
+from fastlin.train import TrainResult
 
 
 @dataclass
@@ -25,31 +25,6 @@ class SearchResult(TrainResult):
     """What a search returns: the best W, its loss, and in .history "loss" of every try and "best" until then."""
 
     loss: float = float("inf")
-
-
-class Goal(NamedTuple):
-    """What is searched for: all that is checked before the first try."""
-
-    loss: str
-    hyper: tuple[float, ...]
-    problem: Problem
-    penalty: Penalty | None
-    bias: bool
-    backend: str
-    threads: int | None
-
-    def values(self, sums: Array, W: Array) -> Array:
-        """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
-        values: Array = sums / len(self.problem.X)
-        if self.penalty is not None:
-            values += [self.penalty.value(w[: self.problem.X.shape[1]]) for w in W]
-        return values
-
-    def value(self, W: Array, dW: Array) -> float:
-        """That of one W (d, c): by the kernels that give the gradient too, for one W alone keeps no thread busy."""
-        problem = self.problem._replace(W=W)
-        total = _run.loss_grad(self.loss, self.hyper, problem, 1.0, self.backend, self.threads, dW)
-        return float(self.values(np.array([total]), W[None])[0])
 
 
 def random_search(
@@ -74,8 +49,7 @@ def random_search(
     Parameters
     ----------
     X : (n, d) float32, float64 or integers.
-    y : (n,) integers in [0, c).
-    loss, reg, bias, backend, threads, hyper : as in `train`.
+    y, loss, reg, bias, backend, threads, hyper : as in `train`.
     tries : how many W are drawn.
     scale : the standard deviation of their entries.
     seed : of `numpy.random.default_rng(seed).standard_normal((d + 1, c))`, called once for each try: the same W in
@@ -96,15 +70,16 @@ def random_search(
     """
     tries, scale = _check.count("tries", tries), _check.number("scale", scale, "(0, inf)")
     rng = np.random.default_rng(_check.count("seed", seed, 0))
-    goal = _goal(X, y, loss, reg, bias, backend, threads, hyper)
-    shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
-    best = SearchResult(goal.problem.W, bias)
+    objective = make_objective(loss, with_defaults(loss, hyper, "random_search"), reg, bias, backend, threads)
+    inputs = _inputs(objective, X, y, None)
+    shape, dtype = inputs.W.shape, inputs.W.dtype
+    best = SearchResult(inputs.W, bias, loss_name=loss)
     losses: list[float] = []
-    trial = _search.Trial(goal.loss, goal.hyper, goal.problem, goal.backend, threads)
+    trial = _search.Trial(objective, inputs)
     draws = _Draws(rng, tries, shape, scale, dtype, trial.cut.group)
     with progress_bar("tries", progress, tries) as advance:
         while len(W := draws.drawn):
-            values = goal.values(trial.losses(W, draws.draw), W)
+            values = objective.values(trial.losses(W, draws.draw), inputs, W)
             losses += values.tolist()
             i = int(np.argmin(np.where(np.isnan(values), np.inf, values)))
             if values[i] < best.loss:
@@ -157,11 +132,17 @@ def random_local_search(
     tries, scale = _check.count("tries", tries), _check.number("scale", scale, "(0, inf)")
     step = _check.number("step", step, "(0, inf)")
     rng = np.random.default_rng(_check.count("seed", seed, 0))
-    goal = _goal(X, y, loss, reg, bias, backend, threads, hyper, W)
-    shape, dtype = goal.problem.W.shape, goal.problem.W.dtype
-    here = goal.problem.W if W is not None else (scale * rng.standard_normal(shape)).astype(dtype)
+    objective = make_objective(loss, with_defaults(loss, hyper, "random_local_search"), reg, bias, backend, threads)
+    inputs = _inputs(objective, X, y, W)
+    shape, dtype = inputs.W.shape, inputs.W.dtype
+    here = inputs.W if W is not None else (scale * rng.standard_normal(shape)).astype(dtype)
     dW = np.empty_like(here)
-    best = SearchResult(here, bias, loss=goal.value(here, dW))
+
+    def value(W: Array) -> float:
+        """By the kernel that gives the gradient too: one W alone keeps no thread busy."""
+        return objective.at(inputs._replace(W=W), None, len(inputs.X), dW)[0]
+
+    best = SearchResult(here, bias, loss=value(here), loss_name=loss)
     losses = [best.loss]
     draws = _Draws(rng, tries, shape, step, dtype)
     with progress_bar("tries", progress, tries) as advance:
@@ -169,7 +150,7 @@ def random_local_search(
             draws.draw()
             for some in steps:
                 there = best.W + some
-                losses.append(goal.value(there, dW))
+                losses.append(value(there))
                 if losses[-1] < best.loss:
                     best.loss, best.W = losses[-1], there
                 advance(f"loss {best.loss:.4g}")
@@ -202,22 +183,7 @@ class _Draws:
         self.drawn = drawn.astype(self._dtype, copy=False)
 
 
-def _goal(
-    X: ArrayLike,
-    y: ArrayLike,
-    loss: str,
-    reg: float | Penalty,
-    bias: bool,
-    backend: str | None,
-    threads: int | None,
-    hyper: dict[str, float],
-    W: ArrayLike | None = None,
-) -> Goal:
-    """Everything checked, with every default filled in; the problem's W says how W is shaped."""
-    values = hyper_values(loss, hyper)
-    X = _check.array("X", X, 2)
-    start = start_weights(W, X, y, bias)
-    problem = _check.problem(start, X, y, bias, None, ops.OPS[f"{loss}_epilogue"].targets)
-    if not len(X):
-        raise ValueError("X has 0 rows; there must be at least one")
-    return Goal(loss, values, problem, penalty(reg), bias, ops.resolve(backend), threads)
+def _inputs(objective: Objective, X: ArrayLike, y: ArrayLike, W: ArrayLike | None) -> Inputs:
+    """The checked arrays; their W says how W is shaped."""
+    rows = _check.array("X", X, 2)
+    return objective.inputs(start_weights(objective.loss.name, W, rows, y, objective.bias), rows, y)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, ops
+from fastlin import _check
+from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._training import hyper_names
-from fastlin.losses import evaluate
+from fastlin._objective import make_objective, start_weights, with_defaults
 from fastlin.penalties import Penalty
-from fastlin.train import TrainResult, hyper_values, start_weights
+from fastlin.train import TrainResult
 
 METHODS = ("L-BFGS-B", "BFGS", "CG")
 
@@ -42,9 +42,8 @@ def minimize(
     Parameters
     ----------
     X : (n, d) float64 or integers; with float32 the loss has too few digits for a line search near the minimum.
-    y : labels (n,), or for a loss with targets numbers: see `fastlin.regression`.
-    loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. L-BFGS wants a smooth
-        loss: "softmax", "logistic", "squared_svm" and `reg` a number; at the kinks of others it may stop early.
+    y, loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. L-BFGS wants a
+        smooth loss: "softmax", "logistic", "squared_svm" and `reg` a number; at the kinks of others it may stop early.
     method : "L-BFGS-B" keeps a few past gradients; "BFGS" a matrix of W.size^2 numbers; "CG" the last direction.
     max_iter : at most so many iterations, with one or a few passes over X each.
     tol : stop where no entry of the gradient is larger. 0 goes on as long as the loss falls.
@@ -69,14 +68,16 @@ def minimize(
     """
     _check.choice("method", method, METHODS)
     max_iter, tol = _check.count("max_iter", max_iter), _check.number("tol", tol, "[0, inf)")
-    values = dict(zip(hyper_names(loss), hyper_values(loss, hyper), strict=True))
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
     optimize = need("scipy.optimize", "scipy", "fastlin.minimize")
-    start = start_weights(W, _check.array("X", X, 2), y, bias, targets=ops.OPS[f"{loss}_epilogue"].targets is not None)
-    how: dict[str, Any] = {"bias": bias, "sample_weight": sample_weight, "x_scale": x_scale, "x_shift": x_shift}
-    how |= {"backend": ops.resolve(backend), "threads": threads}
+    X = _check.array("X", X, 2)
+    start = start_weights(loss, W, X, y, bias)
+    inputs = objective.inputs(start, X, y, sample_weight)
+    scale_shift = affine(x_scale, x_shift, inputs.X.shape[1], start)
 
     def f(x: Array) -> tuple[float, Array]:
-        value, dW = evaluate(loss, values, x.reshape(start.shape).astype(start.dtype), X, y, reg, **how)
+        here = inputs._replace(W=x.reshape(start.shape).astype(start.dtype))
+        value, dW = objective.at(here, scale_shift, len(inputs.X), None)
         return value, dW.ravel().astype(np.float64)
 
     x = start.astype(np.float64).ravel()
@@ -90,7 +91,7 @@ def minimize(
         options["ftol"] = 0.0  # tol alone decides
     found = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options)
     best = np.array(found.x.reshape(start.shape), start.dtype, order="F")
-    return TrainResult(best, bias, {"loss": losses}, x_scale, x_shift)
+    return TrainResult(best, bias, {"loss": losses}, x_scale, x_shift, loss_name=loss)
 
 
 def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: float = 1e-5) -> Array:

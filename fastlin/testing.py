@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import losses, ops
+from fastlin import ops
 from fastlin._check import Array
+from fastlin._objective import make_objective
 from fastlin.ops import OPS
 
 CLOSE = 8.0  # in units of eps * sqrt(numbers added up): rounding errors of a sum grow like a random walk
@@ -34,12 +35,15 @@ class Case:
 
     def evaluate(self, loss: str, reg: float = 0.0, **how: Any) -> tuple[float, Array]:
         """The public loss at this case, with every hyper-parameter off its neutral value."""
-        how |= {"sample_weight": self.sample_weight, "bias": self.bias}
-        return losses.evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.goals(loss), reg, **how)
+        out, backend, threads = (how.pop(name, None) for name in ("out", "backend", "threads"))
+        objective = make_objective(loss, trial(f"{loss}_epilogue"), reg, self.bias, backend, threads)
+        scale, shift = how.pop("x_scale", None), how.pop("x_shift", None)
+        arrays = self.W, self.X, self.targets(loss), self.sample_weight
+        return objective.evaluate(*arrays, scale, shift, out=out, **how)
 
-    def goals(self, loss: str) -> Array:
+    def targets(self, loss: str) -> Array:
         """The y of a loss: the labels, or targets (n, c) in eighths of [0, 1], which are exact in every precision."""
-        if OPS[f"{loss}_epilogue"].targets is None:
+        if ops.LOSSES[loss].targets is None:
             return self.y
         shape = len(self.y), self.W.shape[1]
         return np.random.default_rng(shape).integers(0, 9, shape) / 8
@@ -47,7 +51,7 @@ class Case:
 
 def trial(op: str) -> dict[str, float]:
     """Hyper-parameters of a row, each off its neutral value: a kernel that forgets one must fail."""
-    return {name: spec.trial for name, spec in OPS[op].hyper.items()}
+    return {name: spec.test_value for name, spec in OPS[op].hyper.items()}
 
 
 def random_case(n: int, d: int, c: int, *, seed: int = 0, bias: bool = False, scale: float = 1.0) -> Case:

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _save, ops
+from fastlin import _check, _save, losses, ops
 from fastlin._affine import affine
-from fastlin._check import Array
-from fastlin._epoch import Average, Objective, Steps
+from fastlin._check import Array, Inputs
+from fastlin._epoch import Average, Steps
 from fastlin._extras import progress_bar
+from fastlin._objective import Objective, make_objective, prediction, score, start_weights, with_defaults
 from fastlin._training import State, Training
-from fastlin.losses import predict
 from fastlin.optim import SGD
-from fastlin.penalties import Penalty, penalty
+from fastlin.penalties import Penalty
 
 FilePath = str | os.PathLike[str]
 
 
 @dataclass
 class TrainResult:
-    """What `train` returns: the weights, and what was measured after each epoch."""
+    """What `train`, `minimize` and the searches return: the weights, and what was measured on the way."""
 
     W: Array  # (d + 1, c) with bias, the last row b; (d, c) without
     bias: bool
@@ -34,20 +34,39 @@ class TrainResult:
     x_shift: Any = None
     best_epoch: int | None = None  # with `patience`, the epoch that W is of
     state: State | None = field(default=None, repr=False)  # for `train(..., resume=state)`
+    loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
+
+    def scores(self, X: ArrayLike) -> Array:
+        """The scores (n, c) of the rows of X."""
+        return losses.scores(self.W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
 
     def predict(self, X: ArrayLike) -> Array:
-        """The predicted class of each row of X."""
-        return predict(self.W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
+        """What the loss predicts for each row of X.
+
+        A regression ("squared_error", "absolute_error"): the values (n,), or (n, k) for k columns of W. Others:
+        classes (n,), those of the largest score; with one column of W 1 where the score is >= 0, else 0.
+        """
+        return prediction(ops.LOSSES[self.loss_name], self.scores(X))
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """R^2 of a regression (the mean over the columns of y), the accuracy of a classifier.
+
+        y : as in `train`. A row of targets (n, k) of a classifier counts as the class of its largest target, and a
+        target of a single column as 1 where it is >= 1/2.
+        """
+        return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
     def accuracy(self, X: ArrayLike, y: ArrayLike) -> float:
-        """The fraction of rows of X whose prediction is y."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others."""
+        if ops.LOSSES[self.loss_name].predicts == "values":
+            raise ValueError(f"{self.loss_name} is a regression and predicts no classes: ask for score(X, y), its R^2")
+        return self.score(X, y)
 
     def save(self, path: FilePath) -> None:
         """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
         given = {"x_scale": self.x_scale, "x_shift": self.x_shift}
         arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
-        _save.save(path, {"W": self.W, "bias": self.bias, **arrays})
+        _save.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
 
     @classmethod
     def load(cls, path: FilePath) -> TrainResult:
@@ -55,7 +74,10 @@ class TrainResult:
         stored = _save.load(path)
         if not {"W", "bias"} <= set(stored):
             raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored) or 'nothing'}")
-        return cls(stored["W"], stored["bias"], x_scale=stored.get("x_scale"), x_shift=stored.get("x_shift"))
+        loss = stored.get("loss", "softmax")  # files of version 0.1.0 have none, and are all of classifiers
+        _check.choice(f"{path}: loss", loss, ops.losses())
+        scale, shift = stored.get("x_scale"), stored.get("x_shift")
+        return cls(stored["W"], stored["bias"], x_scale=scale, x_shift=shift, loss_name=loss)
 
 
 def train(
@@ -84,22 +106,23 @@ def train(
     threads: int | None = None,
     **hyper: float,
 ) -> TrainResult:
-    """Fit a linear classifier: shuffle the rows, take a batch, step along -dL/dW; `epochs` times over all rows.
+    """Fit a linear classifier or regression by mini-batch steps along -dL/dW, `epochs` times over all rows, shuffled.
 
     Parameters
     ----------
-    X : (n, d) float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
+    X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
-    y : (n,) integers in [0, c).
-    loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`; those with targets, "logistic" among
-        them, set one class against the rest. Its hyper-parameters are arguments too: label_smoothing, margin.
+    y : (n,) integers in [0, c). For a loss with targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for
+        a W with one column, such as the 0 and 1 of "logistic". A regression takes numbers (n,) of any type as that.
+    loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`. "logistic" and others with targets set
+        one class against the rest where y are labels. Its hyper-parameters are arguments too: label_smoothing, margin.
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.
     batch_size : rows in a batch; the last batch of an epoch takes what is left.
     seed : of the shuffling. The same seed gives the same bits, for any number of threads.
     bias : fit b as the last row of W.
-    W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes.
+    W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes, or a column for each target.
     validation : (X, y), measured after each epoch.
     sample_weight, x_scale, x_shift : as in `softmax_loss`. The features of `validation` are mapped alike.
     patience : stop after so many epochs in a row without a lower validation loss (without validation: loss), and
@@ -117,7 +140,8 @@ def train(
     -------
     TrainResult with .W, .state for `resume`, and .history: a list with an entry for each epoch of "loss" (the mean
     over its batches, penalty included, each before its step), "lr" (of its first step, if the optimizer has .lr_now),
-    "seconds" (in epochs so far) and, with validation, "validation_loss" (penalty included) and "validation_accuracy".
+    "seconds" (in epochs so far) and, with validation, "validation_loss" (penalty included) and "validation_accuracy",
+    or "validation_r2" for a regression: those of .score(X, y).
 
     Raises
     ------
@@ -129,26 +153,19 @@ def train(
     array([0, 0, 1, 1])
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
-    backend, values, R = ops.resolve(backend), hyper_values(loss, hyper), penalty(reg)
+    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
     X = _check.array("X", X, 2)
-    weights = start_weights(W, X, y, bias)
-    X, y = _rows(X, y, weights, bias)
-    dtype = _check.native(weights)
-    features = affine(x_scale, x_shift, X.shape[1], weights)
+    inputs = objective.inputs(start_weights(loss, W, X, y, bias), X, y, sample_weight)
     training = Training(
-        X=X,
-        y=y,
-        sample_weight=_check.row_weights(sample_weight, len(X), dtype),
-        objective=Objective(loss, values, R, features, bias, backend, threads),
+        inputs=inputs,
+        objective=objective,
+        scale_shift=affine(x_scale, x_shift, inputs.X.shape[1], inputs.W),
         optimizer=SGD(0.01, momentum=0.9) if optimizer is None else optimizer,
         batch_size=batch_size,
         seed=_check.count("seed", seed, 0),
-        validation=None if validation is None else _check_validation(validation, weights, bias),
-        x_scale=x_scale,
-        x_shift=x_shift,
+        validation=None if validation is None else _validation_inputs(objective, inputs.W, validation),
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
-        W=weights,
     )
     if checkpoint is not None or resume is not None:
         _check_resumable(training.optimizer)
@@ -156,19 +173,19 @@ def train(
         _save.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(_state(resume))
-    return _run(training, epochs, checkpoint, progress, callback)
+    result = TrainResult(training.weights(), bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
+    return _run(training, result, epochs, checkpoint, progress, callback)
 
 
 def _run(
     training: Training,
+    result: TrainResult,
     epochs: int,
     checkpoint: FilePath | None,
     progress: bool,
     callback: Callable[[int, TrainResult], Any] | None,
 ) -> TrainResult:
     """Epochs until there is nothing left to do."""
-    bias, x_scale, x_shift = training.objective.bias, training.x_scale, training.x_shift
-    result = TrainResult(training.weights(), bias, x_scale=x_scale, x_shift=x_shift)
     _update(result, training)
     with progress_bar("epochs", progress, epochs, training.epoch) as advance:
         while not training.finished(epochs):
@@ -196,47 +213,13 @@ def _last(history: dict[str, list[float]]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
-def hyper_values(loss: str, given: Mapping[str, float]) -> tuple[float, ...]:
-    """The hyper-parameters of a loss, in the order of its row."""
-    _check.choice("loss", loss, ops.losses())
-    row = ops.OPS[f"{loss}_epilogue"].hyper
-    for name in given:
-        if name not in row:
-            own = ", ".join(row) or "none"
-            raise TypeError(f"train has no argument {name!r} with loss={loss!r}, whose own are {own}")
-    return _check.hyper(row, {name: spec.default for name, spec in row.items()} | dict(given))
-
-
-def start_weights(W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, targets: bool = False) -> Array:
-    """A copy of the given W, or zeros for as many classes as y names; Fortran-ordered, as kernels read it.
-
-    Where y may be targets, numbers (n,) need one column and (n, c) need c.
-    """
-    if W is not None:
-        found = _check.weights(W)
-        return np.array(found, _check.native(found), order="F")
-    found = np.asarray(y)
-    dtype = np.float32 if X.dtype == np.float32 else np.float64
-    if targets and (found.ndim == 2 or found.dtype.kind == "f"):
-        return np.zeros((X.shape[1] + bias, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
-    if found.dtype.kind not in "iub" or not found.size:
-        raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    return _check.weights_for(found, X.shape[1] + bias, dtype)
-
-
-def _rows(X: Any, y: Any, W: Array, bias: bool) -> tuple[Array, Array]:
-    """X and y, checked; at least one row."""
-    X = _check.features(X, W, bias)
-    if not len(X):
-        raise ValueError("X has 0 rows; there must be at least one")
-    return X, _check.labels(y, len(X), W.shape[1])
-
-
-def _check_validation(validation: Any, W: Array, bias: bool) -> tuple[Array, Array]:
+def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple[Inputs, Array]:
+    """Checked rows to measure on, and their y as given."""
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError("validation must be a pair (X, y)")
+    X, y = validation
     try:
-        return _rows(validation[0], validation[1], W, bias)
+        return objective.inputs(W, X, y), np.asarray(y)
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation: {error}") from None
 

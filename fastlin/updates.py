@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlin import _check, _pool, _step, ops
+from fastlin.kernels.records import NO_STAGES
 from fastlin.ops import OPS, Op
 
 _DOC = """
@@ -42,7 +43,7 @@ def _make(rule: str, op: Op) -> Callable[..., None]:
             scalars = (_check.count("t", values["t"]), *scalars)
         threads = _pool.thread_limit(values["threads"])
         w, g, *state = _check.step_arrays({arg: values[arg] for arg in ("w", "g", *op.state)}, op.writes)
-        _step.update(rule, w, g, tuple(state), scalars, _step.NEUTRAL, ops.resolve(values["backend"]), threads)
+        _step.update(rule, w, g, tuple(state), scalars, NO_STAGES, ops.resolve(values["backend"]), threads)
 
     update.__name__ = update.__qualname__ = rule
     update.__doc__ = inspect.cleandoc(op.doc) + _DOC.format(writes=", ".join(op.writes))

@@ -5,10 +5,7 @@ Written to be read. Rows become lists first: Python indexes a list three times f
 
 import math
 
-from fastlin.kernels.compose import compose_alone
-from fastlin.kernels.compose import compose_losses as compose_losses
-from fastlin.kernels.compose import compose_squares_alone as compose_squares  # noqa: F401
-from fastlin.kernels.compose import compose_step_alone as compose_step  # noqa: F401
+from fastlin.kernels.drivers import *  # noqa: F403  (the drivers)
 from fastlin.kernels.naive_updates import *  # noqa: F403  (the optimizer steps)
 
 
@@ -17,13 +14,17 @@ def exp(x, out):
         out[i] = math.inf if x[i] > 709.79 else math.exp(x[i])  # math.exp raises where IEEE says inf
 
 
-def to_class_major(W, by_class):
+# ---- Layout ----------------------------------------------------------------------------------------------
+
+
+def to_class_major(W, weights):
+    weights[:, -1] = 0
     for k, row in enumerate(W.tolist()):
         for j, w in enumerate(row):
-            by_class[j, k] = w
+            weights[j, k] = w
 
 
-def combine(parts, scale, dW):
+def combine_class_major(parts, scale, dW):
     by_part = parts.tolist()
     for k in range(dW.shape[0]):
         for j in range(dW.shape[1]):
@@ -33,55 +34,61 @@ def combine(parts, scale, dW):
             dW[k, j] = scale * total
 
 
-def compose(*pieces):
-    return compose_alone(*pieces, to_class_major, combine)
+# ---- Storages: whatever X holds, its rows become lists of Python's numbers ---------------------------------
 
 
-def dense_load(X, rows):
-    return X
+def add_product(X, G, total, sums):
+    rows = X.tolist()
+    for j, g in enumerate(G.tolist()):
+        sum_of_rows = total[j].tolist()
+        sum_of_g = float(sums[j])
+        for r, x in enumerate(rows):
+            for k in range(len(x)):
+                sum_of_rows[k] += g[r] * x[k]
+            sum_of_g += g[r]
+        total[j] = sum_of_rows
+        sums[j] = sum_of_g
 
 
-def uint8_load(X, rows):
-    for r, x in enumerate(X.tolist()):
-        for k in range(len(x)):
-            rows[r, k] = x[k]
-    return rows[: X.shape[0]]
-
-
-def dense_scores(X, W, b, scores):
+def dense_scores(X, start, W, row_buffer, scores):
     weights = W.tolist()
-    bias = b.tolist()
-    for r, x in enumerate(X.tolist()):
+    for r, x in enumerate(X[start : start + scores.shape[1]].tolist()):
         for j, w in enumerate(weights):
-            s = bias[j]
+            s = w[-1]
             for k in range(len(x)):
                 s += w[k] * x[k]
             scores[j, r] = s
 
 
-def dense_gather_scores(X, order, features, rows, W, b, scores):
-    scale, shift = features.tolist() if len(features) else ([1.0] * X.shape[1], [0.0] * X.shape[1])
+def dense_gradient(X, start, row_buffer, dscores, dW):
+    add_product(X[start : start + dscores.shape[1]], dscores, dW[:, :-1], dW[:, -1])
+
+
+def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
+    scale, shift = scale_shift.tolist() if len(scale_shift) else ([1.0] * last, [0.0] * last)
     for r, i in enumerate(order.tolist()):
-        for k, x in enumerate(X[i].tolist()):
-            rows[r, k] = x * scale[k] + shift[k]
-    dense_scores(rows[: len(order)], W, b, scores)
+        x = X[i].tolist()
+        for k in range(first, last):
+            row_buffer[r, k] = x[k] * scale[k] + shift[k]
+        for j, w in enumerate(W.tolist()):
+            s = w[-1] if first == 0 else 0.0
+            for k in range(first, last):
+                s += w[k] * float(row_buffer[r, k])
+            scores[j, r] = s
 
 
-def uint8_gather_scores(X, order, features, rows, W, b, scores):
-    dense_gather_scores(X, order, features, rows, W, b, scores)
+def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+    sums = dW[:, -1] if first == 0 else dW[:, -1].copy()
+    add_product(row_buffer[: len(order), first:last], dscores, dW[:, first:last], sums)
 
 
-def dense_gradient(X, dscores, dW, db):
-    rows = X.tolist()
-    for j, ds in enumerate(dscores.tolist()):
-        gradient = dW[j].tolist()
-        bias = float(db[j])
-        for r, x in enumerate(rows):
-            for k in range(len(x)):
-                gradient[k] += ds[r] * x[k]
-            bias += ds[r]
-        dW[j] = gradient
-        db[j] = bias
+uint8_scores = float16_scores = dense_scores
+uint8_gradient = float16_gradient = dense_gradient
+uint8_gather_scores = float16_gather_scores = dense_gather_scores
+uint8_gather_gradient = float16_gather_gradient = dense_gather_gradient
+
+
+# ---- Losses ----------------------------------------------------------------------------------------------
 
 
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):

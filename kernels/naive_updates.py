@@ -151,6 +151,21 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
         w[i] = (1.0 - lr * weight_decay) * float(w[i]) - lr * sign
 
 
+def penalty_stage(g, w, l2, l1):
+    value = 0.0
+    for i in range(len(w)):
+        x = float(w[i])
+        slope = 0.0
+        if l2:  # each on its own: 0 times an infinite weight is NaN
+            slope += 2.0 * l2 * x
+            value += l2 * x * x
+        if l1:
+            slope += l1 * (1.0 if x > 0.0 else -1.0 if x < 0.0 else x)  # 0 and NaN stay
+            value += l1 * abs(x)
+        g[i] += slope
+    return value
+
+
 def clip_stage(g, out, scale, limit):
     for i in range(len(g)):
         x = scale * float(g[i])

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from fastlin.kernels.compose import compose_alone
-from fastlin.kernels.compose import compose_losses as compose_losses
-from fastlin.kernels.compose import compose_squares_alone as compose_squares  # noqa: F401
-from fastlin.kernels.compose import compose_step_alone as compose_step  # noqa: F401
+from fastlin.kernels.drivers import *  # noqa: F403  (the drivers)
 from fastlin.kernels.numpy_updates import *  # noqa: F403  (the optimizer steps)
 from fastlin.kernels.numpy_updates import quiet
 
@@ -15,54 +12,78 @@ def exp(x, out):
     np.exp(x, out=out)
 
 
-def to_class_major(W, by_class):
-    by_class[...] = W.T
+# ---- Layout ----------------------------------------------------------------------------------------------
+
+
+def to_class_major(W, weights):
+    weights[:, -1] = 0
+    weights[:, : len(W)] = W.T
 
 
 @quiet
-def combine(parts, scale, dW):
+def combine_class_major(parts, scale, dW):
     for part in parts[1:]:
         parts[0] += part
-    np.multiply(parts[0].T, scale, out=dW)
+    np.multiply(parts[0, :, : len(dW)].T, scale, out=dW)
 
 
-def compose(*pieces):
-    return compose_alone(*pieces, to_class_major, combine)
-
-
-def dense_load(X, rows):
-    return X
-
-
-def uint8_load(X, rows):
-    rows[: len(X)] = X
-    return rows[: len(X)]
+# ---- Storages: rows of W's dtype in place, or converted into the buffer ------------------------------------
 
 
 @quiet
-def dense_scores(X, W, b, scores):
-    np.matmul(W, X.T, out=scores)
-    scores += b[:, None]
+def add_product(X, G, total, sums):
+    total += G @ X
+    sums += G.sum(axis=1)
 
 
 @quiet
-def dense_gather_scores(X, order, features, rows, W, b, scores):
-    copies = rows[: len(order)]
-    copies[...] = X[order]
-    if len(features):
-        copies *= features[0]
-        copies += features[1]
-    dense_scores(copies, W, b, scores)
+def scores_of(rows, W, scores):
+    np.matmul(W[:, :-1], rows.T, out=scores)
+    scores += W[:, -1:]
 
 
-def uint8_gather_scores(X, order, features, rows, W, b, scores):
-    dense_gather_scores(X, order, features, rows, W, b, scores)
+def dense_scores(X, start, W, row_buffer, scores):
+    scores_of(X[start : start + scores.shape[1]], W, scores)
+
+
+def dense_gradient(X, start, row_buffer, dscores, dW):
+    add_product(X[start : start + dscores.shape[1]], dscores, dW[:, :-1], dW[:, -1])
 
 
 @quiet
-def dense_gradient(X, dscores, dW, db):
-    dW += dscores @ X
-    db += dscores.sum(axis=1)
+def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
+    rows = row_buffer[: len(order), first:last]
+    rows[...] = X[order, first:last]
+    if len(scale_shift):
+        rows *= scale_shift[0, first:last]
+        rows += scale_shift[1, first:last]
+    np.matmul(W[:, first:last], rows.T, out=scores)
+    if first == 0:
+        scores += W[:, -1:]
+
+
+def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+    sums = dW[:, -1] if first == 0 else dW[:, -1].copy()
+    add_product(row_buffer[: len(order), first:last], dscores, dW[:, first:last], sums)
+
+
+def converted_scores(X, start, W, row_buffer, scores):
+    rows = row_buffer[: scores.shape[1]]
+    rows[...] = X[start : start + scores.shape[1]]
+    scores_of(rows, W, scores)
+
+
+def converted_gradient(X, start, row_buffer, dscores, dW):
+    add_product(row_buffer[: dscores.shape[1]], dscores, dW[:, :-1], dW[:, -1])
+
+
+uint8_scores = float16_scores = converted_scores
+uint8_gradient = float16_gradient = converted_gradient
+uint8_gather_scores = float16_gather_scores = dense_gather_scores
+uint8_gather_gradient = float16_gather_gradient = dense_gather_gradient
+
+
+# ---- Losses ----------------------------------------------------------------------------------------------
 
 
 @quiet

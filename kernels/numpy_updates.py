@@ -118,6 +118,18 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
 
 
 @quiet
+def penalty_stage(g, w, l2, l1):
+    value = 0.0
+    if l2:  # each on its own: 0 times an infinite weight is NaN
+        g += (2 * l2) * w
+        value += l2 * np.square(w, dtype=np.float64).sum()
+    if l1:
+        g += l1 * np.sign(w)
+        value += l1 * np.abs(w).sum(dtype=np.float64)
+    return float(value)
+
+
+@quiet
 def clip_stage(g, out, scale, limit):
     np.multiply(g, scale, out=out)
     np.clip(out, -limit, limit, out=out)

@@ -1,0 +1,169 @@
+"""What is minimised: a loss, a penalty and how they are computed. Losses, `train`, `minimize` and searches evaluate it.
+
+L(W) = 1/n sum_i sample_weight_i loss(W, X_i, y_i) + R(W without b): said here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check, _run, ops
+from fastlin._affine import Affine, affine
+from fastlin._check import Array, Inputs
+from fastlin.ops import Loss
+from fastlin.penalties import Penalty, penalty
+
+
+class Objective(NamedTuple):
+    """All but the arrays: checked, and every default filled in."""
+
+    loss: Loss
+    hyper: tuple[float, ...]  # in the order of the loss's row
+    penalty: Penalty | None
+    bias: bool
+    backend: str
+    threads: int | None
+
+    def evaluate(
+        self,
+        W: ArrayLike,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        x_scale: ArrayLike | None,
+        x_shift: ArrayLike | None,
+        reduction: str = "mean",
+        out: Array | None = None,
+    ) -> tuple[float, Array]:
+        """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
+        _check.choice("reduction", reduction, ("mean", "sum"))
+        inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
+        scale_shift = affine(x_scale, x_shift, inputs.X.shape[1], inputs.W)
+        rows = len(inputs.X) if reduction == "mean" else 1
+        if rows == 0:
+            raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
+        return self.at(inputs, scale_shift, rows, out)
+
+    def at(self, inputs: Inputs, scale_shift: Affine | None, rows: int, out: Array | None) -> tuple[float, Array]:
+        """The sum of losses divided by `rows`, penalty included, and its gradient, which is written to `out`.
+
+        scale_shift : the map of the columns of X, if there is one.
+        """
+        W = inputs.W
+        if self.penalty is None and scale_shift is None:
+            dW = np.empty_like(W) if out is None else out
+            return _run.loss_grad(self, inputs, 1.0 / rows, dW) / rows, dW
+        d = inputs.X.shape[1]
+        with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here too; kernels see to that themselves
+            # The penalty comes first: one that raises leaves `out` as it was.
+            R = 0.0 if self.penalty is None else self.penalty.value(W[:d])
+            R_gradient = None if self.penalty is None else np.asarray(self.penalty.gradient(W[:d]), W.dtype)
+            dW = np.empty_like(W) if out is None else out
+            if scale_shift is None:
+                total = _run.loss_grad(self, inputs, 1.0 / rows, dW)
+            else:
+                folded = inputs._replace(W=scale_shift.fold(W, self.bias))
+                gradient = np.empty_like(folded.W)
+                total = _run.loss_grad(self, folded, 1.0 / rows, gradient)
+                scale_shift.unfold(gradient, dW, self.bias)
+            if R_gradient is not None:
+                dW[:d] += R_gradient
+        return total / rows + R, dW
+
+    def values(self, sums: Array, inputs: Inputs, W: Array) -> Array:
+        """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
+        n, d = inputs.X.shape
+        values: Array = sums / n
+        if self.penalty is not None:
+            values += [self.penalty.value(w[:d]) for w in W]
+        return values
+
+    def inputs(self, W: Array, X: Any, y: Any, sample_weight: Any = None) -> Inputs:
+        """Checked arrays, of which there must be at least one row."""
+        found = _check.inputs(self.loss, W, X, y, self.bias, sample_weight)
+        if not len(found.X):
+            raise ValueError("X has 0 rows; there must be at least one")
+        return found
+
+    def hyper_by_name(self) -> dict[str, float]:
+        """The hyper-parameters of the loss."""
+        return dict(zip(self.loss.hyper, self.hyper, strict=True))
+
+
+def make_objective(
+    loss: str, hyper: Mapping[str, float], reg: float | Penalty, bias: bool, backend: str | None, threads: int | None
+) -> Objective:
+    """The objective of a loss of the table, given all of its hyper-parameters."""
+    row = ops.LOSSES[loss]
+    return Objective(row, _check.hyper(row.hyper, hyper), penalty(reg), bias, ops.resolve(backend), threads)
+
+
+def with_defaults(loss: str, given: Mapping[str, float], caller: str) -> dict[str, float]:
+    """All hyper-parameters of a loss, some of them given; `caller` is told of those that the loss has not."""
+    _check.choice("loss", loss, ops.losses())
+    row = ops.LOSSES[loss].hyper
+    for name in given:
+        if name not in row:
+            own = ", ".join(row) or "none"
+            raise TypeError(f"{caller} has no argument {name!r} with loss={loss!r}, whose own are {own}")
+    return {name: spec.default for name, spec in row.items()} | dict(given)
+
+
+def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
+    """A copy of the given W, or zeros; Fortran-ordered, as kernels read it.
+
+    There is a column for each class that labels name, or for each column of targets (n, k), one for numbers (n,).
+    """
+    if W is not None:
+        found = _check.weights(W)
+        return np.array(found, _check.native(found), order="F")
+    row, found = ops.LOSSES[loss], np.asarray(y)
+    dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
+    rows = X.shape[1] + bias
+    if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):
+        return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
+    if found.dtype.kind not in "iub" or not found.size:
+        raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
+    return _check.weights_for(found, rows, dtype)
+
+
+# ---- What a loss predicts, and how good that is -----------------------------------------------------------
+
+
+def prediction(loss: Loss, S: Array) -> Array:
+    """What the loss predicts from scores (n, c): the values (n,) or (n, c) of a regression, else classes (n,)."""
+    if loss.predicts == "values":
+        return S[:, 0] if S.shape[1] == 1 else S
+    return classes(S)
+
+
+def classes(S: Array) -> Array:
+    """The class of the largest score of each row, the first of equals; with one column 1 where it is >= 0, else 0."""
+    best: Array = S.argmax(axis=1) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
+    return best
+
+
+def score(loss: Loss, S: Array, y: ArrayLike) -> float:
+    """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
+    return _r2(S, y) if loss.predicts == "values" else _accuracy(S, np.asarray(y))
+
+
+def _accuracy(S: Array, y: Array) -> float:
+    """The share of rows whose class is predicted; a row of targets is of the class of its largest one."""
+    if S.shape[1] == 1:
+        y = y.reshape(-1) >= 0.5
+    elif y.ndim == 2:
+        y = y.argmax(axis=1)
+    return float(np.mean(classes(S) == y))
+
+
+def _r2(S: Array, y: ArrayLike) -> float:
+    """1 - sum (y - s)^2 / sum (y - mean)^2, the mean over the columns; of a constant y 1 if it is met, else 0."""
+    T = np.asarray(y, np.float64).reshape(S.shape)
+    missed, spread = np.square(T - S).sum(axis=0), np.square(T - T.mean(axis=0)).sum(axis=0)
+    constant = spread == 0
+    return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1.0, spread)).mean())
