@@ -442,7 +442,7 @@ def images(name: str, X: Any, image: Any, colours: bool = False) -> Array:
     return found.reshape(-1, *shape)
 
 
-def room(name: str, size: int, image: Any) -> None:
+def fits(name: str, size: int, image: Any) -> None:
     """A square of `size` pixels fits into the image."""
     if size > min(image[-2:]):
         raise ValueError(f"{name} is {size} pixels, more than the image has; found image {tuple(image)}")

@@ -124,6 +124,8 @@ def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: 
     row, found = ops.LOSSES[loss], np.asarray(y)
     dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     rows = X.shape[1] + bias
+    if found.ndim == 2 and found.shape[1] == 0:
+        raise ValueError(f"y has shape {found.shape}, no column of targets")
     if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):
         return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:

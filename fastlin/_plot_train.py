@@ -19,14 +19,15 @@ VALIDATION = "#e45756"
 
 
 def loss_picture(histories: Mapping[float, History], best: float, title: str, path: Path) -> None:
-    """The loss of each learning rate over the epochs and, where it was measured, the accuracy on validation rows.
+    """The loss of each learning rate over the epochs and, where measured, accuracy or R^2 on validation rows.
 
     histories : of each learning rate.  best : the one that the legend names so, if there are several.
     """
     figures = need("matplotlib.figure", "plot", "loss.png")
-    measured, several = "validation_accuracy" in histories[best], len(histories) > 1
-    figure = figures.Figure(figsize=(12 if measured else 7.5, 4.5), layout="constrained")
-    axes = figure.subplots(1, 1 + measured, squeeze=False)[0]
+    scores = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
+    measured, several = next((name for name in scores if name in histories[best]), None), len(histories) > 1
+    figure = figures.Figure(figsize=(12.0 if measured else 7.5, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
     for (lr, history), colour in zip(sorted(histories.items(), reverse=True), _colours(len(histories)), strict=True):
         name = _name(lr, history["loss"])
         if several:
@@ -35,11 +36,12 @@ def loss_picture(histories: Mapping[float, History], best: float, title: str, pa
             name = f"training rows, {name}"
         _curve(axes[0], history["loss"], colour, name)
         if measured:
-            _curve(axes[1], history["validation_accuracy"], colour if several else VALIDATION, None)
+            _curve(axes[1], history[measured], colour if several else VALIDATION, None)
     if measured and not several:
         _curve(axes[0], histories[best]["validation_loss"], VALIDATION, "validation rows")
     _scale(axes[0], [value for history in histories.values() for value in history["loss"]])
-    for ax, what in zip(axes, ("loss, penalty included", "accuracy on validation rows"), strict=False):
+    titles = "loss, penalty included", f"{scores[measured]} on validation rows" if measured else ""
+    for ax, what in zip(axes, titles, strict=False):
         ax.set_title(what, loc="left")
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -29,7 +29,7 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     path = Path(path)
     write = _writer(path)
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    facts = json.dumps({name: value for name, value in values.items() if name not in arrays}, default=_plain)
+    facts = json.dumps({name: value for name, value in values.items() if name not in arrays}, default=_python_scalar)
     part = path.with_name(path.name + ".tmp")
     try:
         with part.open("wb") as file:
@@ -84,7 +84,7 @@ def _writer(path: Path) -> Callable[[IO[bytes], dict[str, Any], str], None]:
     raise ValueError(f"{path} must end in .npz or .safetensors")
 
 
-def _plain(value: Any) -> Any:
+def _python_scalar(value: Any) -> Any:
     """A NumPy scalar as Python's, for JSON."""
     if isinstance(value, np.generic):
         return value.item()

@@ -155,6 +155,8 @@ def load_digits() -> Dataset:
 def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset:
     """Arrays of your own: one .npz with X, y and perhaps X_test, y_test; or X in one .npy and y in another.
 
+    y are labels (n,), or targets (n,) or (n, k).
+
     path : the .npz, or the .npy of X, which is memory-mapped: `train` reads it a batch at a time.
     labels : the .npy of y.
 
@@ -191,5 +193,8 @@ def _need_arrays(path: Any, arrays: dict[str, Array], names: Iterable[str]) -> N
 
 
 def _check_rows(path: Any, X: Array, y: Array) -> None:
-    if X.ndim != 2 or y.shape != X.shape[:1]:
-        raise ValueError(f"{path}: expected X (n, d) and as many labels y (n,); found shapes {X.shape} and {y.shape}")
+    if X.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(X):
+        raise ValueError(
+            f"{path}: expected X (n, d) and as many labels y (n,) or targets (n,), (n, k); "
+            f"found shapes {X.shape} and {y.shape}"
+        )

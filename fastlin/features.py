@@ -103,7 +103,7 @@ class HOG(_Transformer):
             "cells_per_block": (block, block),
             "channel_axis": None if len(self.image) == 2 else 0,
         }
-        _check.room("cell * block", cell * block, self.image)
+        _check.fits("cell * block", cell * block, self.image)
         return np.array([hog(image, **how) for image in images])
 
 
@@ -164,7 +164,7 @@ class BagOfWords(_Transformer):
     def _patches_of(self, images: Array) -> Array:
         """(images, patches of each, d of a patch)."""
         patch = _check.count("patch", self.patch)
-        _check.room("patch", patch, self.image)
+        _check.fits("patch", patch, self.image)
         windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(-2, -1))
         if len(self.image) == 3:
             windows = np.moveaxis(windows, 1, 3)

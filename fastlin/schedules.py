@@ -292,7 +292,7 @@ def scale_lr(lr: Lr, factor: float) -> Lr:
     return scaled(lr, factor) if callable(lr) else lr * factor
 
 
-_BY_NAME: dict[str, Callable[[float, int], Schedule]] = {
+_USUAL: dict[str, Callable[[float, int], Schedule]] = {
     "constant": lambda lr, T: constant(lr),
     "step": lambda lr, T: step(lr, tuple(T * tenths // 10 for tenths in (3, 6, 9))),
     "cosine": cosine,
@@ -302,10 +302,10 @@ _BY_NAME: dict[str, Callable[[float, int], Schedule]] = {
     "one_cycle": one_cycle,
 }
 
-NAMES = tuple(_BY_NAME)
+NAMES = tuple(_USUAL)
 
 
-def named(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
+def _by_name(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
     """The schedule called `name`, over `steps` steps of which the first `warm` warm up, with usual values for the rest.
 
     step decays after 30, 60 and 90 percent; cosine_restarts restarts three times.
@@ -314,7 +314,7 @@ def named(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
     left = _check.count("steps", steps) - _check.count("warm", warm, 0)
     if left < 1:
         raise ValueError(f"warm must be smaller than steps; found {warm} and {steps}")
-    found = _BY_NAME[name](lr, left)
+    found = _USUAL[name](lr, left)
     return warmup(found, warm) if warm else found
 
 
@@ -342,7 +342,6 @@ __all__ = [
     "cosine_restarts",
     "inverse_sqrt",
     "linear",
-    "named",
     "one_cycle",
     "plateau",
     "plot",

@@ -7,7 +7,9 @@ import pytest
 
 import fastlin as fl
 from fastlin import _plan, ops, testing
-from fastlin._epoch import Objective, run_epoch
+from fastlin._check import Inputs
+from fastlin._epoch import run_epoch
+from fastlin._objective import make_objective
 from fastlin.ops import OPS
 from fastlin.testing import random_case
 
@@ -77,7 +79,7 @@ def calls(monkeypatch):
         kernel = find(*names)
 
         def call(*args):
-            seen.append(args[8:10])
+            seen.append(args[4:6])
             return kernel(*args)
 
         return call
@@ -100,8 +102,9 @@ def sizes(monkeypatch):
 
 
 def small(sizes, **others):
-    """Strips of 16 columns, blocks of 8 rows, three blocks a kernel call."""
-    sizes(**{"STRIP_COLUMNS": 16, "STRIP_FLOPS": 1, "EPOCH_ROWS": 8, "LAP_FLOPS": 3 * 4 * 8 * 150 * 5} | others)
+    """Column blocks of 16 columns, blocks of 8 rows, three blocks a kernel call."""
+    changed = {"COLUMN_BLOCK": 16, "COLUMN_BLOCK_FLOPS": 1, "EPOCH_ROWS": 8, "CHUNK_FLOPS": 3 * 4 * 8 * 150 * 5}
+    sizes(**changed | others)
 
 
 # ---- Every loss, every rule, every storage ---------------------------------------------------------------
@@ -145,10 +148,10 @@ STAGES = {
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("strips", [1, 2])
+@pytest.mark.parametrize("column_blocks", [1, 2])
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_agrees(stage, strips, bias, compiled, dtype, sizes, calls):
-    small(sizes, STRIP_COLUMNS=37 // strips)
+def test_every_stage_agrees(stage, column_blocks, bias, compiled, dtype, sizes, calls):
+    small(sizes, COLUMN_BLOCK=37 // column_blocks)
     how = case(dtype=dtype, bias=bias) | STAGES[stage]
     found, _ = assert_agree(how, compiled, dtype)
     assert len(calls) > 2
@@ -206,7 +209,7 @@ def test_same_bits_for_any_threads(storage, clip_norm, loss, compiled, dtype, si
     how = case(d=150, storage=storage, dtype=dtype) | {"backend": compiled, "batch_size": 20, "reg": 0.01, "epochs": 3}
     how["loss"] = loss
     how["make"] = lambda: optimizer("adam_update", clip_norm=clip_norm)
-    assert _plan.epoch_plan(150, 5, 8, 20).strips == 8
+    assert _plan.epoch_plan(150, 5, 8, 20, True).column_blocks == 8
     expected = bits(train(how, threads=1))
     for threads in (2, 5, 2, 5, 2, 5, 40, 40):
         assert bits(train(how, threads=threads)) == expected
@@ -214,12 +217,12 @@ def test_same_bits_for_any_threads(storage, clip_norm, loss, compiled, dtype, si
 
 def test_same_bits_however_it_is_cut_into_calls(compiled, dtype, sizes, calls):
     how = case(d=150, dtype=dtype) | {"backend": compiled, "batch_size": 20, "reg": 0.01}
-    small(sizes, LAP_FLOPS=10**12)
+    small(sizes, CHUNK_FLOPS=10**12)
     expected = bits(train(how))
     assert len(calls) == 2
     for blocks in (1, 2, 4):
         calls.clear()
-        small(sizes, LAP_FLOPS=blocks * 4 * 8 * 150 * 5)
+        small(sizes, CHUNK_FLOPS=blocks * 4 * 8 * 150 * 5)
         assert bits(train(how)) == expected
         assert calls[0] == (0, blocks)  # a batch has three
 
@@ -296,12 +299,12 @@ def test_an_infinite_weight_keeps_to_itself(reg, compiled, dtype, calls):
 @pytest.mark.parametrize("kind", [np.int32, np.uint8, np.int64])
 def test_an_order_of_any_integers(kind, compiled, calls):
     random, order = random_case(103, 37, 5), np.arange(102, -1, -1).astype(kind)
-    objective = Objective("svm", (1.0,), None, None, True, compiled, None)
+    objective = make_objective("svm", {"margin": 1.0}, 0.0, True, compiled, None)
     runs = []
     for numbers in (order, order.astype(np.int64)):
         W = random.W.copy(order="F")
-        y, weight = random.y.astype(np.int32), random.sample_weight
-        runs.append((run_epoch(W, random.X, y, weight, numbers, 16, objective, fl.SGD(0.1)), W.tobytes("F")))
+        inputs = Inputs(W, random.X, random.y.astype(np.int32), random.sample_weight)
+        runs.append((run_epoch(objective, inputs, None, numbers, 16, fl.SGD(0.1)), W.tobytes("F")))
     assert calls
     assert runs[0] == runs[1]
 

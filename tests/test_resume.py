@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _epoch, _plan, _save, ops
+from fastlin import _objective, _plan, _save, ops
 
 SUFFIXES = ["npz", "safetensors"]
 
@@ -104,11 +104,11 @@ def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch
 
         return call
 
-    monkeypatch.setattr(_plan, "LAP_FLOPS", 1)  # a kernel call for each step
+    monkeypatch.setattr(_plan, "CHUNK_FLOPS", 1)  # a kernel call for each step
     _plan.epoch_plan.cache_clear()
     find = ops.epoch_kernel
     monkeypatch.setattr(ops, "epoch_kernel", lambda *names: interrupting(find(*names)))
-    monkeypatch.setattr(_epoch, "_loss_grad", interrupting(_epoch._loss_grad))
+    monkeypatch.setattr(_objective.Objective, "at", interrupting(_objective.Objective.at))
     given = arguments() | {"average": average, "backend": compiled}
     with pytest.raises(KeyboardInterrupt):
         fl.train(**given, checkpoint=checkpoint, callback=lambda epoch, result: seen.append(result))
@@ -137,7 +137,7 @@ LARGE = """
             threading.Timer(0.02, lambda: signal.raise_signal(signal.SIGINT)).start()
 
     if __name__ == "__main__":
-        _plan.LAP_FLOPS = 4_000_000  # many kernel calls an epoch
+        _plan.CHUNK_FLOPS = 4_000_000  # many kernel calls an epoch
         given = large(sys.argv[1], epochs=10**9)
         try:
             fl.train(**given, checkpoint=sys.argv[2], callback=interrupt)

@@ -96,8 +96,8 @@ def test_scale_lr():
         (lambda: schedules.plateau(0.1, factor=1), ValueError, "factor must be in"),
         (lambda: schedules.warmup(0.1, 0), ValueError, "steps must be an integer of at least 1; found 0"),
         (lambda: schedules.warmup("x", 5), TypeError, "lr must be a number"),
-        (lambda: schedules.named("sine", 0.1, 10), ValueError, "name must be one of 'constant', 'step'"),
-        (lambda: schedules.named("cosine", 0.1, 10, 10), ValueError, "warm must be smaller than steps"),
+        (lambda: schedules._by_name("sine", 0.1, 10), ValueError, "name must be one of 'constant', 'step'"),
+        (lambda: schedules._by_name("cosine", 0.1, 10, 10), ValueError, "warm must be smaller than steps"),
         (lambda: schedules.plot([], 10), ValueError, "schedules is empty"),
     ],
 )
@@ -108,7 +108,7 @@ def test_bad_argument(make, kind, message):
 
 @pytest.mark.parametrize("name", schedules.NAMES)
 def test_named(name):
-    schedule = schedules.named(name, 0.1, 100, warm=10)
+    schedule = schedules._by_name(name, 0.1, 100, warm=10)
     assert schedule(0) == 0
     assert all(0 <= schedule(t) <= 0.1 for t in range(101))
 

@@ -1,10 +1,13 @@
 """Searches without a gradient: the candidates of the slides' loops, whatever the backend or the number of threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _check, _plan, _search, ops, testing
+from fastlin import _plan, _search, ops, testing
+from fastlin._objective import make_objective
 
 HOW = {"tries": 40, "scale": 0.5, "reg": 0.1, "seed": 3}
 
@@ -47,7 +50,7 @@ def test_random_search_is_the_slides_loop(case, loss, backend, monkeypatch):
     + [("svm", dtype, stored) for dtype in ops.DTYPES for stored in ("floats", "bytes", "swapped")],
 )
 def test_losses_of_several_weights(loss, dtype, stored, backend, monkeypatch):
-    """Groups of three by several parts of the rows, two laps of these, blocks with a tail."""
+    """Groups of three by several parts of the rows, two chunks of these, blocks with a tail."""
     size = np.dtype(dtype).itemsize
     monkeypatch.setattr(_plan, "SEARCH_BYTES", 3 * 6 * 5 * size)
     monkeypatch.setattr(_plan, "SEARCH_ROWS", 16)
@@ -57,14 +60,14 @@ def test_losses_of_several_weights(loss, dtype, stored, backend, monkeypatch):
     case, rng = testing.random_case(333, 5, 5), np.random.default_rng(5)
     W = rng.standard_normal((7, 6, 5)).astype(dtype)
     X = rng.integers(0, 4, (333, 5)).astype("uint8" if stored == "bytes" else dtype)
-    hyper, goals = testing.trial(f"{loss}_epilogue"), case.goals(loss)
-    exact = {"bias": True, "sample_weight": case.sample_weight, "reduction": "sum", "backend": "naive"}
-    expected = [testing.losses.evaluate(loss, hyper, w.astype(float), X.astype(float), goals, **exact)[0] for w in W]
-    given = X.astype(X.dtype.newbyteorder()) if stored == "swapped" else X
-    how = True, case.sample_weight.astype(dtype), ops.OPS[f"{loss}_epilogue"].targets
-    problem, calls = _check.problem(W[0], given, goals, *how), []
+    case = replace(case, X=X.astype(float), bias=True)
+    exact = {"reduction": "sum", "backend": "naive"}
+    expected = [replace(case, W=w.astype(float)).evaluate(loss, **exact)[0] for w in W]
+    given, calls = X.astype(X.dtype.newbyteorder()) if stored == "swapped" else X, []
     for threads in (1, 3):
-        trial = _search.Trial(loss, tuple(hyper.values()), problem, backend, threads)
+        objective = make_objective(loss, testing.trial(f"{loss}_epilogue"), 0.0, True, backend, threads)
+        inputs = objective.inputs(W[0], given, case.targets(loss), case.sample_weight.astype(dtype))
+        trial = _search.Trial(objective, inputs)
         for some in (slice(0, 7), slice(2, 4)):
             found = trial.losses(W[some], lambda: calls.append(1))
             assert testing.error(found, expected[some]) <= testing.tolerance(dtype, 333)

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    several = [schedules.named(name, arguments.lr, arguments.steps, arguments.warmup) for name in arguments.names]
+    several = [schedules._by_name(name, arguments.lr, arguments.steps, arguments.warmup) for name in arguments.names]
     schedules.plot(several, arguments.steps).savefig(arguments.out, dpi=120)
     print(f"wrote {arguments.out}")
     return 0

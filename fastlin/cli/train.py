@@ -16,6 +16,7 @@ import numpy as np
 
 from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
+from fastlin._objective import start_weights
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
@@ -30,6 +31,7 @@ examples:
   fastlin train --data cifar10:cifar-10-batches-py --optimizer adam --lr 1e-3 --epochs 10 --out runs/cifar
   fastlin train --lr 1,0.1,0.01,0.001 --out runs/rates          four learning rates in one picture
   fastlin train --lr 1,0.1,0.01,0.001 --out runs/rates --resume --epochs 100
+  fastlin train --data prices.npz --loss squared_error --out runs/prices   y are numbers; predicts values, prints R2
   fastlin predict --weights runs/cifar/weights.npz --data cifar10:cifar-10-batches-py
 
 The last rows of X are held out for validation (--validation); test rows are looked at once, at the end.
@@ -64,8 +66,8 @@ def add(commands: Any) -> None:
     """Add `train` and `predict` to the command line."""
     command = commands.add_parser(
         "train",
-        help="train a classifier by mini-batch gradient descent",
-        description="Train a linear classifier by mini-batch gradient descent.",
+        help="train a classifier or a regression by mini-batch gradient descent",
+        description="Train a linear classifier or a regression by mini-batch gradient descent.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,7 +75,9 @@ def add(commands: Any) -> None:
     _add_how(command)
     command.set_defaults(run=_train)
     command = commands.add_parser(
-        "predict", help="the accuracy of trained weights", description="The accuracy of trained weights on a data set."
+        "predict",
+        help="the accuracy or R2 of trained weights",
+        description="The accuracy of trained weights on a data set; of a regression, R2.",
     )
     command.add_argument("--weights", required=True, metavar="FILE", help="what fastlin train wrote")
     command.add_argument("--data", default="digits", metavar="DATA", help=DATA_HELP)
@@ -181,25 +185,26 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         _write(arguments, data, runs, best)
     kind, X, y = _judged(data)
-    print(f"{kind} accuracy {best.result.accuracy(X, y):.4f}")
+    print(f"{kind} {_score(best.result, X, y)}")
     return 0
 
 
 def _given(data: Dataset, arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows to train on and to validate with, as arguments of `train`."""
-    X, y = _check.array("X", data.X, 2), _check.array("y", data.y, 1)
+    X, y = _check.array("X", data.X, 2), np.asarray(data.y)
     cut = len(X) - int(len(X) * arguments.validation)
     given: dict[str, Any] = {"X": X[:cut], "y": y[:cut]}
     if cut < len(X):
-        if y[0] != y[-1] and (y[1:] >= y[:-1]).all():
+        if y.ndim == 1 and y[0] != y[-1] and (y[1:] >= y[:-1]).all():
             raise ValueError(
-                "the rows are sorted by class, so the last ones show a few classes only: "
+                "the rows are sorted by y, so the last ones show a few classes or values only: "
                 "shuffle them in the file, or pass --validation 0"
             )
         given["validation"] = X[cut:], y[cut:]
-    if X.dtype == np.uint8 and y.dtype.kind in "iu":
+    if X.dtype == np.uint8:
         given |= {"x_scale": 1 / 255, "x_shift": -X[:cut].mean(axis=0) / 255}
-        given["W"] = np.zeros((X.shape[1] + 1, int(y.max()) + 1), np.float32)  # float64 would gain pixels nothing
+        start = start_weights(arguments.loss, None, X, y, bias=True)
+        given["W"] = start.astype(np.float32, order="F")  # float64 would gain pixels nothing
     return given
 
 
@@ -219,7 +224,7 @@ def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run
     result = train(
         **given,
         loss=arguments.loss,
-        optimizer=_optimizer(arguments, schedules.named(arguments.schedule, lr, steps)),
+        optimizer=_optimizer(arguments, schedules._by_name(arguments.schedule, lr, steps)),
         reg=_penalty(arguments.reg, arguments.l1),
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
@@ -264,10 +269,16 @@ def _show_bar() -> bool:
 
 
 def _judged(data: Dataset) -> tuple[str, Array, Array]:
-    """The rows that accuracy is told of: those for testing, where there are any."""
+    """The rows that are judged by: those for testing, where there are any."""
     if data.X_test is None or data.y_test is None:
         return "training", data.X, data.y
     return "test", data.X_test, data.y_test
+
+
+def _score(result: TrainResult, X: Array, y: Array) -> str:
+    """The accuracy of a classifier, R^2 of a regression."""
+    name = "R2" if ops.LOSSES[result.loss_name].predicts == "values" else "accuracy"
+    return f"{name} {result.score(X, y):.4f}"
 
 
 def _table(runs: Sequence[Run], best: Run) -> str:
@@ -320,5 +331,5 @@ def _predict(arguments: argparse.Namespace) -> int:
     result = TrainResult.load(arguments.weights)
     data = load(arguments.data)
     kind, X, y = _judged(data)
-    print(f"{arguments.data}: accuracy {result.accuracy(X, y):.4f} on {len(X)} {kind} rows")
+    print(f"{arguments.data}: {_score(result, X, y)} on {len(X)} {kind} rows")
     return 0
