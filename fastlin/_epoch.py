@@ -128,7 +128,7 @@ def _fused(
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size)
     steps, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
-    course = optimizer.course(W, steps)
+    course = optimizer._step_schedule(W, steps)
     kernel = ops.epoch_kernel(loss, "dense" if X.dtype == dtype else "uint8", course.rule, backend)
     room = _plan.EpochRoom(cut, c, d, dtype)
     by_class = [_run.class_major(A, d, backend) for A in (W, *course.state)]
@@ -147,7 +147,7 @@ def _fused(
     finally:  # after Ctrl-C too: the steps that were taken count
         for A, ours in zip((W, *course.state), by_class, strict=True):
             A[...] = ours[:, : len(A)].T
-        optimizer.advance(done // blocks)
+        optimizer._took_steps(done // blocks)
     return float(room.losses[0] + room.penalties.sum()) / len(order)
 
 

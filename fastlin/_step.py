@@ -26,7 +26,7 @@ class Stages(NamedTuple):
     factor: float = 1.0  # of w, then
 
 
-NEUTRAL = Stages()
+NO_STAGES = Stages()
 
 
 def update(
@@ -74,6 +74,12 @@ def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
     return math.sqrt(total)
 
 
+def clip_scale(norm: float, limit: float) -> float:
+    """What gradients of this norm are multiplied by: min(1, limit / (norm + 1e-6)), as torch's clip_grad_norm_."""
+    scale = limit / (norm + 1e-6)
+    return 1.0 if scale >= 1.0 else scale  # a NaN stays
+
+
 def warmup(backend: str) -> None:
     """Compile and load every step of a backend, both dtypes."""
     for dtype in ops.DTYPES:
@@ -82,5 +88,5 @@ def warmup(backend: str) -> None:
                 values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
                 scalars = tuple(values[arg] for arg in op.args if arg in values)
                 w, g, *state = np.zeros((2 + len(op.state), 2), dtype)
-                update(rule, w, g, tuple(state), scalars, NEUTRAL, backend, 1)
+                update(rule, w, g, tuple(state), scalars, NO_STAGES, backend, 1)
         norm([g], backend, 1)

@@ -210,7 +210,7 @@ def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("stages", [_step.NEUTRAL, _step.Stages(0.5, 0.7, 0.02, 0.9)])
+@pytest.mark.parametrize("stages", [_step.NO_STAGES, _step.Stages(0.5, 0.7, 0.02, 0.9)])
 def test_ranges_make_no_difference(rule, stages, compiled, dtype):
     """Wherever w begins in a cache line, and whoever does what: the same bits, and nothing around the arrays."""
     kernel = ops.step_kernel(rule, compiled)
