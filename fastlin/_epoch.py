@@ -9,7 +9,7 @@ import numpy as np
 from fastlin import _check, _plan, _pool, _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Problem, walkable
-from fastlin.optim import Optimizer
+from fastlin._optimizer import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 
