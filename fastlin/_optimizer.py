@@ -6,7 +6,6 @@ A step is one pass over memory, clip -> update -> prox, by the kernel that fastl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +17,7 @@ from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
 
 
-@dataclass
-class _Slot:
+class _Slot(NamedTuple):
     """What an optimizer keeps for one W."""
 
     shape: tuple[int, ...]
