@@ -2,6 +2,8 @@
 
 import argparse
 
+from numpy.typing import ArrayLike
+
 import fastlin as fl
 from fastlin import features, toys
 
@@ -10,7 +12,7 @@ parser.add_argument("--epochs", type=int, default=60)
 epochs = parser.parse_args().epochs
 
 
-def accuracy(X, y, X_test, y_test):
+def accuracy(X: ArrayLike, y: ArrayLike, X_test: ArrayLike, y_test: ArrayLike) -> float:
     result = fl.train(X, y, optimizer=fl.Adam(0.05), epochs=epochs, batch_size=64)
     return result.accuracy(X_test, y_test)
 

@@ -13,44 +13,96 @@ from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
 from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
 from fastlin.ops import show_backends, use_backend
-from fastlin.optim import *  # noqa: F403  (the classes made from the table)
+from fastlin.optim import (
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdamAlmost,
+    AdamW,
+    AMSGrad,
+    Lion,
+    Momentum,
+    NAdam,
+    Optimizer,
+    RMSProp,
+)
 from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
 from fastlin.regression import absolute_error_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
 from fastlin.search import SearchResult, random_local_search, random_search
 from fastlin.second_order import minimize, newton_step, numerical_hessian
 from fastlin.train import TrainResult, train
-from fastlin.updates import *  # noqa: F403  (the functions made from the table)
+from fastlin.updates import (
+    adadelta_update,
+    adagrad_update,
+    adam_almost_update,
+    adam_update,
+    adamw_update,
+    amsgrad_update,
+    lion_update,
+    momentum_update,
+    nadam_update,
+    nesterov_update,
+    rmsprop_update,
+    sgd_update,
+    velocity_update,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "L1",
     "L2",
+    "SGD",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamAlmost",
+    "AdamW",
     "Dataset",
     "ElasticNet",
     "GradientCheck",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Optimizer",
+    "RMSProp",
     "SearchResult",
     "TrainResult",
     "absolute_error_loss",
+    "adadelta_update",
+    "adagrad_update",
+    "adam_almost_update",
+    "adam_update",
+    "adamw_update",
+    "amsgrad_update",
     "check_gradient",
     "dropout",
+    "lion_update",
     "load_arrays",
     "load_cifar10",
     "load_digits",
     "logistic_loss",
     "max_norm",
     "minimize",
+    "momentum_update",
+    "nadam_update",
+    "nesterov_update",
     "newton_step",
     "numerical_gradient",
     "numerical_hessian",
+    "optim",
     "predict",
     "random_local_search",
     "random_search",
+    "rmsprop_update",
     "scale_lr",
     "schedules",
     "scores",
     "set_num_threads",
+    "sgd_update",
     "show_backends",
     "sigmoid_squared_loss",
     "softmax",
@@ -58,8 +110,8 @@ __all__ = [
     "squared_error_loss",
     "svm_loss",
     "train",
+    "updates",
     "use_backend",
+    "velocity_update",
     "warmup",
-    *optim.__all__,
-    *updates.__all__,
 ]

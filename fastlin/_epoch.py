@@ -10,8 +10,8 @@ from fastlin import _plan, _pool, _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
+from fastlin._optimizer import Optimizer
 from fastlin.kernels.records import EpochData, EpochSteps, EpochWeights
-from fastlin.optim import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet
 
 
@@ -106,7 +106,7 @@ def _fused(
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
     count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
-    schedule = optimizer.course(W, count)
+    schedule = optimizer._step_schedule(W, count)
     kernel = ops.epoch_kernel(loss, ops.storage_for(X.dtype, dtype), schedule.rule, backend)
     columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
     data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
@@ -126,5 +126,5 @@ def _fused(
     finally:  # after Ctrl-C too: the steps that were taken count
         for A, own in zip((W, *schedule.state), (ours, *state), strict=True):
             A[...] = own[:, : len(A)].T
-        optimizer.advance(done // blocks)
+        optimizer._took_steps(done // blocks)
     return float(workspace.losses[0] + workspace.penalties.sum()) / len(order)

@@ -16,7 +16,7 @@ from fastlin._affine import Affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._objective import Objective, score
-from fastlin.optim import Optimizer
+from fastlin._optimizer import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]

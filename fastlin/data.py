@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,14 +15,16 @@ from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._save import opened
 
+TestRows = TypeVar("TestRows", bound=Array | None, covariant=True)  # Array where the source is known to have them
 
-class Dataset(NamedTuple):
+
+class Dataset(NamedTuple, Generic[TestRows]):
     """Rows to train on and, if the source has them, rows to test with."""
 
     X: Array  # (n, d)
     y: Array  # (n,) integers
-    X_test: Array | None
-    y_test: Array | None
+    X_test: TestRows
+    y_test: TestRows
     classes: tuple[str, ...]  # a name for each class; empty if the source names none
     image: tuple[int, ...] = ()  # the shape of a row as an image: (height, width) or (channels, height, width)
 
@@ -33,7 +35,7 @@ PIXELS = 3 * 32 * 32
 RECORD = 1 + PIXELS  # bytes: a label, then the red, green and blue pixels
 
 
-def load_cifar10(path: str | os.PathLike[str]) -> Dataset:
+def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     """CIFAR-10 (Krizhevsky 2009) as it is distributed: the python or the binary version.
 
     path : the folder with data_batch_1 ... data_batch_5 and test_batch, or with these names and .bin; or the
@@ -143,7 +145,7 @@ def _cifar10_labels(where: str, labels: Array) -> Array:
     return labels.astype(np.int64)
 
 
-def load_digits() -> Dataset:
+def load_digits() -> Dataset[Array]:
     """scikit-learn's digits (needs `fastlin[sklearn]`): 8 x 8 in [0, 1], shuffled; a fixed fifth is for testing."""
     X, y = need("sklearn.datasets", "sklearn", "the digits data set").load_digits(return_X_y=True)
     X, y = X / 16.0, y.astype(np.int64)
@@ -152,7 +154,7 @@ def load_digits() -> Dataset:
     return Dataset(X[fit], y[fit], X[test], y[test], tuple("0123456789"), (8, 8))
 
 
-def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset:
+def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset[Array | None]:
     """Arrays of your own: one .npz with X, y and perhaps X_test, y_test; or X in one .npy and y in another.
 
     y are labels (n,), or targets (n,) or (n, k).

@@ -54,8 +54,6 @@ class Op:
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
     hyper: Mapping[str, Hyper] = field(default_factory=dict)
-    public: str | None = None  # the class of fastlin.optim made from this row
-    doc: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +120,15 @@ class Driver:
     writes: tuple[str, ...]
 
 
+def update(*state: str, counts: bool = False, **hyper: Hyper) -> Op:
+    """The row of an optimizer's update, in place over flat arrays of one size.
+
+    Its arguments: w, g, the state, t if it counts steps (from 1), and the hyper-parameters, lr first.
+    """
+    args = ("w", "g", *state, *(("t",) if counts else ()), *hyper)
+    return Op("update", args, writes=("w", *state), state=state, hyper=hyper)
+
+
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
@@ -162,6 +169,43 @@ STORAGES: dict[str, Storage] = {
     )
 }
 
+# The formulas are in fastlin/optim.py, where each row has a class, and in fastlin/updates.py, where it has a function.
+UPDATES: dict[str, Op] = {
+    "sgd_update": update(lr=LR, weight_decay=WEIGHT_DECAY),
+    "momentum_update": update("v", lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+    "velocity_update": update("v", lr=LR, momentum=replace(MOMENTUM, default=0.9), weight_decay=WEIGHT_DECAY),
+    "nesterov_update": update("v", lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+    "adagrad_update": update(
+        "s", lr=replace(LR, default=1e-2), eps=replace(EPS, default=1e-10), weight_decay=WEIGHT_DECAY
+    ),
+    "rmsprop_update": update(
+        "s", lr=replace(LR, default=1e-2), alpha=Hyper(0.99, "[0, 1)", 0.8), eps=EPS, weight_decay=WEIGHT_DECAY
+    ),
+    "adadelta_update": update(
+        *("s", "u"),
+        lr=replace(LR, default=1.0),
+        rho=Hyper(0.9, "[0, 1)", 0.8),
+        eps=replace(EPS, default=1e-6),
+        weight_decay=WEIGHT_DECAY,
+    ),
+    "adam_update": update("m", "v", counts=True, **ADAM),
+    "adam_almost_update": update("m", "v", **ADAM),
+    "adamw_update": update("m", "v", counts=True, **ADAM | {"weight_decay": replace(WEIGHT_DECAY, default=1e-2)}),
+    "amsgrad_update": update("m", "v", "v_max", counts=True, **ADAM),
+    "nadam_update": update(
+        *("m", "v"),
+        counts=True,
+        **ADAM | {"lr": replace(LR, default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
+    ),
+    "lion_update": update(
+        "m",
+        lr=replace(LR, default=1e-4),
+        beta1=Hyper(0.9, "[0, 1)", 0.7),
+        beta2=Hyper(0.99, "[0, 1)", 0.8),
+        weight_decay=WEIGHT_DECAY,
+    ),
+}
+
 OPS: dict[str, Op] = {
     "exp": Op("function", ("x", "out"), writes=("out",)),
     # Between the caller's W (d, c) or (d + 1, c), of any strides, and the kernels' `weights` (c, d + 1), whose last
@@ -172,201 +216,7 @@ OPS: dict[str, Op] = {
     "add_product": Op("product", ("X", "G", "total", "sums"), writes=("total", "sums")),
     **{name: op for storage in STORAGES.values() for name, op in storage.ops.items()},
     **{loss.epilogue: loss.op for loss in LOSSES.values()},
-    # An optimizer is an update, in place over flat arrays of one size: w, g, its state, t if it counts steps (from 1),
-    # lr, and the other hyper-parameters. The documentation is that of the class or function made from the row.
-    "sgd_update": Op(
-        "update",
-        ("w", "g", "lr", "weight_decay"),
-        writes=("w",),
-        hyper={"lr": LR, "weight_decay": WEIGHT_DECAY},
-        doc="""Gradient descent (lecture 3, "SGD").
-
-        g <- dW + weight_decay W;  W <- W - lr g
-        """,
-    ),
-    "momentum_update": Op(
-        "update",
-        ("w", "g", "v", "lr", "momentum", "weight_decay"),
-        writes=("w", "v"),
-        state=("v",),
-        hyper={"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY},
-        doc="""Momentum, as in torch (Polyak 1964; lecture 3, "SGD + Momentum", rho = 0.9 or 0.99).
-
-        g <- dW + weight_decay W;  v <- momentum v + g;  W <- W - lr v
-        """,
-    ),
-    "velocity_update": Op(
-        "update",
-        ("w", "g", "v", "lr", "momentum", "weight_decay"),
-        writes=("w", "v"),
-        state=("v",),
-        hyper={"lr": LR, "momentum": replace(MOMENTUM, default=0.9), "weight_decay": WEIGHT_DECAY},
-        public="Momentum",
-        doc="""Momentum with the rate inside the velocity (lecture 3, "alternative equivalent formulation"; Keras).
-
-        g <- dW + weight_decay W;  v <- momentum v - lr g;  W <- W + v
-
-        While lr is constant W is that of `SGD(lr, momentum)`, and v is -lr times its v. When lr changes, steps
-        already in v keep the rate that they were taken with.
-        """,
-    ),
-    "nesterov_update": Op(
-        "update",
-        ("w", "g", "v", "lr", "momentum", "weight_decay"),
-        writes=("w", "v"),
-        state=("v",),
-        hyper={"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY},
-        doc="""Nesterov's momentum, as in torch (Sutskever et al. 2013; lecture 3, "Nesterov Momentum").
-
-        g <- dW + weight_decay W;  v <- momentum v + g;  W <- W - lr (g + momentum v)
-
-        W is the lecture's x~ = x + rho v, at which the gradient is taken: for a constant lr its
-        x~ <- x~ + v' + rho (v' - v), v' = rho v - lr g, gives the same W.
-        """,
-    ),
-    "adagrad_update": Op(
-        "update",
-        ("w", "g", "s", "lr", "eps", "weight_decay"),
-        writes=("w", "s"),
-        state=("s",),
-        hyper={"lr": replace(LR, default=1e-2), "eps": replace(EPS, default=1e-10), "weight_decay": WEIGHT_DECAY},
-        public="AdaGrad",
-        doc="""AdaGrad (Duchi et al. 2011; lecture 3, "AdaGrad", where eps is 1e-7).
-
-        g <- dW + weight_decay W;  s <- s + g^2;  W <- W - lr g / (sqrt(s) + eps)
-        """,
-    ),
-    "rmsprop_update": Op(
-        "update",
-        ("w", "g", "s", "lr", "alpha", "eps", "weight_decay"),
-        writes=("w", "s"),
-        state=("s",),
-        hyper={
-            "lr": replace(LR, default=1e-2),
-            "alpha": Hyper(0.99, "[0, 1)", 0.8),
-            "eps": EPS,
-            "weight_decay": WEIGHT_DECAY,
-        },
-        public="RMSProp",
-        doc="""RMSProp (Tieleman & Hinton 2012; lecture 3, "Leaky AdaGrad", decay_rate = alpha, eps = 1e-7).
-
-        g <- dW + weight_decay W;  s <- alpha s + (1 - alpha) g^2;  W <- W - lr g / (sqrt(s) + eps)
-
-        torch's RMSprop, neither centered nor with momentum.
-        """,
-    ),
-    "adadelta_update": Op(
-        "update",
-        ("w", "g", "s", "u", "lr", "rho", "eps", "weight_decay"),
-        writes=("w", "s", "u"),
-        state=("s", "u"),
-        hyper={
-            "lr": replace(LR, default=1.0),
-            "rho": Hyper(0.9, "[0, 1)", 0.8),
-            "eps": replace(EPS, default=1e-6),
-            "weight_decay": WEIGHT_DECAY,
-        },
-        public="AdaDelta",
-        doc="""AdaDelta (Zeiler 2012): a step of the size of recent steps.
-
-        g <- dW + weight_decay W;  s <- rho s + (1 - rho) g^2;  d <- g sqrt(u + eps) / sqrt(s + eps)
-        u <- rho u + (1 - rho) d^2;  W <- W - lr d
-        """,
-    ),
-    "adam_update": Op(
-        "update",
-        ("w", "g", "m", "v", "t", *ADAM),
-        writes=("w", "m", "v"),
-        state=("m", "v"),
-        hyper=ADAM,
-        public="Adam",
-        doc="""Adam with bias correction (Kingma & Ba 2015, algorithm 1; lecture 3, "Adam (full form)", eps = 1e-7).
-
-        g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
-        W <- W - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
-
-        t is the number of the step, from 1. eps stands outside the root, as in the paper and in torch. The lecture:
-        "beta1 = 0.9, beta2 = 0.999, and learning_rate = 1e-3 or 5e-4 is a great starting point".
-        """,
-    ),
-    "adam_almost_update": Op(
-        "update",
-        ("w", "g", "m", "v", *ADAM),
-        writes=("w", "m", "v"),
-        state=("m", "v"),
-        hyper=ADAM,
-        public="AdamAlmost",
-        doc="""Adam without bias correction, to see what the correction is for (lecture 3, "Adam (almost)", eps = 1e-7).
-
-        g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
-        W <- W - lr m / (sqrt(v) + eps)
-
-        The lecture asks what happens at the first step: m and v start at zero, v is the slower to leave it, and
-        the step is (1 - beta1) / sqrt(1 - beta2) = 3 times as long as Adam's.
-        """,
-    ),
-    "adamw_update": Op(
-        "update",
-        ("w", "g", "m", "v", "t", *ADAM),
-        writes=("w", "m", "v"),
-        state=("m", "v"),
-        hyper=ADAM | {"weight_decay": replace(WEIGHT_DECAY, default=1e-2)},
-        public="AdamW",
-        doc="""Adam with decoupled weight decay (Loshchilov & Hutter 2019): it bypasses m and v.
-
-        m <- beta1 m + (1 - beta1) dW;  v <- beta2 v + (1 - beta2) dW^2
-        W <- W - lr weight_decay W - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
-        """,
-    ),
-    "amsgrad_update": Op(
-        "update",
-        ("w", "g", "m", "v", "v_max", "t", *ADAM),
-        writes=("w", "m", "v", "v_max"),
-        state=("m", "v", "v_max"),
-        hyper=ADAM,
-        public="AMSGrad",
-        doc="""AMSGrad: Adam whose steps never lengthen because v shrinks (Reddi et al. 2018).
-
-        g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
-        v_max <- max(v_max, v);  W <- W - lr (m / (1 - beta1^t)) / (sqrt(v_max / (1 - beta2^t)) + eps)
-
-        The maximum is taken before the bias correction, as in torch's Adam(amsgrad=True).
-        """,
-    ),
-    "nadam_update": Op(
-        "update",
-        ("w", "g", "m", "v", "t", *ADAM, "momentum_decay"),
-        writes=("w", "m", "v"),
-        state=("m", "v"),
-        hyper=ADAM | {"lr": replace(LR, default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
-        public="NAdam",
-        doc="""NAdam: Adam with Nesterov's momentum (Dozat 2016), as in torch.
-
-        g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
-        mu(t) = beta1 (1 - 0.96^(t momentum_decay) / 2);  P(t) = mu(1) mu(2) ... mu(t)
-        n = (1 - mu(t)) / (1 - P(t)) g + mu(t + 1) / (1 - P(t + 1)) m
-        W <- W - lr n / (sqrt(v / (1 - beta2^t)) + eps)
-
-        P is computed from t in every step, so that it is no state: a few dozen factors, since it soon vanishes.
-        """,
-    ),
-    "lion_update": Op(
-        "update",
-        ("w", "g", "m", "lr", "beta1", "beta2", "weight_decay"),
-        writes=("w", "m"),
-        state=("m",),
-        hyper={
-            "lr": replace(LR, default=1e-4),
-            "beta1": Hyper(0.9, "[0, 1)", 0.7),
-            "beta2": Hyper(0.99, "[0, 1)", 0.8),
-            "weight_decay": WEIGHT_DECAY,
-        },
-        public="Lion",
-        doc="""Lion: the sign of a momentum (Chen et al. 2023). Its lr is 3 to 10 times smaller than AdamW's.
-
-        W <- W - lr weight_decay W - lr sign(beta1 m + (1 - beta1) dW);  m <- beta2 m + (1 - beta2) dW
-        """,
-    ),
+    **UPDATES,
     # What may stand before and after an update: [penalty, clip g] -> update -> [prox of w]. The first adds the gradient
     # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved
     # towards 0 by `shrink`, not past it, and multiplied by `factor`.

@@ -1,4 +1,12 @@
-"""The optimizer steps as functions, for those who keep the state themselves. One per row of the table, made from it.
+"""The optimizer steps as functions, for those who keep the state themselves.
+
+One step overwrites w and the state, and only reads g. w, g and the state are arrays of one shape and dtype, float32 or
+float64, contiguous in one order, and share no memory. The state is zero before the first step; t is the number of the
+step, from 1. lr has no default, the other hyper-parameters have those of the class in `fastlin.optim`, where the
+sources of the formulas are. backend, threads : as in `softmax_loss`.
+In the formulas `<-` overwrites an argument and `=` names an intermediate result.
+
+All raise ValueError or TypeError for bad input; nothing has been written then.
 
 >>> import numpy as np, fastlin as fl
 >>> w, g, m, v = np.ones(3), np.full(3, 0.5), np.zeros(3), np.zeros(3)
@@ -9,55 +17,328 @@ np.float64(0.9)
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 from fastlin import _check, _pool, _step, ops
+from fastlin._check import Array
 from fastlin.kernels.records import NO_STAGES
-from fastlin.ops import OPS, Op
+from fastlin.ops import OPS
 
-_DOC = """
-
-{writes} are overwritten, g is only read: arrays of one shape and dtype, float32 or float64, contiguous in one order.
-State is zero before the first step. lr has no default; the other hyper-parameters have those of the class.
-backend, threads : as in `softmax_loss`.
-Raises ValueError or TypeError for bad input; nothing has been written then.
-"""
-
-
-def _make(rule: str, op: Op) -> Callable[..., None]:
-    """The function of a row: its arrays, t if it counts, then the hyper-parameters by name."""
-    given = [inspect.Parameter(arg, inspect.Parameter.POSITIONAL_OR_KEYWORD) for arg in op.args if arg not in op.hyper]
-    named = [inspect.Parameter(arg, inspect.Parameter.KEYWORD_ONLY, default=h.default) for arg, h in op.hyper.items()]
-    named[0] = named[0].replace(default=inspect.Parameter.empty)  # lr
-    how = [inspect.Parameter(arg, inspect.Parameter.KEYWORD_ONLY, default=None) for arg in ("backend", "threads")]
-    signature = inspect.Signature([*given, *named, *how])
-
-    def update(*args: Any, **words: Any) -> None:
-        bound = signature.bind(*args, **words)
-        bound.apply_defaults()
-        values = bound.arguments
-        scalars: tuple[float, ...] = _check.hyper(op.hyper, values)
-        if "t" in values:
-            scalars = (_check.count("t", values["t"]), *scalars)
-        threads = _pool.thread_limit(values["threads"])
-        w, g, *state = _check.step_arrays({arg: values[arg] for arg in ("w", "g", *op.state)}, op.writes)
-        _step.update(rule, w, g, tuple(state), scalars, NO_STAGES, ops.resolve(values["backend"]), threads)
-
-    update.__name__ = update.__qualname__ = rule
-    update.__doc__ = inspect.cleandoc(op.doc) + _DOC.format(writes=", ".join(op.writes))
-    update.__signature__ = signature  # type: ignore[attr-defined]
-    return update
+__all__ = [
+    "adadelta_update",
+    "adagrad_update",
+    "adam_almost_update",
+    "adam_update",
+    "adamw_update",
+    "amsgrad_update",
+    "lion_update",
+    "momentum_update",
+    "nadam_update",
+    "nesterov_update",
+    "rmsprop_update",
+    "sgd_update",
+    "velocity_update",
+]
 
 
-_MADE = {rule: _make(rule, op) for rule, op in OPS.items() if op.kind == "update"}
+def sgd_update(
+    w: Array,
+    g: Array,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Gradient descent (lecture 3, "SGD").
 
-__all__ = list(_MADE)
+    h = g + weight_decay w;  w <- w - lr h
+
+    w is overwritten; see `fastlin.updates`.
+    """
+    _apply("sgd_update", (w, g), (lr, weight_decay), backend, threads)
 
 
-def __getattr__(name: str) -> Callable[..., None]:
-    """The functions made from the table: `adam_update` and whatever rows are added."""
-    if name not in _MADE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _MADE[name]
+def momentum_update(
+    w: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Momentum, as in torch (Polyak 1964; lecture 3, "SGD + Momentum", rho = 0.9 or 0.99).
+
+    h = g + weight_decay w;  v <- momentum v + h;  w <- w - lr v
+
+    w and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("momentum_update", (w, g, v), (lr, momentum, weight_decay), backend, threads)
+
+
+def velocity_update(
+    w: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Momentum with the rate inside the velocity (lecture 3, "alternative equivalent formulation"; Keras).
+
+    h = g + weight_decay w;  v <- momentum v - lr h;  w <- w + v
+
+    w and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("velocity_update", (w, g, v), (lr, momentum, weight_decay), backend, threads)
+
+
+def nesterov_update(
+    w: Array,
+    g: Array,
+    v: Array,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Nesterov's momentum, as in torch (Sutskever et al. 2013; lecture 3, "Nesterov Momentum").
+
+    h = g + weight_decay w;  v <- momentum v + h;  w <- w - lr (h + momentum v)
+
+    w and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("nesterov_update", (w, g, v), (lr, momentum, weight_decay), backend, threads)
+
+
+def adagrad_update(
+    w: Array,
+    g: Array,
+    s: Array,
+    *,
+    lr: float,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """AdaGrad (Duchi et al. 2011; lecture 3, "AdaGrad", where eps is 1e-7).
+
+    h = g + weight_decay w;  s <- s + h^2;  w <- w - lr h / (sqrt(s) + eps)
+
+    w and s are overwritten; see `fastlin.updates`.
+    """
+    _apply("adagrad_update", (w, g, s), (lr, eps, weight_decay), backend, threads)
+
+
+def rmsprop_update(
+    w: Array,
+    g: Array,
+    s: Array,
+    *,
+    lr: float,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """RMSProp (Tieleman & Hinton 2012; lecture 3, "Leaky AdaGrad", decay_rate = alpha, eps = 1e-7).
+
+    h = g + weight_decay w;  s <- alpha s + (1 - alpha) h^2;  w <- w - lr h / (sqrt(s) + eps)
+
+    w and s are overwritten; see `fastlin.updates`.
+    """
+    _apply("rmsprop_update", (w, g, s), (lr, alpha, eps, weight_decay), backend, threads)
+
+
+def adadelta_update(
+    w: Array,
+    g: Array,
+    s: Array,
+    u: Array,
+    *,
+    lr: float,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """AdaDelta (Zeiler 2012): a step of the size of recent steps.
+
+    h = g + weight_decay w;  s <- rho s + (1 - rho) h^2;  d = h sqrt(u + eps) / sqrt(s + eps)
+    u <- rho u + (1 - rho) d^2;  w <- w - lr d
+
+    w, s and u are overwritten; see `fastlin.updates`.
+    """
+    _apply("adadelta_update", (w, g, s, u), (lr, rho, eps, weight_decay), backend, threads)
+
+
+def adam_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Adam with bias correction (Kingma & Ba 2015, algorithm 1; lecture 3, "Adam (full form)", eps = 1e-7).
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) h^2
+    w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    w, m and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("adam_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay), backend, threads)
+
+
+def adam_almost_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Adam without bias correction, to see what the correction is for (lecture 3, "Adam (almost)", eps = 1e-7).
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) h^2
+    w <- w - lr m / (sqrt(v) + eps)
+
+    w, m and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("adam_almost_update", (w, g, m, v), (lr, beta1, beta2, eps, weight_decay), backend, threads)
+
+
+def adamw_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): it bypasses m and v.
+
+    m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
+    w <- w - lr weight_decay w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    w, m and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("adamw_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay), backend, threads)
+
+
+def amsgrad_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    v_max: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """AMSGrad: Adam whose steps never lengthen because v shrinks (Reddi et al. 2018).
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) h^2
+    v_max <- max(v_max, v);  w <- w - lr (m / (1 - beta1^t)) / (sqrt(v_max / (1 - beta2^t)) + eps)
+
+    w, m, v and v_max are overwritten; see `fastlin.updates`.
+    """
+    _apply("amsgrad_update", (w, g, m, v, v_max), (t, lr, beta1, beta2, eps, weight_decay), backend, threads)
+
+
+def nadam_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum_decay: float = 4e-3,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """NAdam: Adam with Nesterov's momentum (Dozat 2016), as in torch.
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) h^2
+    mu(t) = beta1 (1 - 0.96^(t momentum_decay) / 2);  P(t) = mu(1) mu(2) ... mu(t)
+    n = (1 - mu(t)) / (1 - P(t)) h + mu(t + 1) / (1 - P(t + 1)) m
+    w <- w - lr n / (sqrt(v / (1 - beta2^t)) + eps)
+
+    w, m and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("nadam_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay, momentum_decay), backend, threads)
+
+
+def lion_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Lion: the sign of a momentum (Chen et al. 2023). Its lr is 3 to 10 times smaller than AdamW's.
+
+    w <- w - lr weight_decay w - lr sign(beta1 m + (1 - beta1) g);  m <- beta2 m + (1 - beta2) g
+
+    w and m are overwritten; see `fastlin.updates`.
+    """
+    _apply("lion_update", (w, g, m), (lr, beta1, beta2, weight_decay), backend, threads)
+
+
+def _apply(
+    rule: str, arrays: tuple[Array, ...], scalars: tuple[float, ...], backend: str | None, threads: int | None
+) -> None:
+    """Checks everything, then takes the step. `arrays` and `scalars` are in the order of the row's arguments."""
+    op = OPS[rule]
+    given = dict(zip(op.args[len(arrays) :], scalars, strict=True))
+    values: tuple[float, ...] = _check.hyper(op.hyper, given)
+    if "t" in given:
+        values = (_check.count("t", given["t"]), *values)
+    threads = _pool.thread_limit(threads)
+    w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
+    _step.update(rule, w, g, tuple(state), values, NO_STAGES, ops.resolve(backend), threads)

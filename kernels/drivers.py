@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from fastlin.kernels.records import NO_STAGES
+from fastlin.kernels.records import NO_STAGES, clip_scale
 
 
 def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
@@ -145,12 +145,6 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
 
 def rows_of_batch(data, step):
     return min(data.batch_size, data.order.size - step * data.batch_size)
-
-
-def clip_scale(norm, limit):
-    """What a gradient of this norm is multiplied by, as by torch's clip_grad_norm_."""
-    scale = limit / (norm + 1e-6)
-    return 1.0 if scale >= 1.0 else scale  # a NaN stays
 
 
 def step_driver(clip_stage, update, prox_stage):

@@ -1,5 +1,7 @@
 """What kernels are given together: records, so that no call has twenty arguments in a row. The edge makes them.
 
+One formula stands here too, because the edge and the kernels both need it.
+
 n rows, d features, c classes; kernels see W, dW and an optimizer's state class-major, (c, d + 1) with b last.
 """
 
@@ -63,3 +65,9 @@ class EpochWorkspace(NamedTuple):
     losses: np.ndarray  # (1,): the weighted sum of losses
     penalties: np.ndarray  # (column blocks,): of each, the sum over steps of its penalty times the rows of the batch
     squares: np.ndarray  # (column blocks,): of each, the sum of squares of its gradient
+
+
+def clip_scale(norm, limit):
+    """What a gradient of this norm is multiplied by so that its norm keeps the limit, as by torch's clip_grad_norm_."""
+    scale = limit / (norm + 1e-6)
+    return 1.0 if scale >= 1.0 else scale  # a NaN stays

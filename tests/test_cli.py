@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _save, cli, data, ops, schedules
+from fastlin import _save, cli, data, ops, optim, schedules
 from fastlin.cli import train as cli_train
 
 
@@ -158,7 +158,9 @@ def test_every_schedule_by_name(name, folder):
     assert fastlin(*mine(folder, "--schedule", name)) == 0
 
 
-def test_every_optimizer_takes_a_rate():
+def test_every_optimizer_is_here_and_takes_a_rate():
+    assert {kind.__name__ for kind in cli_train.OPTIMIZERS.values()} == set(optim.__all__) - {"Optimizer"}
+    assert all(name == kind.__name__.lower() for name, kind in cli_train.OPTIMIZERS.items())
     assert all("lr" in inspect.signature(kind).parameters for kind in cli_train.OPTIMIZERS.values())
 
 

@@ -1,12 +1,13 @@
 """A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _plan, ops, testing
+from fastlin import _plan, ops, optim, testing
 from fastlin._check import Inputs
 from fastlin._epoch import run_epoch
 from fastlin._objective import make_objective
@@ -26,14 +27,15 @@ def falling(t):
     return 0.05 / (1 + 0.1 * t)
 
 
+MAKE = {kind.rule: kind for kind in (getattr(optim, name) for name in optim.__all__ if name != "Optimizer")} | {
+    "momentum_update": fl.SGD,
+    "nesterov_update": partial(fl.SGD, nesterov=True),
+}
+
+
 def optimizer(rule, **shared):
     """The public optimizer of a rule, every hyper-parameter off neutral, with a rate that changes."""
-    values = testing.trial(rule) | {"lr": falling} | shared
-    return getattr(fl, OPS[rule].public)(**values) if OPS[rule].public else _sgd(rule, values)
-
-
-def _sgd(rule, values):
-    return fl.SGD(**values, nesterov=rule == "nesterov_update")
+    return MAKE[rule](**testing.trial(rule) | {"lr": falling} | shared)
 
 
 def case(n=103, d=37, c=5, storage="dense", dtype="float64", bias=True):

@@ -73,15 +73,50 @@ def test_adam_at_rest_stays():
     np.testing.assert_array_equal(W, 1)
 
 
+SHARED = {"clip_value": "float | None", "clip_norm": "float | None", "prox": "Proximal | None"}
+
+
 @pytest.mark.parametrize("name", MADE)
-def test_class_is_made_from_its_row(name):
+def test_class_agrees_with_its_row(name):
+    """The hyper-parameters in the row's order with the row's defaults, then what all classes share, by name only."""
     made = getattr(fl, name)
-    row = next(op for op in ops.OPS.values() if op.public == name)
-    parameters = inspect.signature(made).parameters
-    shared = {"clip_value": None, "clip_norm": None, "prox": None}
-    assert {arg: p.default for arg, p in parameters.items()} == {a: h.default for a, h in row.hyper.items()} | shared
-    assert "W <- " in made.__doc__
+    row = ops.OPS[made.rule]
+    by_place, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    types = {arg: "Lr" if arg == "lr" else "float" for arg in row.hyper}
+    expected = [(arg, by_place, spec.default, types[arg]) for arg, spec in row.hyper.items()]
+    expected += [(arg, by_name, None, annotation) for arg, annotation in SHARED.items()]
+    parameters = inspect.signature(made).parameters.values()
+    assert [(p.name, p.kind, p.default, p.annotation) for p in parameters] == expected
+    values = testing.trial(made.rule)
+    assert made(**values).hyper == {arg: value for arg, value in values.items() if arg != "lr"}
+
+
+def test_sgd_agrees_with_its_rows():
+    parameters = inspect.signature(fl.SGD).parameters
+    assert list(parameters) == ["lr", "momentum", "nesterov", "weight_decay", *SHARED]
+    assert parameters["lr"].default is inspect.Parameter.empty
+    assert parameters["nesterov"].default is False
+    rules = {fl.SGD(0.1).rule, fl.SGD(0.1, 0.9).rule, fl.SGD(0.1, 0.9, nesterov=True).rule}
+    assert rules == {"sgd_update", "momentum_update", "nesterov_update"}
+    for rule in rules:
+        for name in ("momentum", "weight_decay"):
+            assert parameters[name].default == ops.OPS[rule].hyper.get(name, ops.MOMENTUM).default
+
+
+def test_every_row_has_a_class():
+    rules = [getattr(fl, name).rule for name in MADE]
+    rows = {rule for rule, row in ops.OPS.items() if row.kind == "update"}
+    assert sorted([*rules, "sgd_update", "momentum_update", "nesterov_update"]) == sorted(rows)
+
+
+@pytest.mark.parametrize("name", ["SGD", *MADE])
+def test_class_is_found_where_a_reader_looks(name):
+    made = getattr(fl, name)
     assert made.__module__ == "fastlin.optim"
+    assert name in dir(fl.optim)
+    assert inspect.getsource(made).startswith(f"class {name}(Optimizer):")
+    assert "W <- " in inspect.getdoc(made)
+    assert "W <- " in inspect.getsource(made)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +279,26 @@ def test_prox_is_the_penaltys_own(penalty, backend, dtype):
     np.testing.assert_allclose(W, expected, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-7)
     if not isinstance(penalty, fl.L2):
         assert 0 < np.count_nonzero(W == 0) < 50
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "one column"])
+def test_prox_leaves_b_alone(layout, backend, dtype):
+    """The same bits as for weights with the prox and b without it, each with an optimizer of its own."""
+    start, dW = (A.astype(dtype) for A in np.random.default_rng(0).standard_normal((2, 8, 6)))
+    W = {
+        "C": start.copy(),
+        "F": np.asfortranarray(start),
+        "strided": np.repeat(np.repeat(start, 2, 0), 3, 1)[::2, ::3],
+        "one column": start[:, 0].copy(),
+    }[layout]
+    dW = dW[:, 0] if layout == "one column" else dW
+    weights, b = W[:-1].copy(), W[-1:].copy()
+    fl.SGD(0.5, prox=fl.ElasticNet(0.3, 0.7)).step(W, dW, bias=True, backend=backend)
+    fl.SGD(0.5, prox=fl.ElasticNet(0.3, 0.7)).step(weights, dW[:-1], backend=backend)
+    fl.SGD(0.5).step(b, dW[-1:], backend=backend)
+    np.testing.assert_array_equal(W, np.concatenate([weights, b]))
+    assert (weights == 0).any()
+    assert not (b == 0).any()
 
 
 def test_the_rate_follows_the_schedule():

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 
 import numpy as np
 import pytest
@@ -210,7 +211,7 @@ def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("stages", [_step.NEUTRAL, _step.Stages(0.5, 0.7, 0.02, 0.9)])
+@pytest.mark.parametrize("stages", [_step.NO_STAGES, _step.Stages(0.5, 0.7, 0.02, 0.9)])
 def test_ranges_make_no_difference(rule, stages, compiled, dtype):
     """Wherever w begins in a cache line, and whoever does what: the same bits, and nothing around the arrays."""
     kernel = ops.step_kernel(rule, compiled)
@@ -242,7 +243,7 @@ def test_same_bits_for_any_number_of_threads(compiled):
     np.testing.assert_allclose(found[0], run("numpy", None), rtol=1e-4, atol=1e-6)
 
 
-# ---- The functions made from the rows --------------------------------------------------------------------
+# ---- The steps as functions ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -256,16 +257,37 @@ def test_function_of_a_row(rule, backend, dtype):
     function(*arrays, *count, **testing.trial(rule), backend=backend)
     for A, B in zip(arrays, expected, strict=True):
         np.testing.assert_array_equal(A.ravel(order="F"), B)
-    assert inspect.signature(function).parameters["lr"].default is inspect.Parameter.empty
-    assert rule in updates.__all__
-    assert "<-" in function.__doc__
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_function_agrees_with_its_row(rule):
+    """Arrays, t if the rule counts, then the hyper-parameters with the row's defaults, but for lr, and how to run."""
+    op, function = ops.OPS[rule], getattr(fl, rule)
+    none, by_place, by_name = (
+        inspect.Parameter.empty,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+    expected = [(arg, by_place, none, "int" if arg == "t" else "Array") for arg in op.args if arg not in op.hyper]
+    expected += [(arg, by_name, none if arg == "lr" else spec.default, "float") for arg, spec in op.hyper.items()]
+    expected += [("backend", by_name, None, "str | None"), ("threads", by_name, None, "int | None")]
+    signature = inspect.signature(function)
+    assert [(p.name, p.kind, p.default, p.annotation) for p in signature.parameters.values()] == expected
+    assert signature.return_annotation == "None"
+    overwritten = re.search(r"^([\w, ]+) (?:is|are) overwritten", inspect.getdoc(function), re.MULTILINE)[1]
+    assert tuple(re.findall(r"\w+", overwritten.replace(" and ", " "))) == op.writes
+    assert "w <- " in function.__doc__
+
+
+def test_every_row_has_a_function():
+    assert sorted(updates.__all__) == sorted(RULES)
 
 
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 0, lr=0.1), ValueError, "t must be an integer of at least 1"),
-        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing a required argument: 'lr'"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing 1 required keyword-only argument: 'lr'"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1, lr=-1), ValueError, "lr must be in"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v[1:], 1, lr=0.1), ValueError, "w and v must be alike"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, w, 1, lr=0.1), ValueError, "w shares memory with v"),

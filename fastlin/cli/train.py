@@ -40,9 +40,17 @@ uint8 X are taken for images: scaled to [0, 1], the mean image subtracted.
 --out writes weights, history.csv, loss.png, for image data templates.png, and a checkpoint of every run."""
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    name.lower(): kind
-    for name in optim.__all__
-    if isinstance(kind := getattr(optim, name), type) and issubclass(kind, Optimizer) and kind is not Optimizer
+    "sgd": optim.SGD,
+    "momentum": optim.Momentum,
+    "adagrad": optim.AdaGrad,
+    "rmsprop": optim.RMSProp,
+    "adadelta": optim.AdaDelta,
+    "adam": optim.Adam,
+    "adamalmost": optim.AdamAlmost,
+    "adamw": optim.AdamW,
+    "amsgrad": optim.AMSGrad,
+    "nadam": optim.NAdam,
+    "lion": optim.Lion,
 }
 
 
@@ -153,7 +161,7 @@ def _inside(text: str, interval: str) -> float:
         raise argparse.ArgumentTypeError(f"expected a number in {interval}, found {text!r}") from None
 
 
-def load(name: str) -> Dataset:
+def load(name: str) -> Dataset[Array | None]:
     """The data set that --data names."""
     if name == "digits":
         return load_digits()
@@ -189,7 +197,7 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _given(data: Dataset, arguments: argparse.Namespace) -> dict[str, Any]:
+def _given(data: Dataset[Array | None], arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows to train on and to validate with, as arguments of `train`."""
     X, y = _check.array("X", data.X, 2), np.asarray(data.y)
     cut = len(X) - int(len(X) * arguments.validation)
@@ -268,7 +276,7 @@ def _show_bar() -> bool:
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
 
 
-def _judged(data: Dataset) -> tuple[str, Array, Array]:
+def _judged(data: Dataset[Array | None]) -> tuple[str, Array, Array]:
     """The rows that are judged by: those for testing, where there are any."""
     if data.X_test is None or data.y_test is None:
         return "training", data.X, data.y
@@ -296,7 +304,7 @@ def _table(runs: Sequence[Run], best: Run) -> str:
     return "\n".join(lines)
 
 
-def _write(arguments: argparse.Namespace, data: Dataset, runs: Sequence[Run], best: Run) -> None:
+def _write(arguments: argparse.Namespace, data: Dataset[Array | None], runs: Sequence[Run], best: Run) -> None:
     """Everything that --out promises."""
     out: Path = arguments.out
     weights = out / f"weights.{arguments.format}"

@@ -11,11 +11,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from fastlin import optim
 from fastlin._check import Array
 from fastlin.data import load_digits
-
-rules: Any = optim  # its classes are made from the table, which a type checker does not see
 
 COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#f58518", "#b279a2", "#72b7b2")
 GREY = "#8a8f98"
@@ -68,7 +65,7 @@ def regions(ax: Any, X: Array, y: Array, classify: Callable[[Array], Array], tit
 def digits() -> tuple[Array, Array, Array, Array]:
     """X, y, X_test, y_test of scikit-learn's digits."""
     data = load_digits()
-    return data.X, data.y, np.asarray(data.X_test), np.asarray(data.y_test)
+    return data.X, data.y, data.X_test, data.y_test
 
 
 def percent(share: float) -> str:

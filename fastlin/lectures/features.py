@@ -13,7 +13,7 @@ from fastlin import compare, features, ops
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._plot_compare import compare_figure
-from fastlin.lectures.exhibit import Exhibit, digits, new, percent, rules, tidy
+from fastlin.lectures.exhibit import Exhibit, digits, new, percent, tidy
 
 GREY_DIGIT = (8, 8)
 HUES = 24
@@ -81,7 +81,7 @@ def digit_accuracy(transformer: Any) -> tuple[int, float, float]:
     X, y, X_test, y_test = digits()
     if transformer is not None:
         X, X_test = transformer.fit_transform(X), transformer.transform(X_test)
-    result = fl.train(X, y, optimizer=rules.Adam(0.02), epochs=60, reg=1e-4)
+    result = fl.train(X, y, optimizer=fl.Adam(0.02), epochs=60, reg=1e-4)
     return X.shape[1], result.accuracy(X, y), result.accuracy(X_test, y_test)
 
 

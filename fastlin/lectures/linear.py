@@ -13,16 +13,16 @@ from fastlin import features, toys
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._plot_train import template_figure
-from fastlin.lectures.exhibit import Exhibit, digits, new, percent, regions, rules
+from fastlin.lectures.exhibit import Exhibit, digits, new, percent, regions
 
-ADAM = partial(rules.Adam, 0.05)
+ADAM = partial(fl.Adam, 0.05)
 
 
 @cache
 def digits_fit(loss: str = "softmax") -> fl.TrainResult:
     """A linear classifier of digits."""
     X, y, _, _ = digits()
-    return fl.train(X, y, loss=loss, optimizer=rules.Adam(0.01), epochs=60, reg=1e-4)
+    return fl.train(X, y, loss=loss, optimizer=fl.Adam(0.01), epochs=60, reg=1e-4)
 
 
 def slide_scores() -> tuple[Array, Array, Array]:

@@ -11,7 +11,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import toys
 from fastlin._check import Array
-from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, rules, tidy
+from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, tidy
 from fastlin.testing import random_case
 
 Surface = Callable[[Array], tuple[float, Array]]
@@ -220,20 +220,20 @@ def schedules() -> Exhibit:
     )
 
 
-OPTIMIZERS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {  # on the bowl, on the saddle
+OPTIMIZERS: dict[str, tuple[Callable[[], fl.Optimizer], Callable[[], fl.Optimizer]]] = {  # on the bowl, on the saddle
     "SGD": (lambda: fl.SGD(0.095), lambda: fl.SGD(0.05)),
     "momentum": (lambda: fl.SGD(0.03, momentum=0.8), lambda: fl.SGD(0.05, momentum=0.8)),
     "Nesterov": (
         lambda: fl.SGD(0.03, momentum=0.8, nesterov=True),
         lambda: fl.SGD(0.05, momentum=0.8, nesterov=True),
     ),
-    "AdaGrad": (lambda: rules.AdaGrad(0.8), lambda: rules.AdaGrad(0.2)),
-    "RMSProp": (lambda: rules.RMSProp(0.15, alpha=0.9), lambda: rules.RMSProp(0.05, alpha=0.9)),
-    "Adam": (lambda: rules.Adam(0.3, beta2=0.99), lambda: rules.Adam(0.1)),
+    "AdaGrad": (lambda: fl.AdaGrad(0.8), lambda: fl.AdaGrad(0.2)),
+    "RMSProp": (lambda: fl.RMSProp(0.15, alpha=0.9), lambda: fl.RMSProp(0.05, alpha=0.9)),
+    "Adam": (lambda: fl.Adam(0.3, beta2=0.99), lambda: fl.Adam(0.1)),
 }
 
 
-def walk(surface: Surface, optimizer: Any, start: tuple[float, float], steps: int) -> Array:
+def walk(surface: Surface, optimizer: fl.Optimizer, start: tuple[float, float], steps: int) -> Array:
     """The places (steps + 1, 2) that an optimizer comes by."""
     W = np.array(start)
     places = [W.copy()]

@@ -1,0 +1,282 @@
+"""What all optimizers share: checks, state, clipping, prox, saving. The rules are in fastlin/optim.py.
+
+A step is one pass over memory, clip -> update -> prox, by the kernel that fastlin/_step.py finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin import _check, _plan, _pool, _step, ops
+from fastlin._check import Array
+from fastlin.kernels.records import NO_STAGES, Stages, clip_scale
+from fastlin.ops import LR, OPS
+from fastlin.penalties import Proximal
+from fastlin.schedules import Lr
+
+
+class _Slot(NamedTuple):
+    """What an optimizer keeps for one W."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str  # "F" for a W that is only Fortran-contiguous; the state lies as W does
+    state: tuple[Array, ...]  # flat
+
+    @classmethod
+    def empty(cls, W: Array, count: int) -> _Slot:
+        rows = _plan.padded((count, W.size), W.dtype)  # aligned, and apart in the cache
+        rows[...] = 0
+        return cls(W.shape, W.dtype, _order(W), tuple(rows))
+
+    def flat(self, A: Array) -> Array:
+        """A as a flat array in this order, a view if it lies so."""
+        found = A.ravel(self.order)  # type: ignore[arg-type]
+        return found if found.flags.aligned else found.copy()
+
+    def put(self, flat: Array, W: Array) -> None:
+        """The opposite of `flat`."""
+        target = W if self.order == "C" else W.T
+        target[...] = flat.reshape(target.shape)
+
+    def shrink_weights(self, W: Array, shrink: float, factor: float, backend: str) -> None:
+        """The proximal step of all rows of W but the last, which is b."""
+        weights = W[:-1]
+        flat = self.flat(weights)
+        ops.kernel("prox_stage", backend, flat.dtype.name)(flat, shrink, factor)
+        if not np.may_share_memory(flat, weights):
+            self.put(flat, weights)
+
+    def shaped(self) -> list[Array]:
+        """Copies of the state in W's shape."""
+        return [np.array(flat.reshape(self.shape, order=self.order), order="C") for flat in self.state]  # type: ignore[call-overload]
+
+
+class StepSchedule(NamedTuple):
+    """The next steps of one W, as an epoch kernel needs to know them."""
+
+    rule: str
+    t: int  # the number of the first step, from 1
+    rates: Array  # the learning rate of each step
+    others: tuple[float, ...]  # the other hyper-parameters
+    limits: tuple[float, float]  # clip_value, clip_norm
+    shrinkage: Array  # (shrink, factor) of each step's prox; none without prox
+    state: tuple[Array, ...]  # views in W's shape: to be overwritten
+
+
+class Optimizer:
+    """An update rule with its hyper-parameters and state. `step(W, dW)` changes W in place.
+
+    The base of the classes of `fastlin.optim`, which name a rule; it is not built itself.
+    """
+
+    rule: str  # the row of the table
+
+    def __init__(
+        self, lr: Lr, clip_value: float | None, clip_norm: float | None, prox: Proximal | None, **hyper: float
+    ) -> None:
+        """`hyper` are the hyper-parameters of the rule's row other than lr; all is checked here."""
+        row = OPS[self.rule]
+        others = {name: spec for name, spec in row.hyper.items() if name != "lr"}
+        self._counts = "t" in row.args
+        self.lr = lr
+        self.hyper = dict(zip(others, _check.hyper(others, hyper), strict=True))
+        limits = {"clip_value": clip_value, "clip_norm": clip_norm}
+        self._limits = {n: _check.number(n, v, "(0, inf)") for n, v in limits.items() if v is not None}
+        if prox is not None and not isinstance(prox, Proximal):
+            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {prox!r}")
+        self._prox = prox
+        self._staged = bool(self._limits) or prox is not None
+        self._shown: dict[str, Any] = self._limits | ({} if prox is None else {"prox": prox})
+        self.t = 0
+        self._slots: list[_Slot] = []
+
+    @property
+    def lr(self) -> Lr:
+        """The learning rate: a number, or a schedule. It can be set."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: Lr) -> None:
+        self._lr: Lr = _check.learning_rate(value)
+
+    @property
+    def lr_now(self) -> float:
+        """The rate that the next step will take."""
+        return self._rate(self.t)
+
+    def _rate(self, t: int) -> float:
+        """The rate of the step after t steps."""
+        return _check.number(f"lr({t})", self._lr(t), LR.interval) if callable(self._lr) else self._lr
+
+    def report(self, metric: float) -> None:
+        """Tell the schedule what was reached, smaller being better; `schedules.plateau` asks for it, others do not."""
+        report = getattr(self._lr, "report", None)
+        if report is not None:
+            report(metric)
+
+    def step(
+        self,
+        W: Array | Sequence[Array],
+        dW: Array | Sequence[Array],
+        *,
+        bias: bool = False,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """One step: W is overwritten, dW only read.
+
+        W, dW : arrays of one shape and dtype, float32 or float64, or lists of them, W[i] like dW[i]; any memory
+        order. Contiguous W is updated where it lies, other strides through a copy. The state belongs to the first
+        W's: number, shapes and dtypes must stay.
+        bias : the last row of each W is b, which `prox` leaves alone.
+        threads : as in `softmax_loss`; large arrays are shared out. The same bits for any number.
+
+        Raises ValueError or TypeError for bad input; nothing has been written then.
+        """
+        backend = ops.resolve(backend)
+        threads = _pool.thread_limit(threads)
+        ready = self._ready(W, dW)
+        rate = self._rate(self.t) if callable(self._lr) else self._lr
+        stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
+        b_apart = bias and self._prox is not None
+        fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
+        self.t += 1
+        scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
+        for slot, w, g, given in ready:
+            _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
+            if given is not None:
+                slot.put(w, given)
+        if b_apart:
+            for slot, A in zip(self._slots, W if isinstance(W, (list, tuple)) else [W], strict=True):
+                slot.shrink_weights(A, stages.shrink, stages.factor, backend)
+
+    def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
+        """For each W its slot, flat w and g, and W again if w is a copy."""
+        slots = self._slots
+        if len(slots) == 1 and _check.same_layout(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
+            return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
+        if type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
+            owners = {id(A) for A in (*W, *dW) if type(A) is np.ndarray and A.base is None}  # each has its own memory
+            ours = list(zip(slots, W, dW, strict=True))
+            if len(owners) == 2 * len(W) and all(
+                _check.same_layout(A, B, s.shape, s.dtype, s.order) for s, A, B in ours
+            ):
+                return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
+        pairs = self._match(_check.step_pairs(W, dW))
+        flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
+        return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
+
+    def _step_schedule(self, W: Array, count: int) -> StepSchedule:
+        """Describes the next `count` steps of W for an epoch kernel; the caller then calls `_took_steps`."""
+        self._match(_check.step_pairs(W, np.empty_like(W)))
+        rates = [self._rate(self.t + i) for i in range(count)]
+        limits = self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)
+        prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
+        slot = self._slots[0]
+        state = tuple(flat.reshape(W.shape, order=slot.order) for flat in slot.state)  # type: ignore[call-overload]
+        shrinkage = np.array(prox, np.float64).reshape(-1, 2)
+        return StepSchedule(
+            self.rule, self.t + 1, np.array(rates), tuple(self.hyper.values()), limits, shrinkage, state
+        )
+
+    def _took_steps(self, count: int) -> None:
+        """Counts the steps of a schedule that have been taken."""
+        self.t += count
+
+    def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> Stages:
+        """What is done to the gradients before this step, and to W after it."""
+        scale = 1.0
+        if "clip_norm" in self._limits:
+            scale = clip_scale(_step.norm(gradients, backend, threads), self._limits["clip_norm"])
+        shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
+        return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
+
+    def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+        """The pairs, once it is sure that the state is theirs; new state if there is none."""
+        if not self._slots:
+            self._slots = [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
+        expected = [(slot.shape, slot.dtype) for slot in self._slots]
+        if expected != [(W.shape, W.dtype) for W, _ in pairs]:
+            raise ValueError(
+                f"this {type(self).__name__} holds the state of {_describe(expected)}; "
+                f"found {_describe([(W.shape, W.dtype) for W, _ in pairs])}. Use one optimizer for each W or list of W"
+            )
+        for i, (slot, (W, _)) in enumerate(zip(self._slots, pairs, strict=True)):
+            if slot.order != _order(W):
+                fresh = _Slot.empty(W, len(slot.state))
+                for flat, A in zip(fresh.state, slot.shaped(), strict=True):
+                    flat[...] = fresh.flat(A)
+                self._slots[i] = fresh
+        return pairs
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on with the same bits, given an optimizer made with the same words.
+
+        A flat dict of strings, numbers and arrays: "class", "rule", "t" (steps taken), "m.0" for the state m of the
+        first W, in W's shape, and "schedule.*" if the schedule has state. `np.savez(path, **state)` keeps it.
+        """
+        found: dict[str, Any] = {"class": type(self).__name__, "rule": self.rule, "t": self.t}
+        for i, slot in enumerate(self._slots):
+            found |= {f"{name}.{i}": A for name, A in zip(OPS[self.rule].state, slot.shaped(), strict=True)}
+        return found | {f"schedule.{key}": value for key, value in _schedule_state(self._lr).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, read from anywhere; the arrays are copied.
+
+        Raises ValueError if it is another class's or rule's, or lacks something, or does not fit the W that this
+        optimizer has stepped already; nothing has been changed then.
+        """
+        name = type(self).__name__
+        for key, expected in (("class", name), ("rule", self.rule)):
+            found = str(_check.state_entry(name, state, key))
+            if found != expected:
+                raise ValueError(f"the state's {key} is {found!r}; this {name} needs {expected!r}")
+        t = _check.count("t", np.asarray(_check.state_entry(name, state, "t")).item(), 0)
+        schedule = {key: _check.state_entry(name, state, f"schedule.{key}") for key in _schedule_state(self._lr)}
+        slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
+        if self._slots and slots:
+            ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
+            if ours != theirs:
+                raise ValueError(f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}")
+        if schedule:
+            self._lr.load_state_dict(schedule)  # type: ignore[union-attr]
+        self.t, self._slots = t, slots or ([] if OPS[self.rule].state else self._slots)
+
+    def __repr__(self) -> str:
+        lr = self.lr if callable(self.lr) else f"{self.lr:g}"
+        words = {"lr": lr} | {name: f"{value:g}" for name, value in self.hyper.items()} | self._shown
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in words.items())})"
+
+
+def _order(W: Array) -> str:
+    """The order in which W lies in memory, so that flattening it needs no copy."""
+    return "F" if W.flags.f_contiguous and not W.flags.c_contiguous else "C"
+
+
+def _describe(kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    return "W " + ", ".join(f"{shape} {dtype}" for shape, dtype in kinds)
+
+
+def _schedule_state(lr: Lr) -> dict[str, Any]:
+    state: dict[str, Any] = lr.state_dict() if hasattr(lr, "state_dict") else {}
+    return state
+
+
+def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at_least: int) -> list[_Slot]:
+    """The slots that a state_dict describes."""
+    slots: list[_Slot] = []
+    while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
+        keys = [f"{name}.{len(slots)}" for name in names]
+        arrays = [_check.real_array(key, np.asarray(_check.state_entry(owner, state, key))) for key in keys]
+        for key, A in zip(keys, arrays, strict=True):
+            if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
+                raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")
+        slot = _Slot.empty(np.empty(arrays[0].shape, arrays[0].dtype), len(arrays))
+        for flat, A in zip(slot.state, arrays, strict=True):
+            flat[...] = A.reshape(-1)
+        slots.append(slot)
+    return slots
