@@ -120,7 +120,7 @@ class Driver:
     writes: tuple[str, ...]
 
 
-def update(*state: str, counts: bool = False, **hyper: Hyper) -> Op:
+def update(hyper: Mapping[str, Hyper], *state: str, counts: bool = False) -> Op:
     """The row of an optimizer's update, in place over flat arrays of one size.
 
     Its arguments: w, g, the state, t if it counts steps (from 1), and the hyper-parameters, lr first.
@@ -132,6 +132,7 @@ def update(*state: str, counts: bool = False, **hyper: Hyper) -> Op:
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
 WEIGHT_DECAY = Hyper(0.0, "[0, inf)", 0.03)
+MOMENTUM_HYPER = {"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
 EPS = Hyper(1e-8, "(0, inf)", 1e-2)
 ADAM = {
     "lr": LR,
@@ -171,38 +172,48 @@ STORAGES: dict[str, Storage] = {
 
 # The formulas are in fastlin/optim.py, where each row has a class, and in fastlin/updates.py, where it has a function.
 UPDATES: dict[str, Op] = {
-    "sgd_update": update(lr=LR, weight_decay=WEIGHT_DECAY),
-    "momentum_update": update("v", lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
-    "velocity_update": update("v", lr=LR, momentum=replace(MOMENTUM, default=0.9), weight_decay=WEIGHT_DECAY),
-    "nesterov_update": update("v", lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+    "sgd_update": update({"lr": LR, "weight_decay": WEIGHT_DECAY}),
+    "momentum_update": update(MOMENTUM_HYPER, "v"),
+    "velocity_update": update(MOMENTUM_HYPER | {"momentum": replace(MOMENTUM, default=0.9)}, "v"),
+    "nesterov_update": update(MOMENTUM_HYPER, "v"),
     "adagrad_update": update(
-        "s", lr=replace(LR, default=1e-2), eps=replace(EPS, default=1e-10), weight_decay=WEIGHT_DECAY
+        {"lr": replace(LR, default=1e-2), "eps": replace(EPS, default=1e-10), "weight_decay": WEIGHT_DECAY}, "s"
     ),
     "rmsprop_update": update(
-        "s", lr=replace(LR, default=1e-2), alpha=Hyper(0.99, "[0, 1)", 0.8), eps=EPS, weight_decay=WEIGHT_DECAY
+        {
+            "lr": replace(LR, default=1e-2),
+            "alpha": Hyper(0.99, "[0, 1)", 0.8),
+            "eps": EPS,
+            "weight_decay": WEIGHT_DECAY,
+        },
+        "s",
     ),
     "adadelta_update": update(
+        {
+            "lr": replace(LR, default=1.0),
+            "rho": Hyper(0.9, "[0, 1)", 0.8),
+            "eps": replace(EPS, default=1e-6),
+            "weight_decay": WEIGHT_DECAY,
+        },
         *("s", "u"),
-        lr=replace(LR, default=1.0),
-        rho=Hyper(0.9, "[0, 1)", 0.8),
-        eps=replace(EPS, default=1e-6),
-        weight_decay=WEIGHT_DECAY,
     ),
-    "adam_update": update("m", "v", counts=True, **ADAM),
-    "adam_almost_update": update("m", "v", **ADAM),
-    "adamw_update": update("m", "v", counts=True, **ADAM | {"weight_decay": replace(WEIGHT_DECAY, default=1e-2)}),
-    "amsgrad_update": update("m", "v", "v_max", counts=True, **ADAM),
+    "adam_update": update(ADAM, "m", "v", counts=True),
+    "adam_almost_update": update(ADAM, "m", "v"),
+    "adamw_update": update(ADAM | {"weight_decay": replace(WEIGHT_DECAY, default=1e-2)}, "m", "v", counts=True),
+    "amsgrad_update": update(ADAM, "m", "v", "v_max", counts=True),
     "nadam_update": update(
+        ADAM | {"lr": replace(LR, default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
         *("m", "v"),
         counts=True,
-        **ADAM | {"lr": replace(LR, default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
     ),
     "lion_update": update(
+        {
+            "lr": replace(LR, default=1e-4),
+            "beta1": Hyper(0.9, "[0, 1)", 0.7),
+            "beta2": Hyper(0.99, "[0, 1)", 0.8),
+            "weight_decay": WEIGHT_DECAY,
+        },
         "m",
-        lr=replace(LR, default=1e-4),
-        beta1=Hyper(0.9, "[0, 1)", 0.7),
-        beta2=Hyper(0.99, "[0, 1)", 0.8),
-        weight_decay=WEIGHT_DECAY,
     ),
 }
 

@@ -187,7 +187,7 @@ def test_sum_of_squares(size, backend, dtype):
 
 
 def test_norm_of_several_large_arrays(backend, dtype):
-    g = np.random.default_rng(0).standard_normal(_plan.STEP_LAP + 77 if backend != "naive" else 100).astype(dtype)
+    g = np.random.default_rng(0).standard_normal(_plan.STEP_CHUNK + 77 if backend != "naive" else 100).astype(dtype)
     found = _step.norm([g, g[:50]], backend, 2)
     assert found == pytest.approx(np.linalg.norm(np.concatenate([g, g[:50]]).astype(float)), rel=1e-12)
 
@@ -229,7 +229,7 @@ def test_ranges_make_no_difference(rule, stages, compiled, dtype):
 
 def test_same_bits_for_any_number_of_threads(compiled):
     """Several calls, ranges and a rest; and the numbers are those of NumPy, which gets all at once."""
-    size = _plan.STEP_LAP + 2 * _plan.STEP_RANGE + 77
+    size = _plan.STEP_CHUNK + 2 * _plan.STEP_RANGE + 77
 
     def run(backend, threads):
         rng = np.random.default_rng(0)
