@@ -35,11 +35,8 @@ class Case:
 
     def evaluate(self, loss: str, reg: float = 0.0, **how: Any) -> tuple[float, Array]:
         """The public loss at this case, with every hyper-parameter off its neutral value."""
-        out, backend, threads = (how.pop(name, None) for name in ("out", "backend", "threads"))
-        objective = make_objective(loss, trial(f"{loss}_epilogue"), reg, self.bias, backend, threads)
-        scale, shift = how.pop("x_scale", None), how.pop("x_shift", None)
-        arrays = self.W, self.X, self.targets(loss), self.sample_weight
-        return objective.evaluate(*arrays, scale, shift, out=out, **how)
+        how |= {"sample_weight": self.sample_weight, "bias": self.bias}
+        return evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.targets(loss), reg, **how)
 
     def targets(self, loss: str) -> Array:
         """The y of a loss: the labels, or targets (n, c) in eighths of [0, 1], which are exact in every precision."""
@@ -47,6 +44,25 @@ class Case:
             return self.y
         shape = len(self.y), self.W.shape[1]
         return np.random.default_rng(shape).integers(0, 9, shape) / 8
+
+
+def evaluate(
+    loss: str,
+    hyper: dict[str, float],
+    W: Any,
+    X: Any,
+    y: Any,
+    reg: Any = 0.0,
+    *,
+    bias: bool = False,
+    backend: str | None = None,
+    threads: int | None = None,
+    **arrays: Any,
+) -> tuple[float, Array]:
+    """Any loss of the table as its public function computes it; arrays : sample_weight, x_scale, out and so on."""
+    objective = make_objective(loss, hyper, reg, bias, backend, threads)
+    given = dict.fromkeys(("sample_weight", "x_scale", "x_shift")) | arrays
+    return objective.evaluate(W, X, y, **given)
 
 
 def trial(op: str) -> dict[str, float]:

@@ -176,8 +176,8 @@ def test_scaled_images_equal_floats(images, loss, bias, per_feature, backend, dt
     floats = X * scale + shift
     W = rng.standard_normal((70 + bias, 5)) / 8
     hyper = testing.trial(f"{loss}_epilogue")
-    exact = testing.losses.evaluate(loss, hyper, W, floats, y, 0.1, bias=bias, backend="numpy")
-    found = testing.losses.evaluate(
+    exact = testing.evaluate(loss, hyper, W, floats, y, 0.1, bias=bias, backend="numpy")
+    found = testing.evaluate(
         *(loss, hyper, W.astype(dtype), X, y, 0.1),
         **dict(bias=bias, x_scale=scale, x_shift=shift, backend=backend),
     )

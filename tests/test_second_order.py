@@ -46,7 +46,7 @@ def test_minimize_solves_ridge_regression(case, method, backend):
 @pytest.mark.parametrize("loss", ["softmax", "logistic", "squared_svm"])
 def test_minimum_has_no_slope(case, loss):
     found = fl.minimize(case.X, case.y, loss=loss, reg=0.1, tol=1e-8)
-    value, dW = testing.losses.evaluate(loss, default(loss), found.W, case.X, case.y, 0.1, bias=True)
+    value, dW = testing.evaluate(loss, default(loss), found.W, case.X, case.y, 0.1, bias=True)
     assert abs(dW).max() < 1e-6
     assert found.history["loss"][-1] == pytest.approx(value, rel=1e-12)
 
