@@ -11,7 +11,7 @@ from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
 from fastlin._optimizer import Optimizer
-from fastlin.kernels.records import EpochData, EpochSteps, EpochWeights
+from fastlin.kernels.records import EpochData, EpochWeights
 from fastlin.penalties import L1, L2, ElasticNet
 
 
@@ -67,7 +67,9 @@ def run_epoch(
     dW = np.empty_like(W)
     total = 0.0
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
-    how = {"bias": objective.bias, "threads": objective.threads} if _ours(optimizer) else {}
+    how = (
+        {"bias": objective.bias, "backend": objective.backend, "threads": objective.threads} if _ours(optimizer) else {}
+    )
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         few = Inputs(W, X[batch], y[batch], read_only(sample_weight[batch]))
@@ -106,15 +108,13 @@ def _fused(
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
     count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
-    schedule = optimizer._step_schedule(W, count)
-    kernel = ops.epoch_kernel(loss, ops.storage_for(X.dtype, dtype), schedule.rule, backend)
+    terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
+    steps, state = optimizer._epoch_steps(W, count, terms)
+    kernel = ops.epoch_kernel(loss, ops.storage_for(X.dtype, dtype), optimizer.rule, backend)
     columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
     data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
-    terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
-    counts = "t" in ops.OPS[schedule.rule].args
-    steps = EpochSteps(schedule.t, counts, schedule.rates, schedule.others, terms, schedule.limits, schedule.shrinkage)
-    ours, *state = (_run.kernel_weights(A, d, backend) for A in (W, *schedule.state))
-    weights = EpochWeights(ours, np.zeros_like(ours), tuple(state))
+    own_W, *own_state = (_run.kernel_weights(A, d, backend) for A in (W, *state))
+    weights = EpochWeights(own_W, _run.empty_weights(c, d, dtype, backend), tuple(own_state))
     workspace = _plan.epoch_workspace(cut, c, d, dtype)
     team = min(cut.threads, _pool.thread_limit(threads))
     done = 0
@@ -124,7 +124,7 @@ def _fused(
             done = min(first + cut.call, count * blocks)
             kernel(data, steps, weights, workspace, first, done, team)
     finally:  # after Ctrl-C too: the steps that were taken count
-        for A, own in zip((W, *schedule.state), (ours, *state), strict=True):
+        for A, own in zip((W, *state), (own_W, *own_state), strict=True):
             A[...] = own[:, : len(A)].T
         optimizer._took_steps(done // blocks)
     return float(workspace.losses[0] + workspace.penalties.sum()) / len(order)

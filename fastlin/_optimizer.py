@@ -12,7 +12,7 @@ import numpy as np
 
 from fastlin import _check, _plan, _pool, _step, ops
 from fastlin._check import Array
-from fastlin.kernels.records import NO_STAGES, Stages, clip_scale
+from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
@@ -53,18 +53,6 @@ class _Slot(NamedTuple):
     def shaped(self) -> list[Array]:
         """Copies of the state in W's shape."""
         return [np.array(flat.reshape(self.shape, order=self.order), order="C") for flat in self.state]  # type: ignore[call-overload]
-
-
-class StepSchedule(NamedTuple):
-    """The next steps of one W, as an epoch kernel needs to know them."""
-
-    rule: str
-    t: int  # the number of the first step, from 1
-    rates: Array  # the learning rate of each step
-    others: tuple[float, ...]  # the other hyper-parameters
-    limits: tuple[float, float]  # clip_value, clip_norm
-    shrinkage: Array  # (shrink, factor) of each step's prox; none without prox
-    state: tuple[Array, ...]  # views in W's shape: to be overwritten
 
 
 class Optimizer:
@@ -170,21 +158,28 @@ class Optimizer:
         flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
-    def _step_schedule(self, W: Array, count: int) -> StepSchedule:
-        """Describes the next `count` steps of W for an epoch kernel; the caller then calls `_took_steps`."""
+    def _epoch_steps(self, W: Array, count: int, penalty: tuple[float, float]) -> tuple[EpochSteps, tuple[Array, ...]]:
+        """The next `count` steps of W as an epoch kernel takes them, and views of the state in W's shape.
+
+        The caller then says by `_took_steps` how many have been taken.
+        """
         self._match(_check.step_pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
-        limits = self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)
         prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
-        slot = self._slots[0]
-        state = tuple(flat.reshape(W.shape, order=slot.order) for flat in slot.state)  # type: ignore[call-overload]
-        shrinkage = np.array(prox, np.float64).reshape(-1, 2)
-        return StepSchedule(
-            self.rule, self.t + 1, np.array(rates), tuple(self.hyper.values()), limits, shrinkage, state
+        steps = EpochSteps(
+            t=self.t + 1,
+            counts=self._counts,
+            lr=np.array(rates),
+            others=tuple(self.hyper.values()),
+            penalty=penalty,
+            clip=(self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)),
+            shrinkage=np.array(prox, np.float64).reshape(-1, 2),
         )
+        slot = self._slots[0]
+        return steps, tuple(flat.reshape(W.shape, order=slot.order) for flat in slot.state)  # type: ignore[call-overload]
 
     def _took_steps(self, count: int) -> None:
-        """Counts the steps of a schedule that have been taken."""
+        """Counts steps that an epoch kernel has taken."""
         self.t += count
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> Stages:

@@ -188,10 +188,14 @@ def kernel_weights(W: Array, d: int, backend: str) -> Array:
     """W as kernels see it: (c, d + 1) whose last column is b, zero if W has none."""
     dtype = native(W)
     source = W if W.dtype == dtype and W.flags.aligned else W.astype(dtype)
-    shape = W.shape[1], d + 1
-    weights = _plan.padded(shape, dtype) if ops.BACKENDS[backend].compiled else np.empty(shape, dtype)
+    weights = empty_weights(W.shape[1], d, dtype, backend)
     ops.kernel("to_class_major", backend, FLOATS[dtype.itemsize])(source, weights)
     return weights
+
+
+def empty_weights(c: int, d: int, dtype: np.dtype[Any], backend: str) -> Array:
+    """Memory for that: rows at cache lines for compiled kernels, in one piece for the others."""
+    return _plan.padded((c, d + 1), dtype) if ops.BACKENDS[backend].compiled else np.empty((c, d + 1), dtype)
 
 
 def _rows(X: Array, dtype: np.dtype[Any], start: int, few: bool) -> Array:
