@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Dataset(NamedTuple, Generic[TestRows]):
     """Rows to train on and, if the source has them, rows to test with."""
 
     X: Array  # (n, d)
-    y: Array  # (n,) integers
+    y: Array  # (n,) integers, or targets (n,) or (n, k)
     X_test: TestRows
     y_test: TestRows
     classes: tuple[str, ...]  # a name for each class; empty if the source names none
@@ -65,24 +65,29 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of CIFAR-10's files in a folder or a .tar.gz."""
-    import tarfile  # 3 ms that `import fastlin` need not cost
-
-    wanted = {f"{name}{suffix}" for name in CIFAR10_FILES for suffix in ("", ".bin")}
+    wanted = sorted(f"{name}{suffix}" for name in CIFAR10_FILES for suffix in ("", ".bin"))
     if path.is_dir():
-        for name in sorted(wanted):
+        for name in wanted:
             if (path / name).is_file():
                 yield name, (path / name).read_bytes()
         return
     with opened(path, "no .tar.gz") as content:
-        try:
-            with tarfile.open(fileobj=content) as archive:
-                for member in archive:
-                    name = member.name.rpartition("/")[2]
-                    file = archive.extractfile(member) if name in wanted else None
-                    if file is not None:
-                        yield name, file.read()
-        except tarfile.TarError as error:
-            raise ValueError(str(error)) from error
+        yield from _archived(content, wanted)
+
+
+def _archived(content: IO[bytes], wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Those of an open .tar.gz."""
+    import tarfile  # 3 ms that `import fastlin` need not cost
+
+    try:
+        with tarfile.open(fileobj=content) as archive:
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                file = archive.extractfile(member) if name in wanted else None
+                if file is not None:
+                    yield name, file.read()
+    except tarfile.TarError as error:
+        raise ValueError(str(error)) from error
 
 
 def _cifar10_records(where: str, content: bytes) -> tuple[Array, Array]:

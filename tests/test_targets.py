@@ -25,7 +25,6 @@ Z = X * SCALED["x_scale"] + SCALED["x_shift"]
 ONES = np.column_stack([Z, np.ones(len(Z))])
 
 
-
 def trained(loss, y=PRICE, epochs=300, **more):
     settings = {"optimizer": fl.Adam(fl.schedules.cosine(20.0, T=epochs * 4)), "batch_size": 100} | SCALED | more
     return fl.train(X, y, loss=loss, epochs=epochs, **settings)
