@@ -1,0 +1,201 @@
+"""Each driver of each backend against the reference in kernels/drivers.py, composed of naive functions, in float64."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fastlin import _plan, ops, testing
+from fastlin.kernels import drivers
+from fastlin.kernels.records import NO_STAGES, EpochData, EpochSteps, EpochWeights, Stages
+from fastlin.ops import DRIVERS, LOSSES, STORAGES, UPDATES
+
+# Every storage with every loss would be the product of what tests/test_contract.py and others cover: they are paired.
+PAIRS = list(zip(itertools.cycle(STORAGES), LOSSES, strict=False)) + [(name, "svm") for name in STORAGES]
+
+
+def reference(driver, *pieces):
+    """The kernel that the reference driver makes of naive functions."""
+    naive = ops.module("naive")
+    return getattr(drivers, f"{driver}_driver")(*(getattr(naive, name) for name in pieces))
+
+
+def stored(name, n, d, dtype, seed=0):
+    """An X of the storage, whose rows are longer than what is used of them, and read-only."""
+    kind = STORAGES[name].reads or dtype
+    X = np.random.default_rng([seed, n, d]).integers(0, 9, (n, d + 3)).astype(kind)[:, :d]
+    X.flags.writeable = False
+    return X
+
+
+def weights_of(c, d, dtype, seed=1):
+    W = _plan.padded((c, d + 1), np.dtype(dtype))
+    W[...] = np.random.default_rng([seed, c, d]).standard_normal((c, d + 1)) / 8
+    return W
+
+
+def targets_of(loss, n, c, dtype):
+    rng = np.random.default_rng([2, n, c])
+    if LOSSES[loss].targets is None:
+        return rng.integers(0, c, n).astype(np.int32)
+    return (rng.integers(0, 9, (n, c)) / 8).astype(dtype)
+
+
+def row_weights(n, dtype):
+    weight = np.random.default_rng(n).uniform(0.5, 1.5, n).astype(np.float32).astype(dtype)
+    weight.flags.writeable = False
+    return weight
+
+
+def assert_close(found, expected, dtype, terms):
+    for one, other in zip(found, expected, strict=True):
+        assert testing.error(one, other) <= testing.tolerance(dtype, terms)
+
+
+def served(storage, dtype):
+    if dtype not in STORAGES[storage].W_dtypes:
+        pytest.skip(f"{storage} has no {dtype} weights")
+
+
+def test_every_backend_has_every_driver(backend):
+    for name in DRIVERS:
+        assert callable(getattr(ops.module(backend), f"{name}_driver"))
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_the_reference_is_as_its_row_says(name):
+    """Its pieces and the arguments of its kernel, by name and in order."""
+    row, driver = DRIVERS[name], getattr(drivers, f"{name}_driver")
+    pieces = driver.__code__.co_varnames[: driver.__code__.co_argcount]
+    assert [piece.removesuffix("_of") for piece in pieces] == list(row.pieces)
+    kernel = driver(*[None] * len(pieces)).__code__
+    assert kernel.co_varnames[: kernel.co_argcount] == row.args
+    assert set(row.writes) <= set(row.args)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("parts", "chunks"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize(("storage", "loss"), PAIRS)
+def test_loss(storage, loss, parts, chunks, threads, backend, dtype):
+    """dW of a W without b; parts of unequal size, in several calls; nothing but `writes` is written."""
+    served(storage, dtype)
+    n, d, c, block = 103, 37, 5, 16
+    hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
+
+    def run(kernel, dtype):
+        W = np.random.default_rng(3).standard_normal((d, c)).astype(np.float32).astype(dtype)
+        given = stored(storage, n, d, dtype), W, targets_of(loss, n, c, dtype), row_weights(n, dtype)
+        cut = _plan.Plan(parts, chunks, block if ops.BACKENDS[backend].compiled else n, threads)
+        own = _plan.Workspace(cut, c, d, np.dtype(dtype), STORAGES[storage].converts)
+        dW, before = np.empty((d, c), dtype), [A.copy() for A in given]
+        for chunk in range(chunks):
+            kernel(*given, hyper, 1 / n, *own.arrays, dW, chunk, chunks, threads)
+        for A, B in zip(given, before, strict=True):
+            np.testing.assert_array_equal(A, B)
+        return own.losses.sum(), dW
+
+    names = f"{storage}_scores", LOSSES[loss].epilogue, f"{storage}_gradient"
+    exact = run(reference("loss", "to_class_major", *names, "combine_class_major"), "float64")
+    found = run(ops.loss_kernel(LOSSES[loss], STORAGES[storage], backend), dtype)
+    assert_close(found, exact, dtype, 40 * n)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "logistic"])
+def test_epilogue(loss, backend, dtype):
+    hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
+
+    def run(kernel, dtype):
+        scores = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32).astype(dtype)
+        given = scores, targets_of(loss, 70, 5, dtype), row_weights(70, dtype)
+        losses = np.full(3, 7.0)
+        kernel(*given, hyper, np.empty((3, 3, 16), dtype), losses, 2)
+        return scores, losses
+
+    exact = run(reference("epilogue", LOSSES[loss].epilogue), "float64")
+    assert_close(run(ops.epilogue_kernel(LOSSES[loss], backend), dtype), exact, dtype, 70)
+
+
+@pytest.mark.parametrize("loss", ["svm", "squared_error"])
+def test_losses(loss, backend, dtype):
+    hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
+    k, c, d, n, block = 3, 4, 9, 45, 16
+
+    def run(kernel, dtype):
+        blocks = np.random.default_rng(0).integers(0, 9, (3, d, block)).astype(dtype)
+        given = weights_of(k * c, d, dtype).astype(np.float32).astype(dtype), targets_of(loss, n, c, dtype)
+        losses = np.full(k, 7.0)
+        work = np.empty((k * c + 3, block), dtype), np.zeros(k * c, dtype)
+        kernel(blocks, *given, row_weights(n, dtype), hyper, *work, losses)
+        return (losses,)
+
+    exact = run(reference("losses", "add_product", LOSSES[loss].epilogue), "float64")
+    assert_close(run(ops.losses_kernel(LOSSES[loss], backend), dtype), exact, dtype, 10 * d)
+
+
+EPOCHS = [
+    (storage, loss, update, bias)
+    for (storage, loss), update, bias in zip(
+        PAIRS, itertools.cycle(UPDATES), itertools.cycle([True, False]), strict=False
+    )
+]
+
+
+@pytest.mark.parametrize(("storage", "loss", "update", "bias"), EPOCHS)
+def test_epoch(storage, loss, update, bias, backend, dtype):
+    """Batches of several blocks, the last batch shorter; penalty, both clips, prox and a map of the columns; in calls."""
+    served(storage, dtype)
+    n, d, c, batch, block = 53, 40, 3, 20, 8
+    row, hyper = UPDATES[update], tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
+    others = tuple(spec.test_value for name, spec in row.hyper.items() if name != "lr")
+
+    def run(kernel, dtype, column_blocks, block, padded):
+        order = np.random.default_rng(0).permutation(n)
+        scale_shift = np.stack([np.linspace(0.5, 1, d), np.linspace(-1, 1, d)]).astype(np.float32).astype(dtype)
+        given = stored(storage, n, d, dtype), targets_of(loss, n, c, dtype), row_weights(n, dtype), order
+        data = EpochData(*given, scale_shift, hyper, bias, batch)
+        shrinkage = np.array([[0.01, 0.9], [0.02, 0.95], [0.0, 1.0]])
+        lr = np.array([0.05, 0.04, 0.03])
+        steps = EpochSteps(3, "t" in row.args, lr, others, (0.02, 0.01), (0.3, 0.8), shrinkage)
+        W, dW, *state = (weights_of(c, d, dtype, seed) for seed in range(2 + len(row.state)))
+        for A in (W, *state):
+            A[...] = A.astype(np.float32)
+            A[:, d] *= bias
+        for A in state:
+            np.abs(A, out=A)
+        if not padded:
+            W, dW, *state = (np.ascontiguousarray(A) for A in (W, dW, *state))
+        cut = _plan.EpochPlan(column_blocks, block, 0, 1)
+        workspace = _plan.epoch_workspace(cut, c, d, np.dtype(dtype))
+        blocks = 3 * -(-batch // block)
+        for first in range(0, blocks, 2):
+            kernel(data, steps, EpochWeights(W, dW, tuple(state)), workspace, first, min(first + 2, blocks), 2)
+        return W, *state, workspace.losses.sum(), workspace.penalties.sum()
+
+    names = f"{storage}_gather_scores", LOSSES[loss].epilogue, f"{storage}_gather_gradient"
+    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage"
+    compiled = ops.BACKENDS[backend].compiled
+    kernel = ops.epoch_kernel(LOSSES[loss], STORAGES[storage], update, backend)
+    found = run(kernel, dtype, 2 if compiled else 1, block, compiled)
+    exact = run(reference("epoch", *names, *stages), "float64", 1, 20, False)
+    assert_close(found, exact, dtype, 40 * n)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("stages", [NO_STAGES, Stages(0.7, 0.2, 0.01, 0.9)], ids=["alone", "staged"])
+def test_step(update, stages, backend, dtype):
+    def run(kernel, dtype):
+        case = testing.update_case(update, 301, "float32").astype(dtype)
+        w, g, *state = case.fresh()
+        kernel(w, g, tuple(state), case.scalars, stages, 3, 2)
+        return w, *state
+
+    exact = run(reference("step", "clip_stage", update, "prox_stage"), "float64")
+    assert_close(run(ops.step_kernel(update, backend), dtype), exact, dtype, 4)
+
+
+def test_squares(backend, dtype):
+    g = np.random.default_rng(0).standard_normal(1001).astype(dtype)
+    sums = np.full(4, 7.0)
+    ops.squares_kernel(backend)(g, sums, 2)
+    exact = [np.square(part, dtype=np.float64).sum() for part in (g[:250], g[250:500], g[500:750], g[750:])]
+    np.testing.assert_allclose(sums, exact, rtol=1e-12)
