@@ -13,9 +13,9 @@ from setuptools import Extension, setup
 
 FLAGS = {"base": []}
 if platform.machine().lower() in {"x86_64", "amd64"}:
-    FLAGS["avx2"] = ["-mavx2", "-mfma"]
+    FLAGS["avx2"] = ["-mavx2", "-mfma", "-mf16c"]
     FLAGS["avx512"] = [
-        *["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"],
+        *["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mf16c"],
         "-mprefer-vector-width=512",
     ]
 

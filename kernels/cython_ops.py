@@ -1,10 +1,10 @@
 """The Cython kernels: hands out those of the extension compiled for this CPU.
 
-One source, `cython_all.pxi`, is compiled several times with different instruction sets. FASTLIN_ISA names
-the one to use, for tests; without it the widest that CPU and operating system support is taken.
+One source, `native/kernels.pyx`, is compiled several times with different instruction sets. FASTLIN_ISA names the one
+to use, for tests; without it the widest that CPU and operating system support is taken.
 """
 
-import importlib
+import importlib.util
 import os
 
 from fastlin.kernels import cython_base
@@ -27,4 +27,5 @@ _extension = importlib.import_module(f"fastlin.kernels.cython_{ISA}")
 
 
 def __getattr__(name):
+    """The functions of the table and the drivers."""
     return getattr(_extension, name)

@@ -1,281 +1,328 @@
-# The steps of an epoch in one call. The driver is the same as compose_epoch in compose.py.
+# The mini-batch steps of an epoch, by a team of threads; epoch_driver in kernels/drivers.py is the same for one thread.
+# Uses common.pxi, storages.pxi, losses.pxi and updates.pxi (the pieces).
 #
-# W, its gradient and the optimizer's state are class-major, (c, d + 1) with b as the last column, all of one shape.
-# Their columns are cut into strips, and each member of the team has a share of the strips, which it alone reads and
-# writes: it adds up each strip's part of the scores of a block of rows, and when all have, it knows the scores and
-# adds its share of the gradient. The cut does not depend on the number of threads, so the bits do not. All that
-# members tell each other are these few scores; shares of the rows instead would make every one of them fetch what the
-# others have done to W, in every step.
+# The columns of W, its gradient and the optimizer's state are cut into blocks. Each member of the team has a share of
+# the column blocks, which it alone reads and writes: it computes what each of them contributes to the scores of a block
+# of rows, and when all members have done so, it sums these partial scores and adds its share of the gradient. The cut
+# does not depend on the number of threads, so the bits do not. The partial scores are all that members tell each
+# other; if they shared out the rows instead, every step would make each of them fetch what the others have done to W.
 
-cdef struct Steps:
-    LossJob loss  # without its load and scores_of; its parts are the one gradient
-    void *gather_scores
+cdef struct EpochJob:
+    # What every member of the team sees.
+    gather_scores_t gather_scores
+    epilogue_t epilogue
+    gather_gradient_t gather_gradient
+    penalty_t penalty_stage
+    squares_t sum_squares
+    clip_t clip_stage
+    update_t update
+    prox_t prox_stage
+    # EpochData
+    Samples X
+    const char *y
+    Py_ssize_t y_step  # of a row, in bytes
+    const char *sample_weight
     const int64_t *order  # the rows of X, batch after batch
-    Room partial  # scores (2, strips, c, block): of this block and of the one before
-    Py_ssize_t batch, blocks  # rows of a batch, and its blocks
-    Py_ssize_t first, last  # blocks of the epoch that this call begins with and ends before
+    Py_ssize_t n  # of them
     const char *x_scale  # of each feature, or NULL
     const char *x_shift
+    double hyper[MAX_HYPER]
     bint bias
-    double l2, l1  # the penalty l2 sum(W^2) + l1 sum(|W|), without b
-    double most_norm, limit  # of the gradient, and of its entries
+    Py_ssize_t batch_size
+    # EpochSteps
+    double t
+    const double *lr
+    double scalars[MAX_SCALARS]  # of the update, without t
+    double l2, l1
+    double entry_limit, norm_limit
+    bint by_norm
     const double *shrinkage  # (shrink, factor) of each step's prox, or NULL
-    double *penalties  # of each strip: its sum over the steps, times the rows of their batches
-    double *squares  # of each strip's gradient
-    void *update
+    # EpochWeights
+    char *W
+    char *dW
     void *state[MAX_STATES]
     int states
-    double t
-    const double *rates
-    double scalars[MAX_SCALARS]
-    int strips, shares
-    bint by_norm
+    # EpochWorkspace
+    char *row_buffer
+    Workspace partial, scores
+    double *losses
+    double *penalties
+    double *squares
+    Sizes sizes  # of the scores
+    Sizes partial_sizes  # the same with the stride of the partial scores
+    Py_ssize_t block, blocks  # rows of a block, blocks of a batch
+    Py_ssize_t itemsize
+    bint single
+    int column_blocks, shares
+    Py_ssize_t first, last  # the blocks that the call goes through
 
 
 cdef struct Columns:
-    # Some strips, without b.
-    Py_ssize_t start, width
-    bint first  # they are the first, which b goes with
+    # Those of some column blocks, without b.
+    Py_ssize_t first, last
 
 
-cdef Py_ssize_t rows_of_batch(Steps *job, Py_ssize_t step) noexcept nogil:
-    return min(job.batch, job.loss.n - step * job.batch)
+cdef inline Columns columns_of(EpochJob *job, int first, int last) noexcept nogil:
+    # Of the column blocks first ... last - 1.
+    return Columns(
+        column_border(job.sizes.d, first, job.column_blocks), column_border(job.sizes.d, last, job.column_blocks))
 
 
-cdef Py_ssize_t rows_of_block(Steps *job, Py_ssize_t number, Py_ssize_t *start) noexcept nogil:
-    # Which positions in the epoch's order; the last blocks of the last batch may have none.
-    cdef Py_ssize_t inside = number % job.blocks * job.loss.block
-    start[0] = number // job.blocks * job.batch + inside
-    return max(<Py_ssize_t> 0, min(job.loss.block, rows_of_batch(job, number // job.blocks) - inside))
+cdef inline Py_ssize_t rows_of_batch(EpochJob *job, Py_ssize_t step) noexcept nogil:
+    return min(job.batch_size, job.n - step * job.batch_size)
 
 
-cdef Columns columns_of(Steps *job, int first, int last) noexcept nogil:
-    # Strips first ... last - 1. They end with cache lines, so that no two members write to one.
-    cdef Py_ssize_t d = job.loss.d
-    cdef Py_ssize_t start = d * first // job.strips // 16 * 16
-    return Columns(start, (d if last == job.strips else d * last // job.strips // 16 * 16) - start, first == 0)
+cdef inline RowSelection rows_of_block(EpochJob *job, Py_ssize_t number, Columns columns) noexcept nogil:
+    # The last blocks of the last batch may have no rows.
+    cdef Py_ssize_t step = number // job.blocks
+    cdef Py_ssize_t start = number % job.blocks * job.block
+    cdef Py_ssize_t count = max(<Py_ssize_t> 0, min(job.block, rows_of_batch(job, step) - start))
+    return RowSelection(job.order + step * job.batch_size + start, count, columns.first, columns.last)
 
 
-cdef void begin_block(Steps *job, Py_ssize_t number, int strip, floating *W) noexcept nogil:
-    # Fetches the strip of some rows, and what it has of their scores.
-    cdef LossJob *loss = &job.loss
-    cdef gather_scores_t gather_scores = <gather_scores_t> job.gather_scores
-    cdef floating nothing = 0
-    cdef floating *partial = <floating *> job.partial.at + (number % 2 * job.strips + strip) * job.partial.part
-    cdef const floating *x_scale = <const floating *> job.x_scale
-    cdef const floating *x_shift = <const floating *> job.x_shift
-    cdef Columns some = columns_of(job, strip, strip + 1)
-    cdef Py_ssize_t first
-    cdef Py_ssize_t rows = rows_of_block(job, number, &first)
-    if x_scale != NULL:
-        x_scale, x_shift = x_scale + some.start, x_shift + some.start
-    gather_scores(
-        loss.X.at + some.start * loss.X.column, loss.X.row, job.order + first, rows, some.width, x_scale, x_shift,
-        <floating *> loss.rows.at + some.start, loss.rows.ld, W + some.start, loss.by_class.ld,
-        W + loss.d if some.first else &nothing, loss.by_class.ld if some.first else 0, loss.c, partial, job.partial.ld)
+cdef void begin_block(EpochJob *job, Py_ssize_t number, int column_block) noexcept nogil:
+    # Gathers a column block of some rows, and computes what it contributes to their scores.
+    cdef RowSelection rows = rows_of_block(job, number, columns_of(job, column_block, column_block + 1))
+    job.gather_scores(
+        &job.X, &rows, &job.partial_sizes, job.x_scale, job.x_shift, job.W, job.row_buffer,
+        job.partial.data + (number % 2 * job.column_blocks + column_block) * job.partial.part_step)
 
 
-cdef double end_block(Steps *job, Py_ssize_t number, int share, Columns some, floating *dW) noexcept nogil:
-    # Adds the strips' scores, and what these columns have of the mean gradient of the batch; the loss.
-    cdef LossJob *loss = &job.loss
-    cdef epilogue_t epilogue = <epilogue_t> loss.epilogue
-    cdef gradient_t gradient = <gradient_t> loss.gradient
-    cdef floating *scores = <floating *> loss.scores.at + share * loss.scores.part
-    cdef const floating *partial = <const floating *> job.partial.at + number % 2 * job.strips * job.partial.part
-    cdef Py_ssize_t ld = loss.scores.ld
-    cdef floating *scratch = scores + loss.c * ld
-    cdef floating *db = dW + loss.d if some.first else scratch  # the others' sums go where nobody looks
-    cdef char *own_y = <char *> (scratch + max(<Py_ssize_t> 3, loss.c) * ld)
-    cdef floating own_weight[MOST_BLOCK]
+cdef double end_block(
+        EpochJob *job, Py_ssize_t number, Columns columns, floating *scores, const floating *partial) noexcept nogil:
+    # Sums the partial scores, and adds what these columns have of the mean gradient of the batch; the loss.
+    cdef Py_ssize_t stride = job.scores.stride
+    cdef Py_ssize_t step = job.partial.part_step // <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t c = job.sizes.c
+    cdef RowSelection rows = rows_of_block(job, number, columns)
+    cdef floating *scratch = scores + c * stride
+    cdef char *own_y = <char *> (scratch + max(<Py_ssize_t> 3, c) * stride)
+    cdef floating own_weight[MAX_BLOCK]
     cdef floating scale = <floating> (1.0 / rows_of_batch(job, number // job.blocks))
-    cdef Py_ssize_t first, j, r, s
-    cdef Py_ssize_t rows = rows_of_block(job, number, &first)
-    cdef double value
-    for r in range(rows):
-        memcpy(own_y + r * loss.y_row, loss.y + job.order[first + r] * loss.y_row, loss.y_row)
-        own_weight[r] = (<const floating *> loss.sample_weight)[job.order[first + r]]
-    for j in range(loss.c):
-        memcpy(scores + j * ld, partial + j * job.partial.ld, rows * sizeof(floating))
-        for s in range(1, job.strips):
-            for r in range(rows):
-                scores[j * ld + r] += partial[s * job.partial.part + j * job.partial.ld + r]
-    value = epilogue(scores, ld, loss.c, rows, own_y, own_weight, scratch, loss.hyper)
-    for j in range(loss.c):
-        for r in range(rows):
-            scores[j * ld + r] *= scale
-    gradient(
-        <floating *> loss.rows.at + some.start, loss.rows.ld, rows, some.width, scores, ld, loss.c,
-        dW + some.start, loss.parts.ld, db, loss.parts.ld if some.first else 0, NULL)
-    return value
+    cdef ScoreBlock block = ScoreBlock(
+        c, rows.count, stride, own_y, &own_weight[0], scratch, &job.hyper[0])
+    cdef const floating *part
+    cdef Py_ssize_t j, r, s
+    cdef double loss
+    for r in range(rows.count):
+        memcpy(own_y + r * job.y_step, job.y + rows.order[r] * job.y_step, job.y_step)
+        own_weight[r] = (<const floating *> job.sample_weight)[rows.order[r]]
+    for j in range(c):
+        part = partial + j * job.partial.stride
+        memcpy(scores + j * stride, part, rows.count * sizeof(floating))
+        for s in range(1, job.column_blocks):
+            for r in range(rows.count):
+                scores[j * stride + r] += part[s * step + r]
+    loss = job.epilogue(scores, &block)
+    for j in range(c):
+        for r in range(rows.count):
+            scores[j * stride + r] *= scale
+    job.gather_gradient(&job.X, &rows, &job.sizes, job.row_buffer, scores, job.dW)
+    return loss
 
 
-cdef void clear(Steps *job, Columns some, floating *dW) noexcept nogil:
+cdef void clear_gradient(EpochJob *job, Columns columns) noexcept nogil:
+    cdef char *row
     cdef Py_ssize_t j
-    for j in range(job.loss.c):
-        memset(dW + j * job.loss.parts.ld + some.start, 0, some.width * sizeof(floating))
-        if some.first:
-            dW[j * job.loss.parts.ld + job.loss.d] = 0
+    for j in range(job.sizes.c):
+        row = job.dW + j * job.sizes.dW_stride * job.itemsize
+        memset(row + columns.first * job.itemsize, 0, (columns.last - columns.first) * job.itemsize)
+        if columns.first == 0:
+            memset(row + job.sizes.d * job.itemsize, 0, job.itemsize)
 
 
-cdef double penalise(Steps *job, const floating *w, floating *g, Py_ssize_t n) noexcept nogil:
-    # Adds the penalty's gradient; its value.
-    cdef floating l2 = <floating> (2.0 * job.l2)
-    cdef floating l1 = <floating> job.l1
-    cdef floating sign
+cdef void finish_gradient(EpochJob *job, Py_ssize_t step, int column_block) noexcept nogil:
+    # Adds the gradient of the penalty to a column block, and sums its squares if the norm will be needed.
+    cdef Columns columns = columns_of(job, column_block, column_block + 1)
+    cdef Py_ssize_t width = columns.last - columns.first
+    cdef double penalty = 0
     cdef double squares = 0
-    cdef double sizes = 0
-    cdef Py_ssize_t k
-    if job.l2 != 0:  # each on its own: 0 times an infinite weight is NaN
-        for k in range(n):
-            g[k] += l2 * w[k]
-        squares = job.l2 * square_rows[floating](w, n)
-    if job.l1 != 0:
-        for k in range(n):
-            sign = 1 if w[k] > 0 else w[k]  # 0 and NaN stay
-            g[k] += l1 * (-1 if w[k] < 0 else sign)
-        for k in range(n):
-            sizes += <double> (-w[k] if w[k] < 0 else w[k])
-        sizes *= job.l1
-    return squares + sizes
+    cdef Py_ssize_t j, row, start
+    for j in range(job.sizes.c):
+        row = j * job.sizes.weights_stride * job.itemsize
+        start = row + columns.first * job.itemsize
+        penalty += job.penalty_stage(job.dW + start, job.W + start, width, job.l2, job.l1)
+        if job.by_norm:
+            squares += job.sum_squares(job.dW + start, width)
+            if columns.first == 0 and job.bias:
+                squares += job.sum_squares(job.dW + row + job.sizes.d * job.itemsize, 1)
+    job.penalties[column_block] += rows_of_batch(job, step) * penalty
+    job.squares[column_block] = squares
 
 
-cdef void update_some(
-        Steps *job, Py_ssize_t step, floating *w, floating *g, Py_ssize_t at, Py_ssize_t n, double scale,
-        bint weights) noexcept nogil:
-    cdef double scalars[MAX_SCALARS]
-    cdef floating *state[MAX_STATES]
-    cdef int i
-    memcpy(scalars, job.scalars, sizeof(scalars))
-    scalars[0] = job.rates[step]
-    for i in range(job.states):
-        state[i] = <floating *> job.state[i] + at
-    if scale != 1 or job.limit != INFINITY:
-        clip_rows[floating](g + at, g + at, n, scale, job.limit)
-    (<update_t> job.update)(w + at, g + at, state, n, job.t + step, scalars)
-    if weights and job.shrinkage != NULL:
-        prox_rows[floating](w + at, n, job.shrinkage[2 * step], job.shrinkage[2 * step + 1])
-
-
-cdef double norm_scale(Steps *job) noexcept nogil:
-    # By how much the gradient is shortened, as by torch's clip_grad_norm_.
+cdef double clip_scale(EpochJob *job) noexcept nogil:
+    # What the gradient is multiplied by, as by torch's clip_grad_norm_.
     cdef double total = 0
     cdef double scale
     cdef int i
     if not job.by_norm:
         return 1
-    for i in range(job.strips):
+    for i in range(job.column_blocks):
         total += job.squares[i]
-    scale = job.most_norm / (c_sqrt(total) + 1e-6)
+    scale = job.norm_limit / (c_sqrt(total) + 1e-6)
     return 1 if scale >= 1 else scale  # a NaN stays
 
 
-cdef void finish_gradient(
-        Steps *job, Py_ssize_t step, int strip, const floating *W, floating *g) noexcept nogil:
-    # The penalty's part of a strip, and if it will be asked for the sum of its squares.
-    cdef Columns some = columns_of(job, strip, strip + 1)
-    cdef Py_ssize_t ld = job.loss.by_class.ld
-    cdef double penalty = 0
-    cdef double squares = 0
-    cdef Py_ssize_t j
-    for j in range(job.loss.c):
-        penalty += penalise(job, W + j * ld + some.start, g + j * ld + some.start, some.width)
-        if job.by_norm:
-            squares += square_rows[floating](g + j * ld + some.start, some.width)
-            if some.first and job.bias:
-                squares += square_rows[floating](g + j * ld + job.loss.d, 1)
-    job.penalties[strip] += rows_of_batch(job, step) * penalty
-    job.squares[strip] = squares
+cdef void take_step(EpochJob *job, Py_ssize_t step, Columns columns) noexcept nogil:
+    cdef double scale = clip_scale(job)
+    cdef Py_ssize_t j, row
+    for j in range(job.sizes.c):
+        row = j * job.sizes.weights_stride
+        update_numbers(job, step, row + columns.first, columns.last - columns.first, scale)
+        if job.shrinkage != NULL:
+            job.prox_stage(
+                job.W + (row + columns.first) * job.itemsize, columns.last - columns.first, job.shrinkage[2 * step],
+                job.shrinkage[2 * step + 1])
+        if columns.first == 0 and job.bias:
+            update_numbers(job, step, row + job.sizes.d, 1, scale)
 
 
-cdef void take_step(Steps *job, Py_ssize_t step, Columns some, floating *W, floating *g) noexcept nogil:
-    cdef Py_ssize_t ld = job.loss.by_class.ld
-    cdef double scale = norm_scale(job)
-    cdef Py_ssize_t j
-    for j in range(job.loss.c):
-        update_some(job, step, W, g, j * ld + some.start, some.width, scale, True)
-        if some.first and job.bias:
-            update_some(job, step, W, g, j * ld + job.loss.d, 1, scale, False)
+cdef void update_numbers(EpochJob *job, Py_ssize_t step, Py_ssize_t start, Py_ssize_t n, double scale) noexcept nogil:
+    # Clips the gradient of n numbers of W, and updates them.
+    cdef char *g = job.dW + start * job.itemsize
+    cdef double scalars[MAX_SCALARS]
+    cdef void *state[MAX_STATES]
+    cdef int i
+    memcpy(scalars, job.scalars, sizeof(scalars))
+    scalars[0] = job.lr[step]
+    for i in range(job.states):
+        state[i] = <char *> job.state[i] + start * job.itemsize
+    if scale != 1 or job.entry_limit != INFINITY:
+        job.clip_stage(g, g, n, scale, job.entry_limit)
+    job.update(job.W + start * job.itemsize, g, state, n, job.t + step, scalars)
 
 
-cdef void do_round(Steps *job, Py_ssize_t round, int phase, int share, floating *W, floating *dW) noexcept nogil:
-    # End the block before, begin this one. Clipping by a norm needs a phase more, for all to know the norm.
+cdef void do_round(void *context, Py_ssize_t round, int phase, int share) noexcept nogil:
+    # Ends the block before and begins the next. Clipping by a norm needs a second phase, which begins when all members
+    # have added their squares.
+    cdef EpochJob *job = <EpochJob *> context
     cdef Py_ssize_t number = job.first + round
-    cdef Py_ssize_t step = (number - 1) // job.blocks
     cdef bint batch_ends = round > 0 and number % job.blocks == 0
     cdef bint last_phase = phase == job.by_norm
-    cdef int first = job.strips * share // job.shares
-    cdef int last = job.strips * (share + 1) // job.shares
-    cdef Columns some = columns_of(job, first, last)
-    cdef double value
-    cdef int strip
+    cdef int first = job.column_blocks * share // job.shares
+    cdef int last = job.column_blocks * (share + 1) // job.shares
+    cdef Columns columns = columns_of(job, first, last)
+    cdef int column_block
     if round > 0 and phase == 0:
         if (number - 1) % job.blocks == 0:
-            clear(job, some, dW)
-        value = end_block(job, number - 1, share, some, dW)
-        if share == 0:  # every share knows it
-            job.loss.losses[0] += value
+            clear_gradient(job, columns)
+        add_block(job, number - 1, share, columns)
     if batch_ends and phase == 0 and (job.by_norm or job.l2 != 0 or job.l1 != 0):
-        for strip in range(first, last):
-            finish_gradient(job, step, strip, W, dW)
+        for column_block in range(first, last):
+            finish_gradient(job, (number - 1) // job.blocks, column_block)
     if batch_ends and last_phase:
-        take_step(job, step, some, W, dW)
+        take_step(job, (number - 1) // job.blocks, columns)
     if last_phase and number < job.last:
-        for strip in range(first, last):
-            begin_block(job, number, strip, W)
+        for column_block in range(first, last):
+            begin_block(job, number, column_block)
 
 
-cdef void do_float_round(void *job, Py_ssize_t round, int phase, int share) noexcept nogil:
-    do_round(<Steps *> job, round, phase, share, <float *> (<Steps *> job).loss.by_class.at,
-             <float *> (<Steps *> job).loss.parts.at)
+cdef void add_block(EpochJob *job, Py_ssize_t number, int share, Columns columns) noexcept nogil:
+    cdef char *scores = job.scores.data + share * job.scores.part_step
+    cdef char *partial = job.partial.data + number % 2 * job.column_blocks * job.partial.part_step
+    cdef double loss
+    if job.single:
+        loss = end_block(job, number, columns, <float *> scores, <const float *> partial)
+    else:
+        loss = end_block(job, number, columns, <double *> scores, <const double *> partial)
+    if share == 0:  # every share computes the same loss
+        job.losses[0] += loss
 
 
-cdef void do_double_round(void *job, Py_ssize_t round, int phase, int share) noexcept nogil:
-    do_round(<Steps *> job, round, phase, share, <double *> (<Steps *> job).loss.by_class.at,
-             <double *> (<Steps *> job).loss.parts.at)
+# ---- The kernel: the records of kernels/records.py are taken apart --------------------------------------------
+
+cdef int read_data(EpochJob *job, EpochKernel kernel, data) except -1:
+    cdef ndarray y, sample_weight, order, scale_shift
+    X, y, sample_weight, order, scale_shift, hyper, job.bias, job.batch_size = data
+    kernel.gather_scores.storage.describe(X, job.single, &job.X)
+    read_hyper(kernel.epilogue, hyper, job.hyper)
+    job.y, job.y_step, job.sample_weight = PyArray_BYTES(y), target_bytes(y), PyArray_BYTES(sample_weight)
+    job.order, job.n = <const int64_t *> PyArray_DATA(order), PyArray_DIM(order, 0)
+    job.x_scale = job.x_shift = NULL
+    if PyArray_DIM(scale_shift, 0):
+        job.x_scale = PyArray_BYTES(scale_shift)
+        job.x_shift = job.x_scale + PyArray_STRIDE(scale_shift, 0)
+    return 0
 
 
-cdef class Epoch:
+cdef int read_steps(EpochJob *job, Update update, steps) except -1:
+    cdef ndarray lr, shrinkage
+    cdef tuple others
+    cdef Py_ssize_t i
+    job.t, counts, lr, others, (job.l2, job.l1), (job.entry_limit, job.norm_limit), shrinkage = steps
+    if bool(counts) is not bool(update.counts):
+        raise ValueError(f"{update.__name__} {'counts' if update.counts else 'does not count'} its steps")
+    check_count(update, "hyper-parameters after lr", len(others), update.scalars - 1 - update.counts)
+    for i in range(len(others)):
+        job.scalars[i + 1] = others[i]  # the first is lr
+    job.lr = <const double *> PyArray_DATA(lr)
+    job.by_norm = job.norm_limit != INFINITY
+    job.shrinkage = <const double *> PyArray_DATA(shrinkage) if PyArray_DIM(shrinkage, 0) else NULL
+    return 0
+
+
+cdef int read_weights(EpochJob *job, Update update, weights) except -1:
+    cdef ndarray W, dW
+    cdef tuple state
+    W, dW, state = weights
+    job.single, job.itemsize = is_single(W), PyArray_ITEMSIZE(W)
+    job.W, job.dW, job.states = PyArray_BYTES(W), PyArray_BYTES(dW), update.states
+    job.sizes.d, job.sizes.c = PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0)
+    job.sizes.weights_stride, job.sizes.dW_stride = stride_of(W), stride_of(dW)
+    for A in (dW, *state):
+        if stride_of(A) != job.sizes.weights_stride:
+            raise ValueError("W, dW and the state must have rows equally far apart")
+    return read_state(update, state, job.state)
+
+
+cdef int read_workspace(EpochJob *job, workspace) except -1:
+    cdef ndarray row_buffer, partial, scores, losses, penalties, squares
+    row_buffer, partial, scores, losses, penalties, squares = workspace
+    job.row_buffer, job.block = PyArray_BYTES(row_buffer), PyArray_DIM(row_buffer, 0)
+    if job.block > MAX_BLOCK:
+        raise ValueError(f"a block of an epoch has at most {<int> MAX_BLOCK} rows; found {job.block}")
+    job.partial, job.scores = workspace_of(partial), workspace_of(scores)
+    job.losses, job.penalties = <double *> PyArray_DATA(losses), <double *> PyArray_DATA(penalties)
+    job.squares, job.column_blocks = <double *> PyArray_DATA(squares), item_count(PyArray_DIM(squares, 0))
+    job.sizes.row_buffer_stride, job.sizes.scores_stride = stride_of(row_buffer), job.scores.stride
+    job.partial_sizes = job.sizes
+    job.partial_sizes.scores_stride = job.partial.stride
+    return 0
+
+
+cdef class EpochKernel:
     cdef GatherScores gather_scores
     cdef Epilogue epilogue
-    cdef Gradient gradient
+    cdef GatherGradient gather_gradient
+    cdef PenaltyStage penalty_stage
+    cdef SumSquares sum_squares
+    cdef ClipStage clip_stage
     cdef Update update
+    cdef ProxStage prox_stage
 
-    def __call__(
-            self, ndarray X, ndarray y, ndarray sample_weight, ndarray order, ndarray features, tuple hyper, bint bias,
-            Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last, Py_ssize_t t, ndarray rates, tuple others,
-            tuple penalty, tuple clip, ndarray shrinkage, ndarray W, tuple state, ndarray rows, ndarray partial,
-            ndarray scores, ndarray dW, ndarray losses, ndarray penalties, ndarray squares, int threads):
-        cdef Steps job
+    cdef int choose_functions(self, EpochJob *job) except -1:
+        job.gather_scores = <gather_scores_t> fn_of(self.gather_scores, job.single)
+        job.epilogue = <epilogue_t> fn_of(self.epilogue, job.single)
+        job.gather_gradient = <gather_gradient_t> fn_of(self.gather_gradient, job.single)
+        job.penalty_stage = <penalty_t> fn_of(self.penalty_stage, job.single)
+        job.sum_squares = <squares_t> fn_of(self.sum_squares, job.single)
+        job.clip_stage = <clip_t> fn_of(self.clip_stage, job.single)
+        job.update = <update_t> fn_of(self.update, job.single)
+        job.prox_stage = <prox_t> fn_of(self.prox_stage, job.single)
+        return 0
+
+    def __call__(self, data, steps, weights, workspace, Py_ssize_t first, Py_ssize_t last, int threads):
+        cdef EpochJob job
         cdef team_job team
-        cdef bint single = PyArray_ITEMSIZE(W) == sizeof(float)
-        cdef int i
-        prepare(&job.loss, self.epilogue, self.gradient, X, y, sample_weight, hyper, W, rows, scores, dW, losses)
-        job.gather_scores = self.gather_scores.float_rows if single else self.gather_scores.double_rows
-        job.loss.n, job.order = PyArray_DIM(order, 0), <const int64_t *> PyArray_DATA(order)
-        job.partial = Room(
-            PyArray_DATA(partial), PyArray_STRIDE(partial, 1) // PyArray_ITEMSIZE(partial),
-            PyArray_STRIDE(partial, 2) // PyArray_ITEMSIZE(partial))
-        job.batch, job.blocks = batch, (batch + job.loss.block - 1) // job.loss.block
+        read_weights(&job, self.update, weights)
+        self.choose_functions(&job)
+        read_data(&job, self, data)
+        read_steps(&job, self.update, steps)
+        read_workspace(&job, workspace)
+        job.blocks = (job.batch_size + job.block - 1) // job.block
         job.first, job.last = first, last
-        job.x_scale = job.x_shift = NULL
-        if PyArray_DIM(features, 0):
-            job.x_scale, job.x_shift = PyArray_BYTES(features), PyArray_BYTES(features) + PyArray_STRIDE(features, 0)
-        job.bias = bias
-        job.l2, job.l1 = penalty
-        job.limit, job.most_norm = clip
-        job.by_norm = job.most_norm != INFINITY
-        job.shrinkage = <const double *> PyArray_DATA(shrinkage) if PyArray_DIM(shrinkage, 0) else NULL
-        job.penalties, job.squares = <double *> PyArray_DATA(penalties), <double *> PyArray_DATA(squares)
-        job.update = self.update.float_rows if single else self.update.double_rows
-        job.states = self.update.states
-        for i in range(job.states):
-            job.state[i] = PyArray_DATA(<ndarray> state[i])
-        job.t, job.rates = t, <const double *> PyArray_DATA(rates)
-        for i in range(min(len(others), <int> MAX_SCALARS - 1)):
-            job.scalars[i + 1] = others[i]  # the first is the rate
-        job.strips = <int> PyArray_DIM(squares, 0)
-        job.shares = min(threads, job.strips)
-        team.work = do_float_round if single else do_double_round
+        job.shares = max(1, min(threads, job.column_blocks))
+        team.work = do_round
         team.context = &job
         team.rounds = last - first + 1
         team.phases = 2 if job.by_norm else 1
@@ -285,10 +332,18 @@ cdef class Epoch:
             team_run(&team)
 
 
-def compose_epoch(GatherScores gather_scores, Epilogue epilogue, Gradient gradient, Update update):
-    cdef Epoch kernel = Epoch()
+def epoch_driver(
+        GatherScores gather_scores, Epilogue epilogue, GatherGradient gather_gradient, PenaltyStage penalty_stage,
+        SumSquares sum_squares, ClipStage clip_stage, Update update, ProxStage prox_stage):
+    cdef EpochKernel kernel = EpochKernel()
+    if gather_scores.storage is not gather_gradient.storage:
+        raise ValueError(f"{gather_scores.__name__} and {gather_gradient.__name__} are of different storages")
     kernel.gather_scores = gather_scores
     kernel.epilogue = epilogue
-    kernel.gradient = gradient
+    kernel.gather_gradient = gather_gradient
+    kernel.penalty_stage = penalty_stage
+    kernel.sum_squares = sum_squares
+    kernel.clip_stage = clip_stage
     kernel.update = update
+    kernel.prox_stage = prox_stage
     return kernel

@@ -1,12 +1,15 @@
 # All that an extension holds. setup.py compiles this file once for each instruction set: cython_base, cython_avx2,
-# cython_avx512; kernels/cython_ops.py picks one of them at import.
-include "losses.pxi"  # the loops of the losses
-include "loss_driver.pxi"  # what Python sees of them, and a loss with its gradient
-include "columns_driver.pxi"  # the epilogue of many columns of scores
-include "search_driver.pxi"  # losses of many W
-include "updates.pxi"  # the loops of the optimizers
-include "step_driver.pxi"  # what Python sees of them, and a step
-include "epoch_driver.pxi"  # whole epochs
+# cython_avx512; kernels/cython_ops.py picks one of them at import. common.pxi comes first, the pieces before the
+# drivers that compose them.
+include "common.pxi"
+include "losses.pxi"
+include "storages.pxi"
+include "updates.pxi"
+include "loss_driver.pxi"
+include "epilogue_driver.pxi"
+include "losses_driver.pxi"
+include "step_driver.pxi"
+include "epoch_driver.pxi"
 
 cdef extern from "cpu.h" nogil:
     int cpu_has_avx2()

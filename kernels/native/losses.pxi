@@ -1,45 +1,5 @@
-# The loops for Cython, compiled once per instruction set by cython_base, cython_avx2 and cython_avx512.
-# See fastlin/ops.py for the contract. Everything is class-major; inner loops run along rows or features,
-# where memory is contiguous, so that the compiler can use vector registers. What Cython cannot say, vectors
-# held in registers, is in tile.h.
-
-from cython cimport floating
-from libc.math cimport INFINITY, sqrt as c_sqrt
-from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy
-
-cdef extern from "tile.h" nogil:
-    ctypedef struct Ahead "ahead":
-        const char *at
-        Py_ssize_t bytes
-
-# What the drivers call. A storage: where rows start, start + 1, ... of X are as floats, in place or copied into a
-# buffer; ldx becomes their stride. The scores of rows, and the gradient that they add. A storage of rows anywhere,
-# order[0], order[1], ...: copies of them, times x_scale plus x_shift unless that is NULL, and their scores.
-# A loss: scores in, their weighted gradient out in place, the weighted sum of the losses returned; scratch has room
-# for three numbers a row. y is int32 labels, or rows of c targets of the type of the scores: each loss knows which.
-# soon, if not NULL, is what will be read after these rows.
-ctypedef const floating *(*load_t)(
-    const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
-    Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil
-ctypedef void (*scores_t)(
-    const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-    const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld,
-    const Ahead *soon) noexcept nogil
-ctypedef void (*gather_scores_t)(
-    const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, const floating *x_scale,
-    const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W, Py_ssize_t ldw, const floating *b,
-    Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil
-ctypedef double (*epilogue_t)(
-    floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const void *y,
-    const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil
-ctypedef void (*gradient_t)(
-    const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *dscores, Py_ssize_t ld,
-    Py_ssize_t c, floating *dW, Py_ssize_t lddw, floating *db, Py_ssize_t incdb,
-    const Ahead *soon) noexcept nogil
-
-
-# ---- exp and log, in a form that loops over them become vector loops ------------------------------------
+# The epilogues of the losses: scores in, weighted d(loss)/d(scores) out in place, the weighted sum of losses returned.
+# Every loop runs along the rows of a block, a vector of them at a time. Uses common.pxi.
 
 cdef extern from "elementary.h" nogil:
     float exp_float(float x) noexcept
@@ -63,183 +23,56 @@ def exp(const floating[::1] x, floating[::1] out):
             out[i] = exp_of(x[i])
 
 
-# ---- Layout: columns start ... stop, in stretches that stay in L1. The caller's matrix has any strides, in bytes ----
+# ---- Pieces -----------------------------------------------------------------------------------------------
 
-cdef extern from "tile.h" nogil:
-    void transpose_float(
-        const float *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, float scale, float *B,
-        Py_ssize_t ldb) noexcept
-    void transpose_double(
-        const double *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, double scale, double *B,
-        Py_ssize_t ldb) noexcept
+cdef class Epilogue(Piece):
+    cdef Py_ssize_t hyper_count
 
+    cdef int count_args(self, list args) except -1:
+        self.hyper_count = len(args) - 4  # after scores, y, sample_weight and scratch
+        return check_limit(self, "hyper-parameters", self.hyper_count, MAX_HYPER)
 
-cdef enum:
-    STRETCH = 256
-
-
-cdef inline void transpose(
-        const floating *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, floating scale, floating *B,
-        Py_ssize_t ldb) noexcept nogil:
-    if floating is float:
-        transpose_float(A, lda, rows, columns, scale, B, ldb)
-    else:
-        transpose_double(A, lda, rows, columns, scale, B, ldb)
-
-
-cdef void columns_to_class_major(
-        const char *W, Py_ssize_t row_step, Py_ssize_t class_step, Py_ssize_t c, Py_ssize_t start, Py_ssize_t stop,
-        floating *by_class, Py_ssize_t ld) noexcept nogil:
-    cdef const char *w
-    cdef floating *row
-    cdef Py_ssize_t real = sizeof(floating)
-    cdef Py_ssize_t j, k, width
-    while start < stop:
-        width = min(<Py_ssize_t> STRETCH, stop - start)
-        w = W + start * row_step
-        if class_step == real:
-            transpose(<const floating *> w, row_step // real, width, c, <floating> 1, by_class + start, ld)
-        else:
-            for j in range(c):
-                row = by_class + j * ld + start
-                for k in range(width):
-                    row[k] = (<const floating *> (w + k * row_step + j * class_step))[0]
-        start += width
+    def __call__(self, ndarray scores, ndarray y, ndarray sample_weight, ndarray scratch, *hyper):
+        cdef epilogue_t epilogue = <epilogue_t> fn_of(self, is_single(scores))
+        cdef double values[MAX_HYPER]
+        cdef ScoreBlock block
+        cdef double loss
+        read_hyper(self, hyper, values)
+        block.c, block.rows, block.stride = PyArray_DIM(scores, 0), PyArray_DIM(scores, 1), stride_of(scores)
+        block.y, block.sample_weight = PyArray_DATA(y), PyArray_DATA(sample_weight)
+        block.scratch, block.hyper = PyArray_DATA(scratch), &values[0]
+        with nogil:
+            loss = epilogue(PyArray_DATA(scores), &block)
+        return loss
 
 
-cdef void combine_columns(
-        floating *parts, Py_ssize_t count, Py_ssize_t part_step, Py_ssize_t ld, floating scale, char *dW,
-        Py_ssize_t row_step, Py_ssize_t class_step, Py_ssize_t c, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef floating *total
-    cdef floating *part
-    cdef char *to
-    cdef Py_ssize_t real = sizeof(floating)
-    cdef Py_ssize_t j, k, p, width
-    while start < stop:
-        width = min(<Py_ssize_t> STRETCH, stop - start)
-        to = dW + start * row_step
-        for j in range(c):
-            total = parts + j * ld + start
-            for p in range(1, count):
-                part = total + p * part_step
-                for k in range(width):
-                    total[k] += part[k]
-            if class_step != real:
-                for k in range(width):
-                    (<floating *> (to + k * row_step + j * class_step))[0] = scale * total[k]
-        if class_step == real:
-            transpose(parts + start, ld, c, width, scale, <floating *> to, row_step // real)
-        start += width
+cdef int read_hyper(Epilogue piece, tuple hyper, double *values) except -1:
+    cdef Py_ssize_t i
+    if len(hyper) != piece.hyper_count:
+        check_count(piece, "hyper-parameters", len(hyper), piece.hyper_count)
+    for i in range(MAX_HYPER):
+        values[i] = hyper[i] if i < piece.hyper_count else 0.0
+    return 0
 
 
-# ---- Storages ------------------------------------------------------------------------------------------
-
-cdef const floating *dense_load_rows(
-        const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
-        Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
-    ldx[0] = row_step // <Py_ssize_t> sizeof(floating)
-    return <const floating *> (X + start * row_step)
+cdef Epilogue bind_epilogue(str name, void *float_fn, void *double_fn, str y, str hyper):
+    return bind(
+        Epilogue(), f"{name}_epilogue", float_fn, double_fn, f"scores {y} sample_weight scratch {hyper}")
 
 
-cdef const floating *uint8_load_rows(
-        const char *X, Py_ssize_t row_step, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t d, floating *buffer,
-        Py_ssize_t ldb, Py_ssize_t *ldx) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        convert_bytes(<const uint8_t *> X + (start + r) * row_step, d, buffer + r * ldb)
-    ldx[0] = ldb
-    return buffer
+# ---- Losses by row: y are labels ----------------------------------------------------------------------------
 
-
-cdef inline void convert_bytes(const uint8_t *x, Py_ssize_t d, floating *row) noexcept nogil:
-    cdef Py_ssize_t k
-    for k in range(d):
-        row[k] = x[k]
-
-
-# ---- Scores and gradient: the register tiles of tile.h -------------------------------------------------------------
-
-cdef extern from "tile.h" nogil:
-    void dense_scores_rows_float(
-        const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *W, Py_ssize_t ldw,
-        const float *b, Py_ssize_t incb, Py_ssize_t c, float *scores, Py_ssize_t ld, const Ahead *soon) noexcept
-    void dense_scores_rows_double(
-        const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *W, Py_ssize_t ldw,
-        const double *b, Py_ssize_t incb, Py_ssize_t c, double *scores, Py_ssize_t ld, const Ahead *soon) noexcept
-    void gather_scores_rows_float(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, float *copies,
-        Py_ssize_t ldc, const float *W, Py_ssize_t ldw, const float *b, Py_ssize_t incb, Py_ssize_t c,
-        float *scores, Py_ssize_t ld) noexcept
-    void gather_scores_rows_double(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d, double *copies,
-        Py_ssize_t ldc, const double *W, Py_ssize_t ldw, const double *b, Py_ssize_t incb, Py_ssize_t c,
-        double *scores, Py_ssize_t ld) noexcept
-    void dense_gradient_rows_float(
-        const float *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const float *dscores, Py_ssize_t ld,
-        Py_ssize_t c, float *dW, Py_ssize_t lddw, float *db, Py_ssize_t incdb, const Ahead *soon) noexcept
-    void dense_gradient_rows_double(
-        const double *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const double *dscores, Py_ssize_t ld,
-        Py_ssize_t c, double *dW, Py_ssize_t lddw, double *db, Py_ssize_t incdb, const Ahead *soon) noexcept
-
-
-cdef void dense_gather_scores_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d,
-        const floating *x_scale, const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W,
-        Py_ssize_t ldw, const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores,
-        Py_ssize_t ld) noexcept nogil:
-    cdef Py_ssize_t r
-    if x_scale != NULL:
-        for r in range(rows):
-            memcpy(copies + r * ldc, X + order[r] * row_step, d * sizeof(floating))
-        map_rows(copies, ldc, rows, d, x_scale, x_shift)
-        scores_of(copies, ldc, rows, d, W, ldw, b, incb, c, scores, ld)
-    elif floating is float:
-        gather_scores_rows_float(X, row_step, order, rows, d, copies, ldc, W, ldw, b, incb, c, scores, ld)
-    else:
-        gather_scores_rows_double(X, row_step, order, rows, d, copies, ldc, W, ldw, b, incb, c, scores, ld)
-
-
-cdef void uint8_gather_scores_rows(
-        const char *X, Py_ssize_t row_step, const int64_t *order, Py_ssize_t rows, Py_ssize_t d,
-        const floating *x_scale, const floating *x_shift, floating *copies, Py_ssize_t ldc, const floating *W,
-        Py_ssize_t ldw, const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores,
-        Py_ssize_t ld) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        convert_bytes(<const uint8_t *> X + order[r] * row_step, d, copies + r * ldc)
-    if x_scale != NULL:
-        map_rows(copies, ldc, rows, d, x_scale, x_shift)
-    scores_of(copies, ldc, rows, d, W, ldw, b, incb, c, scores, ld)
-
-
-cdef void map_rows(
-        floating *x, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *x_scale,
-        const floating *x_shift) noexcept nogil:
-    cdef Py_ssize_t r, k
-    for r in range(rows):
-        for k in range(d):
-            x[r * ldx + k] = x[r * ldx + k] * x_scale[k] + x_shift[k]
-
-
-cdef inline void scores_of(
-        const floating *X, Py_ssize_t ldx, Py_ssize_t rows, Py_ssize_t d, const floating *W, Py_ssize_t ldw,
-        const floating *b, Py_ssize_t incb, Py_ssize_t c, floating *scores, Py_ssize_t ld) noexcept nogil:
-    if floating is float:
-        dense_scores_rows_float(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld, NULL)
-    else:
-        dense_scores_rows_double(X, ldx, rows, d, W, ldw, b, incb, c, scores, ld, NULL)
-
-
-# ---- Losses: every loop runs along the rows of a block, a vector of them at a time ----------------------
-
-cdef double softmax_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    cdef floating smooth = <floating> (hyper[0] / c)
-    cdef floating hard = <floating> (1.0 - hyper[0])
-    cdef floating *top = scratch
-    cdef floating *z = scratch + rows
-    cdef floating *fit = scratch + 2 * rows
+cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t stride = block.stride
+    cdef Py_ssize_t c = block.c
+    cdef const int32_t *y = <const int32_t *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating off_value = <floating> (block.hyper[0] / c)  # the target of the other classes; label_smoothing
+    cdef floating on_value = <floating> (1.0 - block.hyper[0])  # what the row's own class has more
+    cdef floating *row_max = <floating *> block.scratch
+    cdef floating *z = row_max + rows
+    cdef floating *target_logit = row_max + 2 * rows
     cdef floating *s
     cdef floating shifted
     # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
@@ -247,49 +80,50 @@ cdef double softmax_rows(
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
     for r in range(rows):
-        top[r] = scores[r]
+        row_max[r] = scores[r]
         z[r] = 0
     for j in range(1, c):
-        s = scores + j * ld
+        s = scores + j * stride
         for r in range(rows):
-            top[r] = s[r] if s[r] > top[r] else top[r]
+            row_max[r] = s[r] if s[r] > row_max[r] else row_max[r]
     for r in range(rows):
-        fit[r] = hard * (scores[y[r] * ld + r] - top[r])
+        target_logit[r] = on_value * (scores[y[r] * stride + r] - row_max[r])
     for j in range(c):
-        s = scores + j * ld
+        s = scores + j * stride
         for r in range(rows):
-            shifted = s[r] - top[r]
-            fit[r] += smooth * shifted if smooth != 0 else 0  # 0 * -inf would be NaN
+            shifted = s[r] - row_max[r]
+            target_logit[r] += off_value * shifted if off_value != 0 else 0  # 0 * -inf would be NaN
             s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # a NaN stays
             z[r] += s[r]
     for r in range(rows):
-        fit[r] = log_of(z[r]) - fit[r]
+        target_logit[r] = log_of(z[r]) - target_logit[r]
         z[r] = sample_weight[r] / z[r]
     for j in range(c):
-        s = scores + j * ld
+        s = scores + j * stride
         for r in range(rows):
-            s[r] = s[r] * z[r] - smooth * sample_weight[r]
+            s[r] = s[r] * z[r] - off_value * sample_weight[r]
     for r in range(rows):
-        scores[y[r] * ld + r] -= hard * sample_weight[r]
-        loss += <double> sample_weight[r] * <double> fit[r]
+        scores[y[r] * stride + r] -= on_value * sample_weight[r]
+        loss += <double> sample_weight[r] * <double> target_logit[r]
     return loss
 
 
-cdef double svm_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    cdef floating margin = <floating> hyper[0]
-    cdef floating *required = scratch
-    cdef floating *total = scratch + rows
-    cdef floating *slope = scratch + 2 * rows
+cdef double svm(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t stride = block.stride
+    cdef const int32_t *y = <const int32_t *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *required = <floating *> block.scratch
+    cdef floating *total = required + rows
+    cdef floating *slope = required + 2 * rows
     cdef floating *s
     cdef floating v
     cdef bint satisfied
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    start_hinge(scores, ld, rows, y, margin, required, total, slope)
-    for j in range(c):
-        s = scores + j * ld
+    start_hinge(scores, block, required, total, slope)
+    for j in range(block.c):
+        s = scores + j * stride
         for r in range(rows):
             v = s[r] - required[r]
             satisfied = (v <= 0) | (y[r] == <int32_t> j)  # a NaN is no "<= 0": it must reach the loss
@@ -297,25 +131,26 @@ cdef double svm_rows(
             total[r] += 0 if satisfied else v
             slope[r] += s[r]
     for r in range(rows):
-        scores[y[r] * ld + r] = -slope[r]
+        scores[y[r] * stride + r] = -slope[r]
         loss += <double> sample_weight[r] * <double> total[r]
     return loss
 
 
-cdef double squared_svm_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    cdef floating margin = <floating> hyper[0]
-    cdef floating *required = scratch
-    cdef floating *total = scratch + rows
-    cdef floating *slope = scratch + 2 * rows
+cdef double squared_svm(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t stride = block.stride
+    cdef const int32_t *y = <const int32_t *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *required = <floating *> block.scratch
+    cdef floating *total = required + rows
+    cdef floating *slope = required + 2 * rows
     cdef floating *s
     cdef floating v
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    start_hinge(scores, ld, rows, y, margin, required, total, slope)
-    for j in range(c):
-        s = scores + j * ld
+    start_hinge(scores, block, required, total, slope)
+    for j in range(block.c):
+        s = scores + j * stride
         for r in range(rows):
             v = s[r] - required[r]
             v = 0 if (v <= 0) | (y[r] == <int32_t> j) else v
@@ -323,38 +158,44 @@ cdef double squared_svm_rows(
             total[r] += v * v
             slope[r] += s[r]
     for r in range(rows):
-        scores[y[r] * ld + r] = -slope[r]
+        scores[y[r] * stride + r] = -slope[r]
         loss += <double> sample_weight[r] * <double> total[r]
     return loss
 
 
 cdef inline void start_hinge(
-        floating *scores, Py_ssize_t ld, Py_ssize_t rows, const int32_t *y, floating margin,
-        floating *required, floating *total, floating *slope) noexcept nogil:
-    # What a score may not exceed.
+        const floating *scores, const ScoreBlock *block, floating *required, floating *total,
+        floating *slope) noexcept nogil:
+    # `required` is what a score may not exceed.
+    cdef const int32_t *y = <const int32_t *> block.y
+    cdef Py_ssize_t stride = block.stride
+    cdef floating margin = <floating> block.hyper[0]
     cdef Py_ssize_t r
-    for r in range(rows):
-        required[r] = scores[y[r] * ld + r] - margin
+    for r in range(block.rows):
+        required[r] = scores[y[r] * stride + r] - margin
         total[r] = 0
         slope[r] = 0
 
 
-cdef double crammer_singer_svm_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const int32_t *y,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    cdef floating *required = scratch
-    cdef floating *most = scratch + rows
-    cdef floating *worst = scratch + 2 * rows
+cdef double crammer_singer_svm(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t stride = block.stride
+    cdef Py_ssize_t c = block.c
+    cdef const int32_t *y = <const int32_t *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *required = <floating *> block.scratch
+    cdef floating *most = required + rows
+    cdef floating *worst = required + 2 * rows
     cdef floating *s
     cdef floating v
     cdef bint worse
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    start_hinge(scores, ld, rows, y, <floating> hyper[0], required, most, worst)
+    start_hinge(scores, block, required, most, worst)
     for r in range(rows):
         worst[r] = -1
     for j in range(c):
-        s = scores + j * ld
+        s = scores + j * stride
         for r in range(rows):
             v = s[r] - required[r]
             worse = (v > most[r]) | ((v != v) & (most[r] == most[r]))  # the first NaN is kept: nothing is larger
@@ -362,116 +203,132 @@ cdef double crammer_singer_svm_rows(
             most[r] = v if worse else most[r]
             worst[r] = j if worse else worst[r]
     for j in range(c):
-        s = scores + j * ld
+        s = scores + j * stride
         for r in range(rows):
             s[r] = sample_weight[r] if worst[r] == j else 0
     for r in range(rows):
-        scores[y[r] * ld + r] = 0 if worst[r] < 0 else -sample_weight[r]
+        scores[y[r] * stride + r] = 0 if worst[r] < 0 else -sample_weight[r]
         loss += <double> sample_weight[r] * <double> most[r]
     return loss
 
 
-# ---- Losses by element: a target for every score. A formula returns the loss and leaves its slope --------
+softmax_epilogue = bind_epilogue("softmax", <void *> softmax[float], <void *> softmax[double], "y", "label_smoothing")
+svm_epilogue = bind_epilogue("svm", <void *> svm[float], <void *> svm[double], "y", "margin")
+squared_svm_epilogue = bind_epilogue(
+    "squared_svm", <void *> squared_svm[float], <void *> squared_svm[double], "y", "margin")
+crammer_singer_svm_epilogue = bind_epilogue(
+    "crammer_singer_svm", <void *> crammer_singer_svm[float], <void *> crammer_singer_svm[double], "y", "margin")
 
-ctypedef floating (*formula_t)(floating s, floating t, floating margin, floating *slope) noexcept nogil
+
+# ---- Losses by element: every score has a target -------------------------------------------------------------
+#
+# Such a loss is a formula of one score s and its target t, which returns the loss and sets its slope, d(loss)/ds. The
+# function below the formula and a line at the end of this file make an epilogue of it.
+
+ctypedef floating (*formula_t)(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil
 
 
-cdef inline double by_element(
-        formula_t formula, floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, floating margin) noexcept nogil:
-    cdef floating *goal = scratch
-    cdef floating *total = scratch + rows
+cdef inline double by_element(formula_t formula, floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t c = block.c
+    cdef const floating *targets = <const floating *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *target = <floating *> block.scratch
+    cdef floating *total = target + rows
     cdef floating *s
+    cdef floating hyper[MAX_HYPER]
     cdef floating slope
-    cdef Py_ssize_t j, r
+    cdef Py_ssize_t i, j, r
     cdef double loss = 0.0
+    for i in range(MAX_HYPER):
+        hyper[i] = <floating> block.hyper[i]
     for r in range(rows):
         total[r] = 0
     for j in range(c):
-        s = scores + j * ld
+        s = scores + j * block.stride
         for r in range(rows):
-            goal[r] = targets[r * c + j]
+            target[r] = targets[r * c + j]
         for r in range(rows):
-            total[r] += formula(s[r], goal[r], margin, &slope)
+            total[r] += formula(s[r], target[r], hyper, &slope)
             s[r] = slope * sample_weight[r]
     for r in range(rows):
         loss += <double> sample_weight[r] * <double> total[r]
     return loss
 
 
-cdef inline floating hinge(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+cdef inline floating hinge(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating side = 2 * t - 1  # 1 is the class, -1 the rest
-    cdef floating v = margin - side * s
+    cdef floating v = hyper[0] - side * s  # the margin is hyper[0]
     slope[0] = 0 if v <= 0 else -side
     return 0 if v <= 0 else v
 
 
-cdef inline floating squared_hinge(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+cdef double one_vs_rest_svm(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](hinge[floating], scores, block)
+
+
+cdef inline floating squared_hinge(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating side = 2 * t - 1
-    cdef floating v = margin - side * s
+    cdef floating v = hyper[0] - side * s
     v = 0 if v <= 0 else v
     slope[0] = -2 * side * v
     return v * v
 
 
-cdef inline floating logistic(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+cdef double squared_one_vs_rest_svm(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](squared_hinge[floating], scores, block)
+
+
+cdef inline floating cross_entropy(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating e = exp_of(s if s < 0 else -s)  # never overflows
     slope[0] = (1 if s >= 0 else e) / (1 + e) - t
     return (0 if s <= 0 else s) - t * s + log_of(1 + e)
 
 
-cdef inline floating sigmoid_squared(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+cdef double logistic(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](cross_entropy[floating], scores, block)
+
+
+cdef inline floating squared_sigmoid(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating e = exp_of(s if s < 0 else -s)
-    cdef floating d = (1 if s >= 0 else e) / (1 + e) - t
-    slope[0] = 2 * d * e / ((1 + e) * (1 + e))  # sigma (1 - sigma), without a difference
-    return d * d
+    cdef floating difference = (1 if s >= 0 else e) / (1 + e) - t
+    slope[0] = 2 * difference * e / ((1 + e) * (1 + e))  # sigma (1 - sigma), without a difference
+    return difference * difference
 
 
-cdef inline floating squared_error(floating s, floating t, floating margin, floating *slope) noexcept nogil:
+cdef double sigmoid_squared(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](squared_sigmoid[floating], scores, block)
+
+
+cdef inline floating squared_difference(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     slope[0] = 2 * (s - t)
     return (s - t) * (s - t)
 
 
-cdef inline floating absolute_error(floating s, floating t, floating margin, floating *slope) noexcept nogil:
-    cdef floating d = s - t
-    slope[0] = 1 if d > 0 else d  # 0 and NaN stay
-    slope[0] = -1 if d < 0 else slope[0]
-    return -d if d < 0 else d
+cdef double squared_error(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](squared_difference[floating], scores, block)
 
 
-cdef double one_vs_rest_svm_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](
-        hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+cdef inline floating absolute_difference(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
+    cdef floating difference = s - t
+    slope[0] = 1 if difference > 0 else difference  # 0 and NaN stay
+    slope[0] = -1 if difference < 0 else slope[0]
+    return -difference if difference < 0 else difference
 
 
-cdef double squared_one_vs_rest_svm_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](
-        squared_hinge[floating], scores, ld, c, rows, targets, sample_weight, scratch, <floating> hyper[0])
+cdef double absolute_error(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](absolute_difference[floating], scores, block)
 
 
-cdef double logistic_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](logistic[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
-
-
-cdef double sigmoid_squared_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](sigmoid_squared[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
-
-
-cdef double squared_error_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](squared_error[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
-
-
-cdef double absolute_error_rows(
-        floating *scores, Py_ssize_t ld, Py_ssize_t c, Py_ssize_t rows, const floating *targets,
-        const floating *sample_weight, floating *scratch, const double *hyper) noexcept nogil:
-    return by_element[floating](absolute_error[floating], scores, ld, c, rows, targets, sample_weight, scratch, 0)
+one_vs_rest_svm_epilogue = bind_epilogue(
+    "one_vs_rest_svm", <void *> one_vs_rest_svm[float], <void *> one_vs_rest_svm[double], "targets", "margin")
+squared_one_vs_rest_svm_epilogue = bind_epilogue(
+    "squared_one_vs_rest_svm", <void *> squared_one_vs_rest_svm[float], <void *> squared_one_vs_rest_svm[double],
+    "targets", "margin")
+logistic_epilogue = bind_epilogue("logistic", <void *> logistic[float], <void *> logistic[double], "targets", "")
+sigmoid_squared_epilogue = bind_epilogue(
+    "sigmoid_squared", <void *> sigmoid_squared[float], <void *> sigmoid_squared[double], "targets", "")
+squared_error_epilogue = bind_epilogue(
+    "squared_error", <void *> squared_error[float], <void *> squared_error[double], "targets", "")
+absolute_error_epilogue = bind_epilogue(
+    "absolute_error", <void *> absolute_error[float], <void *> absolute_error[double], "targets", "")

@@ -23,14 +23,14 @@ INLINE BITS NAME(end_mask)(ptrdiff_t d) {
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
  * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round
- * a vector is spilled where there are 16 registers. If there are `copies`, the rows are copied there, and the four
- * rows `after` are prefetched instead. */
+ * a vector is spilled where there are 16 registers. If `copies` is not NULL, the rows are copied there, and the
+ * four rows `after` are prefetched instead. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, REAL *const *copies, const REAL *const *after,
     const int classes
 ) {
-    VEC sum[MOST_CLASSES][SCORES_ROWS], w[MOST_CLASSES];
+    VEC sum[MAX_CLASSES][SCORES_ROWS], w[MAX_CLASSES];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) sum[j][i] = (VEC){0};
     for (; k + V <= end; k += V, next += step) {
@@ -73,7 +73,7 @@ NOINLINE void NAME(scores_group_copying)(
     WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, copies, after)
 }
 
-/* All classes of four rows; how far it has come with what is needed next. */
+/* All classes of four rows. Returns the next prefetch address. */
 static const char *NAME(scores_of_four)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step
@@ -85,7 +85,7 @@ static const char *NAME(scores_of_four)(
     return next;
 }
 
-/* The same where fewer than four rows are left: the last one is repeated, and its repetitions are dropped. */
+/* The same where fewer than four rows are left: the last row is repeated, and its repetitions are dropped. */
 static void NAME(scores_of_few)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, ptrdiff_t rows
@@ -108,10 +108,11 @@ NOINLINE void NAME(scores_short)(
 
 /* scores = W X^T + b. Columns are taken in panels, so that W's part of a panel and four rows of X stay in L1;
  * X comes from L2 once. */
-static void NAME(dense_scores_rows)(
-    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, const REAL *b,
-    ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld, const ahead *soon
+static void NAME(tile_scores)(
+    const REAL *X, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes, const prefetch_hint *hint
 ) {
+    const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c;
+    const ptrdiff_t ldx = sizes->X, ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j * incb];
     if (d < V) {
@@ -119,9 +120,9 @@ static void NAME(dense_scores_rows)(
         return;
     }
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL);
-    const char *next = soon ? soon->at : (const char *)X;
+    const char *next = hint ? hint->start : (const char *)X;
     const ptrdiff_t turns = divide_up(rows, SCORES_ROWS) * (d / V) * divide_up(c, SCORES_CLASSES);
-    const ptrdiff_t step = soon ? soon->bytes / 2 / turns : 0;
+    const ptrdiff_t step = hint ? hint->bytes / 2 / turns : 0;
     for (ptrdiff_t k = 0; k < d; k += panel)
         for (ptrdiff_t r = 0; r < rows; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
@@ -134,12 +135,15 @@ static void NAME(dense_scores_rows)(
         }
 }
 
-/* The same of rows that lie anywhere, order[0], order[1], ... of X (row_step is in bytes), and copies of them: one
- * pass, so that memory is read while the first classes' sums are made; the other classes read the copies. */
-static void NAME(gather_scores_rows)(
-    const char *X, ptrdiff_t row_step, const int64_t *order, ptrdiff_t rows, ptrdiff_t d, REAL *copies, ptrdiff_t ldc,
-    const REAL *W, ptrdiff_t ldw, const REAL *b, ptrdiff_t incb, ptrdiff_t c, REAL *scores, ptrdiff_t ld
+/* The scores of the rows order[0], order[1], ... of X, whose rows lie row_step bytes apart, and copies of these rows.
+ * One pass does both, so that memory is read while the first classes' sums are made; the other classes read the
+ * copies, for which the stride of X in `sizes` holds. */
+static void NAME(tile_gather_scores)(
+    const char *X, ptrdiff_t row_step, const int64_t *order, REAL *copies, const REAL *W, const REAL *b, REAL *scores,
+    const tile_sizes *sizes
 ) {
+    const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c;
+    const ptrdiff_t ldc = sizes->X, ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
     const ptrdiff_t fours = d < V ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), classes = share(c, SCORES_CLASSES);
     for (ptrdiff_t j = 0; j < c; j++)
@@ -161,8 +165,9 @@ static void NAME(gather_scores_rows)(
         }
     for (ptrdiff_t r = fours; r < rows; r++)
         memcpy(copies + r * ldc, X + order[r] * row_step, (size_t)d * sizeof(REAL));
-    NAME(dense_scores_rows)(copies + fours * ldc, ldc, rows - fours, d, W, ldw, b, incb, c, scores + fours, ld,
-                            NULL);
+    tile_sizes rest = *sizes;
+    rest.rows = rows - fours;
+    NAME(tile_scores)(copies + fours * ldc, W, b, scores + fours, &rest, NULL);
 }
 
 /* ---- Gradient ------------------------------------------------------------------------------------------- */
@@ -234,12 +239,12 @@ INLINE VEC NAME(load_few)(const REAL *p, ptrdiff_t n) {
     return v;
 }
 
-/* Lists the rows (at most MOST_ROWS) whose gradient is not zero in every class, and adds each class's sum to
+/* Lists the rows (at most MAX_ROWS) whose gradient is not zero in every class, and adds each class's sum to
  * db: a row that meets its margin costs a hinge loss nothing more. */
 static int NAME(active_rows)(
     const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, ptrdiff_t incdb, int *active
 ) {
-    BITS any[MOST_ROWS / V] = {0};
+    BITS any[MAX_ROWS / V] = {0};
     for (ptrdiff_t j = 0; j < c; j += 4) {
         VEC total[4];
         REAL sums[4] = {0};
@@ -263,14 +268,14 @@ static int NAME(active_rows)(
     return n;
 }
 
-/* At most MOST_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
+/* At most MAX_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
  * from L1 again. */
 static void NAME(gradient_block)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const ahead *soon
+    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const prefetch_hint *hint
 ) {
     const BITS whole = (BITS)((VEC){0} == (VEC){0});
-    int active[MOST_ROWS];
+    int active[MAX_ROWS];
     const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
     if (d < V) {
         NAME(gradient_short)(X, ldx, d, active, n, G, ldg, c, dW, lddw);
@@ -279,8 +284,8 @@ static void NAME(gradient_block)(
     const BITS end = NAME(end_mask)(d);
     const int many = c > GRADIENT_CLASSES;
     const ptrdiff_t width = (many ? MANY_VECTORS : GRADIENT_VECTORS) * V;
-    const ptrdiff_t step = soon ? soon->bytes / 2 / (rows * divide_up(d, width)) : 0;
-    const char *next = soon ? soon->at + soon->bytes / 2 : (const char *)X;
+    const ptrdiff_t step = hint ? hint->bytes / 2 / (rows * divide_up(d, width)) : 0;
+    const char *next = hint ? hint->start + hint->bytes / 2 : (const char *)X;
     ptrdiff_t k = 0;
     for (const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES); n && k + width <= d; k += width) {
         for (ptrdiff_t j = 0; j < c; j += most) {
@@ -299,18 +304,18 @@ static void NAME(gradient_block)(
 }
 
 /* dW += G X and db += the row sums of G. */
-static void NAME(dense_gradient_rows)(
-    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const ahead *soon
+static void NAME(tile_gradient)(
+    const REAL *X, const REAL *G, REAL *dW, REAL *db, const tile_sizes *sizes, const prefetch_hint *hint
 ) {
-    for (ptrdiff_t r = 0; r < rows; r += MOST_ROWS)
+    for (ptrdiff_t r = 0; r < sizes->rows; r += MAX_ROWS)
         NAME(gradient_block)(
-            X + r * ldx, ldx, smaller(MOST_ROWS, rows - r), d, G + r, ldg, c, dW, lddw, db, incdb, soon);
+            X + r * sizes->X, sizes->X, smaller(MAX_ROWS, sizes->rows - r), sizes->d, G + r, sizes->scores, sizes->c,
+            dW, sizes->W, db, sizes->b, hint);
 }
 
 /* ---- Layout --------------------------------------------------------------------------------------------- */
 
-/* B[j][i] = scale A[i][j], by squares of four or two: a row's last one goes back over the one before. */
+/* B[j][i] = scale A[i][j], by squares of four or two; the last square of a row overlaps the one before it. */
 static void NAME(transpose)(
     const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t columns, REAL scale, REAL *B, ptrdiff_t ldb
 ) {

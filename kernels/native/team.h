@@ -1,12 +1,12 @@
 /* A team of threads that does a job together without Python.
  *
- * A job is a sequence of phases, a phase is some numbered items. Items of one phase may run at the same time; a
- * phase begins when the one before has ended. Whoever calls team_run works, and up to `threads` - 1 helpers with
- * it. Each prefers its own share of a phase's items, the same in every phase, so that what it left in its cache
- * is near; then it takes what others have not begun. A helper that is late, because the machine is busy, finds
- * less to do: nobody waits for it unless it has begun an item.
+ * A job is a sequence of phases, and a phase is a number of items. Items of one phase may run at the same time; a
+ * phase begins when the one before it has ended. The thread that calls team_run works on the job, and up to
+ * `threads` - 1 helper threads work with it. Each member begins with its own share of a phase's items, the same in
+ * every phase, because their data are still in its cache; then it takes items that no other member has begun. If a
+ * helper is late, because the machine is busy, the others do its items: they wait only for items that it has begun.
  *
- * Not OpenMP: its children die after fork, and two of its runtimes in a process can deadlock.
+ * OpenMP is not used: its threads do not survive a fork, and two of its runtimes in one process can deadlock.
  */
 #ifndef FASTLIN_TEAM_H
 #define FASTLIN_TEAM_H
@@ -16,37 +16,37 @@
 #include <signal.h>
 #include <stddef.h>
 
-enum { MOST_ITEMS = 64, MOST_MEMBERS = 64, MOST_PHASES = 4 };
+enum { MAX_ITEMS = 64, MAX_MEMBERS = 64, MAX_PHASES = 4 };
 
-/* After a job a helper looks out for the next one for about 50 us before it sleeps: waking it takes 10 us. */
+/* After a job a helper polls for the next one for about 50 us before it sleeps, because waking it takes 10 us. */
 enum { LOOKS = 500, LOOKS_BEFORE_YIELDING = 200 };
 
 typedef struct {
     void (*work)(void *context, ptrdiff_t round, int phase, int item);
     void *context;
-    ptrdiff_t rounds;        /* how often the phases are gone through */
-    int phases;              /* at most MOST_PHASES */
-    int items[MOST_PHASES];  /* of each phase, at most MOST_ITEMS */
+    ptrdiff_t rounds;      /* how often the sequence of phases is repeated */
+    int phases;            /* at most MAX_PHASES */
+    int items[MAX_PHASES]; /* of each phase, at most MAX_ITEMS */
     int threads;
-    ptrdiff_t claimed[MOST_ITEMS]; /* the number of the last phase in which somebody took the item */
-    ptrdiff_t done;                /* items, over all phases */
-    int left;                      /* helpers that have gone again */
+    ptrdiff_t progress[MAX_ITEMS]; /* of each item, the number of the last phase in which a member took it */
+    ptrdiff_t done;                /* how many items are done, over all phases */
+    int left;                      /* how many helpers have left the job */
 } team_job;
 
 static struct {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     team_job *job;
-    int busy;     /* somebody has a job running */
-    int helpers;  /* threads that exist */
-    int openings; /* helpers that the job still takes */
-    int sleepers;
-    int prepared; /* for fork */
+    int busy;     /* whether a job is running */
+    int helpers;  /* how many helper threads exist */
+    int openings; /* how many more helpers may join the job */
+    int sleepers; /* how many helpers sleep */
+    int prepared; /* whether the handler for fork is registered */
 } team = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0, 0, 0, 0, 0};
 
 static inline void team_look_again(int looks) {
     if (looks > LOOKS_BEFORE_YIELDING)
-        sched_yield(); /* whoever shares this core may be the one we wait for */
+        sched_yield(); /* the member that we wait for may need this core */
     else
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
@@ -55,14 +55,14 @@ static inline void team_look_again(int looks) {
 #endif
 }
 
-/* Whether the item of phase number `phase` (from 1) is ours: nobody has taken it yet. */
+/* Takes the item of phase number `phase` (from 1). Returns whether it was still free. */
 static int team_claim(team_job *job, int item, ptrdiff_t phase) {
-    ptrdiff_t last = __atomic_load_n(&job->claimed[item], __ATOMIC_RELAXED);
+    ptrdiff_t last = __atomic_load_n(&job->progress[item], __ATOMIC_RELAXED);
     return last < phase &&
-           __atomic_compare_exchange_n(&job->claimed[item], &last, phase, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+           __atomic_compare_exchange_n(&job->progress[item], &last, phase, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* What every member does. */
+/* What every member of the team does; `rank` is its number, 0 for the caller of team_run. */
 static void team_take_part(team_job *job, int rank) {
     ptrdiff_t phase = 0, before = 0;
     for (ptrdiff_t round = 0; round < job->rounds; round++)
@@ -80,7 +80,7 @@ static void team_take_part(team_job *job, int rank) {
         }
 }
 
-/* Takes an opening if there is one; its number is the member's rank, 0 if there is none. */
+/* Takes an opening. Returns the new member's rank, or 0 if there was no opening. */
 static int team_join(void) {
     int open = __atomic_load_n(&team.openings, __ATOMIC_RELAXED);
     while (open > 0 && !__atomic_compare_exchange_n(&team.openings, &open, open - 1, 0, __ATOMIC_ACQUIRE,
@@ -101,7 +101,7 @@ static void *team_help(void *nothing) {
     for (int looks = 0;; looks++) {
         const int rank = team_join();
         if (rank) {
-            team_job *job = team.job; /* it stays until we have left */
+            team_job *job = team.job; /* it exists until we have left it */
             team_take_part(job, rank);
             __atomic_fetch_add(&job->left, 1, __ATOMIC_RELEASE);
             looks = 0;
@@ -115,20 +115,21 @@ static void *team_help(void *nothing) {
     return nothing;
 }
 
-/* The child of a fork has none of the parent's threads. */
+/* Runs in the child of a fork, which has none of its parent's helpers. */
 static void team_forget(void) {
     pthread_mutex_init(&team.mutex, NULL);
     pthread_cond_init(&team.wake, NULL);
     team.busy = team.helpers = team.openings = team.sleepers = 0;
 }
 
-/* Makes sure that there are `wanted` helpers, or as many as the system allows; how many that is. */
+/* Starts helpers until there are `wanted`, or as many as the system allows. Returns how many there are, at most
+ * `wanted`. */
 static int team_hire(int wanted) {
     sigset_t all, before;
     pthread_t thread;
     if (!team.prepared) team.prepared = !pthread_atfork(NULL, NULL, team_forget);
     if (team.helpers >= wanted) return wanted;
-    sigfillset(&all); /* Ctrl-C is for Python's own thread */
+    sigfillset(&all); /* Python's own threads handle signals */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (team.helpers < wanted && !pthread_create(&thread, NULL, team_help, NULL)) {
         pthread_detach(thread);
@@ -138,14 +139,14 @@ static int team_hire(int wanted) {
     return team.helpers;
 }
 
-/* Does the job; returns when all of it is done. If another thread has a job running, the caller does its own
+/* Does the job and returns when all of it is done. If another thread's job is running, the caller does its own job
  * alone: it neither waits nor adds threads. The caller sets work, context, rounds, phases, items and threads. */
 static void team_run(team_job *job) {
     int helpers = 0;
-    for (int i = 0; i < MOST_ITEMS; i++) job->claimed[i] = 0;
+    for (int i = 0; i < MAX_ITEMS; i++) job->progress[i] = 0;
     job->done = 0;
     job->left = 0;
-    if (job->threads > MOST_MEMBERS) job->threads = MOST_MEMBERS;
+    if (job->threads > MAX_MEMBERS) job->threads = MAX_MEMBERS;
     if (job->threads < 2 || __atomic_exchange_n(&team.busy, 1, __ATOMIC_ACQUIRE)) {
         team_take_part(job, 0);
         return;
@@ -159,7 +160,7 @@ static void team_run(team_job *job) {
         pthread_mutex_unlock(&team.mutex);
     }
     team_take_part(job, 0);
-    helpers -= __atomic_exchange_n(&team.openings, 0, __ATOMIC_ACQUIRE); /* those that came */
+    helpers -= __atomic_exchange_n(&team.openings, 0, __ATOMIC_ACQUIRE); /* how many have joined */
     for (int looks = 0; __atomic_load_n(&job->left, __ATOMIC_ACQUIRE) < helpers; looks++) team_look_again(looks);
     __atomic_store_n(&team.busy, 0, __ATOMIC_RELEASE);
 }

@@ -29,8 +29,8 @@ enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 4, MANY_CLAS
 #else
 enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2, MANY_CLASSES = 5, MANY_VECTORS = 2 };
 #endif
-enum { SCORES_ROWS = 4, MOST_CLASSES = 5 };
-enum { MOST_ROWS = 64 };        /* rows whose gradient is added at once */
+enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
+enum { MAX_ROWS = 64 };        /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* what W may have of the L1 cache, beside four rows of X */
 
 /* A loop over registers must vanish before the compiler gives arrays a place in memory. */
@@ -79,13 +79,21 @@ INLINE ptrdiff_t panel_bytes(ptrdiff_t c) {
     return bytes > 4096 ? 4096 : bytes < 2048 ? 2048 : bytes;
 }
 
-/* What is read after a block: brought into L2 meanwhile, half of it with the scores, half with the gradient. */
+/* What a call works on. X and the copies of its rows, W and dW, scores and their gradient G are matrices whose rows lie
+ * a stride apart, in numbers; b or db is a vector of such a stride. */
 typedef struct {
-    const char *at;
-    ptrdiff_t bytes;
-} ahead;
+    ptrdiff_t rows, d, c;
+    ptrdiff_t X, W, b, scores; /* the strides */
+} tile_sizes;
 
-/* Asks for `step` bytes at next: half as many as are in so many vectors, or fewer. */
+/* What is likely to be read after a block. It is brought into L2 meanwhile, half of it by the scores and half by the
+ * gradient. */
+typedef struct {
+    const char *start;
+    ptrdiff_t bytes;
+} prefetch_hint;
+
+/* Prefetches `step` bytes at next, one cache line at most for every two that `vectors` vectors fill. */
 INLINE void prefetch(const char *next, ptrdiff_t step, const int vectors) {
     const int lines = vectors * VECTOR_BYTES > 128 ? vectors * VECTOR_BYTES / 128 : 1;
     UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(next + i * step / lines, 0, 2);

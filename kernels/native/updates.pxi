@@ -1,19 +1,11 @@
-# The loops of the optimizers' steps for Cython. Scalars become the arrays' type first, or one
-# double factor would make every product double; what depends on t alone is computed before the loop.
+# The loops of the optimizers' updates, and of what comes before and after them. Uses common.pxi.
+#
+# Scalars become numbers of the arrays' type first, or one double factor would make every product double; what depends
+# on t alone is computed before the loop.
 #
 # Where roots are taken, a loop takes LANES numbers at a time: all are read and computed with, then all are written.
 # gcc makes vectors of that without knowing whether the arrays overlap. The numbers behind the last LANES are copied
 # into short arrays, so that every number goes through the same instructions, wherever it stands.
-
-from libc.math cimport pow
-from libc.string cimport memcpy
-
-# What a driver calls. hyper is in the row's order, lr first; t is 0 for a rule that does not count.
-ctypedef void (*update_t)(
-    floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil
-ctypedef void (*clip_t)(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil
-ctypedef void (*prox_t)(floating *w, Py_ssize_t n, double shrink, double factor) noexcept nogil
-ctypedef double (*squares_t)(const floating *g, Py_ssize_t n) noexcept nogil
 
 cdef extern from "estimate.h" nogil:
     enum:
@@ -22,11 +14,107 @@ cdef extern from "estimate.h" nogil:
     void roots_double(double *x) noexcept
 
 cdef enum:
-    MAX_STATES = 3  # no rule has more state
-    MAX_SCALARS = 7  # no rule has more hyper-parameters, with t
     SQUARES = 16  # sums of squares side by side
-    STEP_STRETCH = 2048  # numbers that are clipped, updated and shrunk while they are in L1
 
+
+# ---- Pieces -----------------------------------------------------------------------------------------------
+
+cdef class Update(Piece):
+    """A step over whole arrays, contiguous and of one size and type: w, g, `states` arrays of state, scalars."""
+
+    cdef readonly int states
+    cdef readonly int scalars  # with t
+    cdef readonly bint counts  # whether t comes before the hyper-parameters
+
+    cdef int count_args(self, list args) except -1:
+        self.counts = "t" in args
+        self.states = args.index("t" if self.counts else "lr") - 2
+        self.scalars = len(args) - 2 - self.states
+        check_limit(self, "arrays of state", self.states, MAX_STATES)
+        return check_limit(self, "hyper-parameters with t", self.scalars + (not self.counts), MAX_SCALARS)
+
+    def __call__(self, w, g, *rest):
+        cdef Py_buffer views[2 + MAX_STATES]
+        cdef void *state[MAX_STATES]
+        cdef double scalars[MAX_SCALARS]
+        cdef update_t update
+        cdef int held = 0
+        cdef int i
+        check_count(self, "arrays of state and scalars", len(rest), self.states + self.scalars)
+        try:
+            PyObject_GetBuffer(w, &views[0], PyBUF_WRITABLE)
+            held = 1
+            PyObject_GetBuffer(g, &views[1], PyBUF_SIMPLE)
+            held = 2
+            while held < 2 + self.states:
+                PyObject_GetBuffer(rest[held - 2], &views[held], PyBUF_WRITABLE)
+                held += 1
+            for i in range(self.states):
+                state[i] = views[2 + i].buf
+            read_scalars(self, rest, self.states, scalars)
+            update = <update_t> fn_of(self, views[0].itemsize == sizeof(float))
+            with nogil:
+                update(views[0].buf, views[1].buf, state, views[0].len // views[0].itemsize, scalars[0], scalars + 1)
+        finally:
+            while held:
+                held -= 1
+                PyBuffer_Release(&views[held])
+
+
+cdef int read_scalars(Update piece, tuple values, Py_ssize_t start, double *scalars) except -1:
+    # t, or 0 if the update does not count, and the hyper-parameters.
+    cdef Py_ssize_t i
+    cdef Py_ssize_t lr = 1 - piece.counts
+    if len(values) - start != piece.scalars:
+        check_count(piece, "scalars", len(values) - start, piece.scalars)
+    scalars[0] = 0.0
+    for i in range(piece.scalars):
+        scalars[lr + i] = values[start + i]
+    return 0
+
+
+cdef int read_state(Update piece, tuple arrays, void **state) except -1:
+    cdef int i
+    if len(arrays) != piece.states:
+        check_count(piece, "arrays of state", len(arrays), piece.states)
+    for i in range(piece.states):
+        state[i] = PyArray_DATA(<ndarray?> arrays[i])
+    return 0
+
+
+cdef class PenaltyStage(Piece):
+    def __call__(self, ndarray g, ndarray w, double l2, double l1):
+        cdef penalty_t penalty = <penalty_t> fn_of(self, is_single(w))
+        cdef double value
+        with nogil:
+            value = penalty(PyArray_DATA(g), PyArray_DATA(w), PyArray_SIZE(w), l2, l1)
+        return value
+
+
+cdef class ClipStage(Piece):
+    def __call__(self, ndarray g, ndarray out, double scale, double limit):
+        cdef clip_t clip = <clip_t> fn_of(self, is_single(out))
+        with nogil:
+            clip(PyArray_DATA(g), PyArray_DATA(out), PyArray_SIZE(out), scale, limit)
+
+
+cdef class ProxStage(Piece):
+    def __call__(self, ndarray w, double shrink, double factor):
+        cdef prox_t prox = <prox_t> fn_of(self, is_single(w))
+        with nogil:
+            prox(PyArray_DATA(w), PyArray_SIZE(w), shrink, factor)
+
+
+cdef class SumSquares(Piece):
+    def __call__(self, ndarray g):
+        cdef squares_t squares = <squares_t> fn_of(self, is_single(g))
+        cdef double value
+        with nogil:
+            value = squares(PyArray_DATA(g), PyArray_SIZE(g))
+        return value
+
+
+# ---- Loops of LANES numbers -----------------------------------------------------------------------------------
 
 cdef inline void take_roots(floating *x) noexcept nogil:
     if floating is float:
@@ -35,34 +123,38 @@ cdef inline void take_roots(floating *x) noexcept nogil:
         roots_double(x)
 
 
-cdef void update_rest(
-        update_t update, int states, floating *w, const floating *g, floating **state, Py_ssize_t n, double t,
+ctypedef void (*lanes_t)(
+    floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil
+
+
+cdef void finish_lanes(
+        lanes_t update, int states, floating *w, const floating *g, void **state, Py_ssize_t n, double t,
         const double *hyper) noexcept nogil:
-    # The last n % LANES numbers.
-    cdef floating room[(MAX_STATES + 2) * LANES]
-    cdef floating *short_state[MAX_STATES]
+    # Updates the last n % LANES numbers.
+    cdef floating numbers[(MAX_STATES + 2) * LANES]
+    cdef void *short_state[MAX_STATES]
     cdef Py_ssize_t start = n - n % LANES
     cdef Py_ssize_t size = (n - start) * sizeof(floating)
     cdef int i
     if start == n:
         return
     for i in range((MAX_STATES + 2) * LANES):
-        room[i] = 0
-    memcpy(room, w + start, size)
-    memcpy(room + LANES, g + start, size)
+        numbers[i] = 0
+    memcpy(numbers, w + start, size)
+    memcpy(numbers + LANES, g + start, size)
     for i in range(states):
-        short_state[i] = room + (2 + i) * LANES
-        memcpy(short_state[i], state[i] + start, size)
-    update(room, room + LANES, short_state, LANES, t, hyper)
-    memcpy(w + start, room, size)
+        short_state[i] = numbers + (2 + i) * LANES
+        memcpy(short_state[i], <floating *> state[i] + start, size)
+    update(numbers, numbers + LANES, short_state, LANES, t, hyper)
+    memcpy(w + start, numbers, size)
     for i in range(states):
-        memcpy(state[i] + start, short_state[i], size)
+        memcpy(<floating *> state[i] + start, short_state[i], size)
 
 
 # ---- Plain steps -----------------------------------------------------------------------------------------
 
-cdef void sgd_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+cdef void sgd(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
     cdef floating rate = <floating> hyper[0]
     cdef floating decay = <floating> hyper[1]
     cdef Py_ssize_t i
@@ -70,9 +162,9 @@ cdef void sgd_rows(
         w[i] -= rate * (g[i] + decay * w[i])
 
 
-cdef void momentum_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef floating *v = state[0]
+cdef void momentum(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = <floating *> state[0]
     cdef floating rate = <floating> hyper[0]
     cdef floating mu = <floating> hyper[1]
     cdef floating decay = <floating> hyper[2]
@@ -82,9 +174,9 @@ cdef void momentum_rows(
         w[i] -= rate * v[i]
 
 
-cdef void velocity_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef floating *v = state[0]
+cdef void velocity(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = <floating *> state[0]
     cdef floating rate = <floating> hyper[0]
     cdef floating mu = <floating> hyper[1]
     cdef floating decay = <floating> hyper[2]
@@ -94,9 +186,9 @@ cdef void velocity_rows(
         w[i] += v[i]
 
 
-cdef void nesterov_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef floating *v = state[0]
+cdef void nesterov(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *v = <floating *> state[0]
     cdef floating rate = <floating> hyper[0]
     cdef floating mu = <floating> hyper[1]
     cdef floating decay = <floating> hyper[2]
@@ -108,31 +200,33 @@ cdef void nesterov_rows(
         w[i] -= rate * (gradient + mu * v[i])
 
 
-cdef void lion_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef floating *m = state[0]
+cdef void lion(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *m = <floating *> state[0]
     cdef floating rate = <floating> hyper[0]
-    cdef floating b1 = <floating> hyper[1]
-    cdef floating b2 = <floating> hyper[2]
-    cdef floating rest1 = <floating> (1.0 - hyper[1])
-    cdef floating rest2 = <floating> (1.0 - hyper[2])
-    cdef floating lost = <floating> (hyper[0] * hyper[3])
+    cdef floating beta1 = <floating> hyper[1]
+    cdef floating beta2 = <floating> hyper[2]
+    cdef floating one_minus_beta1 = <floating> (1.0 - hyper[1])
+    cdef floating one_minus_beta2 = <floating> (1.0 - hyper[2])
+    cdef floating decoupled_decay = <floating> (hyper[0] * hyper[3])
     cdef floating direction, sign
     cdef Py_ssize_t i
     for i in range(n):
-        direction = b1 * m[i] + rest1 * g[i]
+        direction = beta1 * m[i] + one_minus_beta1 * g[i]
         sign = 1 if direction > 0 else direction  # 0 and NaN stay
         sign = -1 if direction < 0 else sign
-        m[i] = b2 * m[i] + rest2 * g[i]
-        w[i] = w[i] - lost * w[i] - rate * sign
+        m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
+        w[i] = w[i] - decoupled_decay * w[i] - rate * sign
 
 
 # ---- Steps divided by a root -----------------------------------------------------------------------------
 
 cdef inline void scaled_lanes(
         floating *w, const floating *g, floating *s, Py_ssize_t n, floating rate, floating keep, floating rest,
-        floating small, floating decay) noexcept nogil:
+        const double *eps_and_decay) noexcept nogil:
     # AdaGrad and RMSProp: s <- keep s + rest g^2
+    cdef floating eps = <floating> eps_and_decay[0]
+    cdef floating decay = <floating> eps_and_decay[1]
     cdef floating gradient[LANES]
     cdef floating squares[LANES]
     cdef floating root[LANES]
@@ -145,7 +239,7 @@ cdef inline void scaled_lanes(
             root[k] = squares[k]
         take_roots(root)
         for k in range(LANES):
-            gradient[k] = w[i + k] - rate * gradient[k] / (root[k] + small)
+            gradient[k] = w[i + k] - rate * gradient[k] / (root[k] + eps)
         for k in range(LANES):
             s[i + k] = squares[k]
         for k in range(LANES):
@@ -153,28 +247,28 @@ cdef inline void scaled_lanes(
         i += LANES
 
 
-cdef void adagrad_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    scaled_lanes[floating](w, g, state[0], n, <floating> hyper[0], 1, 1, <floating> hyper[1], <floating> hyper[2])
-    update_rest[floating](adagrad_rows[floating], 1, w, g, state, n, t, hyper)
+cdef void adagrad(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    scaled_lanes[floating](w, g, <floating *> state[0], n, <floating> hyper[0], 1, 1, hyper + 1)
+    finish_lanes[floating](adagrad[floating], 1, w, g, state, n, t, hyper)
 
 
-cdef void rmsprop_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+cdef void rmsprop(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
     scaled_lanes[floating](
-        w, g, state[0], n, <floating> hyper[0], <floating> hyper[1], <floating> (1.0 - hyper[1]),
-        <floating> hyper[2], <floating> hyper[3])
-    update_rest[floating](rmsprop_rows[floating], 1, w, g, state, n, t, hyper)
+        w, g, <floating *> state[0], n, <floating> hyper[0], <floating> hyper[1], <floating> (1.0 - hyper[1]),
+        hyper + 2)
+    finish_lanes[floating](rmsprop[floating], 1, w, g, state, n, t, hyper)
 
 
-cdef void adadelta_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef floating *s = state[0]
-    cdef floating *u = state[1]
+cdef void adadelta(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *s = <floating *> state[0]
+    cdef floating *u = <floating *> state[1]
     cdef floating rate = <floating> hyper[0]
     cdef floating keep = <floating> hyper[1]
     cdef floating rest = <floating> (1.0 - hyper[1])
-    cdef floating small = <floating> hyper[2]
+    cdef floating eps = <floating> hyper[2]
     cdef floating decay = <floating> hyper[3]
     cdef floating delta[LANES]
     cdef floating squares[LANES]
@@ -188,8 +282,8 @@ cdef void adadelta_rows(
             delta[k] = g[i + k] + decay * w[i + k]
             squares[k] = keep * s[i + k] + rest * delta[k] * delta[k]
             recent[k] = u[i + k]
-            above[k] = recent[k] + small
-            below[k] = squares[k] + small
+            above[k] = recent[k] + eps
+            below[k] = squares[k] + eps
         take_roots(above)
         take_roots(below)
         for k in range(LANES):
@@ -203,7 +297,7 @@ cdef void adadelta_rows(
         for k in range(LANES):
             w[i + k] = delta[k]
         i += LANES
-    update_rest[floating](adadelta_rows[floating], 2, w, g, state, n, t, hyper)
+    finish_lanes[floating](adadelta[floating], 2, w, g, state, n, t, hyper)
 
 
 # ---- Adam and its kin ------------------------------------------------------------------------------------
@@ -211,25 +305,28 @@ cdef void adadelta_rows(
 cdef struct Rates:
     double of_moment
     double of_gradient  # NAdam only
-    double unbias  # of v
+    double bias_correction2  # of v
     double decay  # in the gradient
-    double lost  # part of w: decoupled decay. 1 - lost would be rounded to a float, time and again
+    double decoupled_decay  # of w, subtracted: 1 - decoupled_decay would be rounded to a float in every step
 
 
 cdef inline void adam_lanes(
-        floating *w, const floating *g, floating *m, floating *v, floating *v_max, Py_ssize_t n, Rates rates,
+        floating *w, const floating *g, void **state, bint with_max, Py_ssize_t n, Rates rates,
         const double *hyper) noexcept nogil:
-    # The numerator is of_moment m + of_gradient g; v_max may be NULL.
-    cdef floating moment = <floating> rates.of_moment
-    cdef floating ahead = <floating> rates.of_gradient
-    cdef floating unbias = <floating> rates.unbias
+    # The numerator is of_moment m + of_gradient g. With `with_max` the state has v_max, which takes v's place.
+    cdef floating *m = <floating *> state[0]
+    cdef floating *v = <floating *> state[1]
+    cdef floating *v_max = <floating *> state[2] if with_max else NULL
+    cdef floating moment_rate = <floating> rates.of_moment
+    cdef floating gradient_rate = <floating> rates.of_gradient
+    cdef floating bias_correction2 = <floating> rates.bias_correction2
     cdef floating decay = <floating> rates.decay
-    cdef floating lost = <floating> rates.lost
-    cdef floating b1 = <floating> hyper[1]
-    cdef floating b2 = <floating> hyper[2]
-    cdef floating rest1 = <floating> (1.0 - hyper[1])
-    cdef floating rest2 = <floating> (1.0 - hyper[2])
-    cdef floating small = <floating> hyper[3]
+    cdef floating decoupled_decay = <floating> rates.decoupled_decay
+    cdef floating beta1 = <floating> hyper[1]
+    cdef floating beta2 = <floating> hyper[2]
+    cdef floating one_minus_beta1 = <floating> (1.0 - hyper[1])
+    cdef floating one_minus_beta2 = <floating> (1.0 - hyper[2])
+    cdef floating eps = <floating> hyper[3]
     cdef floating first[LANES]
     cdef floating second[LANES]
     cdef floating highest[LANES]
@@ -241,21 +338,21 @@ cdef inline void adam_lanes(
     while i + LANES <= n:
         for k in range(LANES):
             gradient = g[i + k] + decay * w[i + k]
-            first[k] = b1 * m[i + k] + rest1 * gradient
-            second[k] = b2 * v[i + k] + rest2 * gradient * gradient
-            step[k] = moment * first[k] + ahead * gradient
-            root[k] = second[k] * unbias
+            first[k] = beta1 * m[i + k] + one_minus_beta1 * gradient
+            second[k] = beta2 * v[i + k] + one_minus_beta2 * gradient * gradient
+            step[k] = moment_rate * first[k] + gradient_rate * gradient
+            root[k] = second[k] * bias_correction2
         if v_max != NULL:
             for k in range(LANES):
                 before = v_max[i + k]
                 now = second[k]
                 highest[k] = before if before >= now else now  # a NaN gets in
-                root[k] = highest[k] * unbias
+                root[k] = highest[k] * bias_correction2
             for k in range(LANES):
                 v_max[i + k] = highest[k]
         take_roots(root)
         for k in range(LANES):
-            step[k] = w[i + k] - lost * w[i + k] - step[k] / (root[k] + small)
+            step[k] = w[i + k] - decoupled_decay * w[i + k] - step[k] / (root[k] + eps)
         for k in range(LANES):
             m[i + k] = first[k]
         for k in range(LANES):
@@ -265,41 +362,41 @@ cdef inline void adam_lanes(
         i += LANES
 
 
-cdef inline Rates unbiased(double t, const double *hyper) noexcept nogil:
-    # Those of Adam.
+cdef inline Rates adam_rates(double t, const double *hyper) noexcept nogil:
+    # The rates of Adam.
     return Rates(hyper[0] / (1.0 - pow(hyper[1], t)), 0.0, 1.0 / (1.0 - pow(hyper[2], t)), hyper[4], 0.0)
 
 
-cdef void adam_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state[0], state[1], NULL, n, unbiased(t, hyper), hyper)
-    update_rest[floating](adam_rows[floating], 2, w, g, state, n, t, hyper)
+cdef void adam(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state, False, n, adam_rates(t, hyper), hyper)
+    finish_lanes[floating](adam[floating], 2, w, g, state, n, t, hyper)
 
 
-cdef void adam_almost_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state[0], state[1], NULL, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 0.0), hyper)
-    update_rest[floating](adam_almost_rows[floating], 2, w, g, state, n, t, hyper)
+cdef void adam_almost(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state, False, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 0.0), hyper)
+    finish_lanes[floating](adam_almost[floating], 2, w, g, state, n, t, hyper)
 
 
-cdef void adamw_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef Rates rates = unbiased(t, hyper)
+cdef void adamw(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef Rates rates = adam_rates(t, hyper)
     rates.decay = 0.0
-    rates.lost = hyper[0] * hyper[4]
-    adam_lanes[floating](w, g, state[0], state[1], NULL, n, rates, hyper)
-    update_rest[floating](adamw_rows[floating], 2, w, g, state, n, t, hyper)
+    rates.decoupled_decay = hyper[0] * hyper[4]
+    adam_lanes[floating](w, g, state, False, n, rates, hyper)
+    finish_lanes[floating](adamw[floating], 2, w, g, state, n, t, hyper)
 
 
-cdef void amsgrad_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state[0], state[1], state[2], n, unbiased(t, hyper), hyper)
-    update_rest[floating](amsgrad_rows[floating], 3, w, g, state, n, t, hyper)
+cdef void amsgrad(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    adam_lanes[floating](w, g, state, True, n, adam_rates(t, hyper), hyper)
+    finish_lanes[floating](amsgrad[floating], 3, w, g, state, n, t, hyper)
 
 
-cdef void nadam_rows(
-        floating *w, const floating *g, floating **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    cdef Rates rates = unbiased(t, hyper)
+cdef void nadam(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef Rates rates = adam_rates(t, hyper)
     cdef double now = hyper[1] * (1.0 - 0.5 * pow(0.96, t * hyper[5]))
     cdef double following = hyper[1] * (1.0 - 0.5 * pow(0.96, (t + 1.0) * hyper[5]))
     cdef double step = pow(0.96, hyper[5])
@@ -312,13 +409,35 @@ cdef void nadam_rows(
         i += 1.0
     rates.of_gradient = hyper[0] * (1.0 - now) / (1.0 - product)
     rates.of_moment = hyper[0] * following / (1.0 - product * following)
-    adam_lanes[floating](w, g, state[0], state[1], NULL, n, rates, hyper)
-    update_rest[floating](nadam_rows[floating], 2, w, g, state, n, t, hyper)
+    adam_lanes[floating](w, g, state, False, n, rates, hyper)
+    finish_lanes[floating](nadam[floating], 2, w, g, state, n, t, hyper)
 
 
 # ---- Before and after an update --------------------------------------------------------------------------
 
-cdef void clip_rows(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil:
+cdef double add_penalty(floating *g, const floating *w, Py_ssize_t n, double l2, double l1) noexcept nogil:
+    # Adds the gradient of l2 sum(w^2) + l1 sum(|w|); its value.
+    cdef floating slope = <floating> (2.0 * l2)
+    cdef floating size = <floating> l1
+    cdef floating sign
+    cdef double squares = 0
+    cdef double sizes = 0
+    cdef Py_ssize_t k
+    if l2 != 0:  # the terms are kept apart: 0 times an infinite weight is NaN
+        for k in range(n):
+            g[k] += slope * w[k]
+        squares = l2 * squares_of[floating](w, n)
+    if l1 != 0:
+        for k in range(n):
+            sign = 1 if w[k] > 0 else w[k]  # 0 and NaN stay
+            g[k] += size * (-1 if w[k] < 0 else sign)
+        for k in range(n):
+            sizes += <double> (-w[k] if w[k] < 0 else w[k])
+        sizes *= l1
+    return squares + sizes
+
+
+cdef void clip_entries(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil:
     cdef floating factor = <floating> scale
     cdef floating high = <floating> limit
     cdef floating x
@@ -329,7 +448,7 @@ cdef void clip_rows(const floating *g, floating *out, Py_ssize_t n, double scale
         out[i] = high if x > high else x
 
 
-cdef void prox_rows(floating *w, Py_ssize_t n, double shrink, double factor) noexcept nogil:
+cdef void shrink_weights(floating *w, Py_ssize_t n, double shrink, double factor) noexcept nogil:
     cdef floating high = <floating> shrink
     cdef floating ratio = <floating> factor
     cdef floating x
@@ -340,7 +459,7 @@ cdef void prox_rows(floating *w, Py_ssize_t n, double shrink, double factor) noe
         w[i] = ratio * (w[i] - x)
 
 
-cdef double square_rows(const floating *g, Py_ssize_t n) noexcept nogil:
+cdef double squares_of(const floating *g, Py_ssize_t n) noexcept nogil:
     cdef double parts[SQUARES]
     cdef double total = 0.0
     cdef Py_ssize_t i = 0
@@ -356,3 +475,40 @@ cdef double square_rows(const floating *g, Py_ssize_t n) noexcept nogil:
     for k in range(SQUARES):
         total += parts[k]
     return total
+
+
+# ---- The pieces' names ----------------------------------------------------------------------------------------
+
+cdef Piece bind_update(str name, void *float_fn, void *double_fn, str args):
+    return bind(Update(), f"{name}_update", float_fn, double_fn, f"w g {args}")
+
+
+sgd_update = bind_update("sgd", <void *> sgd[float], <void *> sgd[double], "lr weight_decay")
+momentum_update = bind_update(
+    "momentum", <void *> momentum[float], <void *> momentum[double], "v lr momentum weight_decay")
+velocity_update = bind_update(
+    "velocity", <void *> velocity[float], <void *> velocity[double], "v lr momentum weight_decay")
+nesterov_update = bind_update(
+    "nesterov", <void *> nesterov[float], <void *> nesterov[double], "v lr momentum weight_decay")
+adagrad_update = bind_update("adagrad", <void *> adagrad[float], <void *> adagrad[double], "s lr eps weight_decay")
+rmsprop_update = bind_update(
+    "rmsprop", <void *> rmsprop[float], <void *> rmsprop[double], "s lr alpha eps weight_decay")
+adadelta_update = bind_update(
+    "adadelta", <void *> adadelta[float], <void *> adadelta[double], "s u lr rho eps weight_decay")
+adam_update = bind_update("adam", <void *> adam[float], <void *> adam[double], "m v t lr beta1 beta2 eps weight_decay")
+adam_almost_update = bind_update(
+    "adam_almost", <void *> adam_almost[float], <void *> adam_almost[double], "m v lr beta1 beta2 eps weight_decay")
+adamw_update = bind_update(
+    "adamw", <void *> adamw[float], <void *> adamw[double], "m v t lr beta1 beta2 eps weight_decay")
+amsgrad_update = bind_update(
+    "amsgrad", <void *> amsgrad[float], <void *> amsgrad[double], "m v v_max t lr beta1 beta2 eps weight_decay")
+nadam_update = bind_update(
+    "nadam", <void *> nadam[float], <void *> nadam[double], "m v t lr beta1 beta2 eps weight_decay momentum_decay")
+lion_update = bind_update("lion", <void *> lion[float], <void *> lion[double], "m lr beta1 beta2 weight_decay")
+penalty_stage = bind(
+    PenaltyStage(), "penalty_stage", <void *> add_penalty[float], <void *> add_penalty[double], "g w l2 l1")
+clip_stage = bind(
+    ClipStage(), "clip_stage", <void *> clip_entries[float], <void *> clip_entries[double], "g out scale limit")
+prox_stage = bind(
+    ProxStage(), "prox_stage", <void *> shrink_weights[float], <void *> shrink_weights[double], "w shrink factor")
+sum_squares = bind(SumSquares(), "sum_squares", <void *> squares_of[float], <void *> squares_of[double], "g")
