@@ -3,8 +3,8 @@
 Numba's own `cache=True` does not serve here: it never finds a closure such as a composed kernel again and stores it
 anew each time, it does not see that a module which a kernel calls into has changed, two processes that start
 together can mix up each other's files, and any trouble with the disk is an error. Here one file holds one kernel for
-one signature, processor and state of the sources, all of which its name is a digest of; whatever goes wrong, the
-kernel is compiled as if there were no cache.
+one signature, processor and state of the sources, and the file's name is a digest of all these. If a file cannot be
+read or written, the kernel is compiled as if there were no cache.
 """
 
 import contextlib
@@ -30,7 +30,10 @@ FASTMATH = {"reassoc", "contract", "nsz"}
 
 @cache
 def directory():
-    """Where kernels are kept; None if there is no place that only this user can write: pickles are programs."""
+    """Where kernels are kept; None if there is no place that only this user can write to.
+
+    A pickle is a program: who writes it decides what the process does that reads it.
+    """
     users = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or "~/.cache"
     path = Path(os.path.expanduser(config.CACHE_DIR or users)) / "fastlin"
     if not path.is_absolute():  # "~": there is no home
@@ -48,14 +51,14 @@ def directory():
 
 @cache
 def _state():
-    """What any kernel depends on: the sources of all of them, and what compiles and loads them."""
+    """What every kernel depends on: the sources of all kernels, and the versions of what compiles and loads them."""
     sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version
     return *versions, hashlib.sha256(sources).hexdigest()
 
 
 class KernelCache(NullCache):
-    """What a Numba dispatcher asks before it compiles, and tells afterwards."""
+    """The cache of one Numba dispatcher, which asks it before it compiles and tells it what it has compiled."""
 
     def __init__(self, name):
         self.name = name
@@ -72,7 +75,7 @@ class KernelCache(NullCache):
         target.refresh()
         with contextlib.suppress(Exception):
             digest, data = pickle.loads(self.file(signature, target.codegen()).read_bytes())
-            if digest == hashlib.sha256(data).digest():  # else the disk was full, or the power went
+            if digest == hashlib.sha256(data).digest():  # it differs after a full disk or a power failure
                 return CompileResult._rebuild(target, *pickle.loads(data))
         return None
 
@@ -83,20 +86,19 @@ class KernelCache(NullCache):
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 draft = Path(folder, path.name)
                 draft.write_bytes(pickle.dumps((hashlib.sha256(data).digest(), data)))
-                draft.replace(path)  # at once: another process sees all of it or nothing
+                draft.replace(path)  # in one step: another process sees the whole file or none
 
 
-def keep(dispatcher):
-    """The dispatcher, which from now on keeps what it compiles.
+def jit(function, name=None, fastmath=FASTMATH):
+    """The function as a kernel: without the GIL, with IEEE's division, kept on disk.
 
-    Not that of a function made inside another: many go by its name, and what calls it keeps a copy.
+    name : the name under which it is kept. A function that is made inside another one needs a name that says what it
+    was made of, because all that are made there share one `__qualname__`. Without a name it is not kept on disk by
+    itself; the kernels that call it contain a copy of it.
     """
-    name = dispatcher.py_func.__qualname__
-    if directory() is not None and "<locals>" not in name:
-        dispatcher._cache = KernelCache(name)
+    if name is not None:
+        function.__name__ = function.__qualname__ = name
+    dispatcher = numba.njit(function, nogil=True, fastmath=fastmath, error_model="numpy")
+    if directory() is not None and "<locals>" not in function.__qualname__:
+        dispatcher._cache = KernelCache(function.__qualname__)
     return dispatcher
-
-
-def jit(function, fastmath=FASTMATH):
-    """The function as a kernel: without the GIL, with IEEE's division, kept on disk."""
-    return keep(numba.njit(function, nogil=True, fastmath=fastmath, error_model="numpy"))

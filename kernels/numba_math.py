@@ -1,4 +1,4 @@
-"""exp and log for loops along rows, in Numba, as instructions that LLVM can put into a vectorised loop.
+"""exp, log, float16 and views of arrays for loops in Numba, as instructions that LLVM can vectorise.
 
 np.exp would be a call of the C library for every number. Here the code stands in the loop itself and has no
 branches. Rounding is spelled out: multiply-adds may fuse, but sums are not reordered as `fastmath` would.
@@ -7,8 +7,12 @@ branches. Rounding is spelled out: multiply-adds may fuse, but sums are not reor
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
+
+# What the processor can do that kernels are compiled for: the host, unless NUMBA_CPU_FEATURES names another.
+CPU_FEATURES = frozenset((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 
 
 class Real:
@@ -137,79 +141,156 @@ def log_from_1(typingctx, s):
     return s(s), _emit_log
 
 
+def _half_bits_to_float(b, bits):
+    """A float16 as a float, exactly, by integer operations: for processors without an instruction for it."""
+    int_t, float_t = ir.IntType(32), ir.FloatType()
+    bits = b.zext(bits, int_t)
+    sign = b.shl(b.and_(bits, int_t(0x8000)), int_t(16))
+    magnitude = b.shl(b.and_(bits, int_t(0x7FFF)), int_t(13))  # exponent and mantissa stand where a float has them
+    exponent = b.and_(magnitude, int_t(0x1F << 23))
+    # The exponent's bias grows from 15 to 127; that of Inf and NaN from 31 to 255.
+    normal = b.add(magnitude, int_t((127 - 15) << 23))
+    special = b.add(magnitude, int_t((255 - 31) << 23))
+    # A subnormal number is m 2^-24: (2^-14 + m 2^-24) - 2^-14, of which the first is a float that ends in m.
+    least = int_t((127 - 14) << 23)
+    difference = b.fsub(b.bitcast(b.add(magnitude, least), float_t), b.bitcast(least, float_t))
+    found = b.select(b.icmp_unsigned("==", exponent, int_t(0x1F << 23)), special, normal)
+    found = b.select(b.icmp_unsigned("==", exponent, int_t(0)), b.bitcast(difference, int_t), found)
+    return b.bitcast(b.or_(found, sign), float_t)
+
+
 @intrinsic
-def row(typingctx, A, i):
-    """A[i] as an array whose entries are known to lie side by side, else loops over it are not vectorised."""
-    kind = types.Array(A.dtype, 1, "C", readonly=not A.mutable)
+def float_from_half(typingctx, bits):
+    """The float16 with these bits (uint16) as a float."""
 
     def emit(context, b, signature, args):
-        matrix = context.make_array(A)(context, b, args[0])
-        stride, columns = cgutils.unpack_tuple(b, matrix.strides)[0], cgutils.unpack_tuple(b, matrix.shape)[1]
-        found = context.make_array(kind)(context, b)
-        data = cgutils.pointer_add(b, matrix.data, b.mul(args[1], stride), found.data.type)
-        context.populate_array(
-            found, data=data, shape=[columns], strides=[matrix.itemsize], itemsize=matrix.itemsize, meminfo=None
-        )
-        return found._getvalue()
+        if "+f16c" in CPU_FEATURES:
+            return b.fpext(b.bitcast(args[0], ir.HalfType()), ir.FloatType())
+        return _half_bits_to_float(b, args[0])  # elsewhere LLVM may call a function that does not exist
 
-    return kind(A, i), emit
+    return types.float32(types.uint16), emit
+
+
+@intrinsic
+def cast_all(typingctx, numbers, like):
+    """A tuple of numbers, each in the type of `like`."""
+    result = types.UniTuple(like, len(numbers))
+
+    def emit(context, b, signature, args):
+        parts = zip(cgutils.unpack_tuple(b, args[0]), numbers, strict=True)
+        return context.make_tuple(b, result, [context.cast(b, value, kind, like) for value, kind in parts])
+
+    return result(numbers, like), emit
+
+
+# ---- Views: Numba's own slices check their bounds, and do not know that entries of a row lie side by side -----------
+
+
+@intrinsic
+def row(typingctx, A, i):
+    """A[i] of a matrix, as a contiguous array: loops over it are vectorised."""
+    result = types.Array(A.dtype, 1, "C", readonly=not A.mutable)
+
+    def emit(context, b, signature, args):
+        return _row(context, b, A, *args)
+
+    return result(A, i), emit
+
+
+@intrinsic
+def each_row(typingctx, matrices, i):
+    """(A[i], B[i], ...) of a tuple of matrices."""
+    result = types.UniTuple(
+        types.Array(matrices.dtype.dtype, 1, "C", readonly=not matrices.dtype.mutable), len(matrices)
+    )
+
+    def emit(context, b, signature, args):
+        found = [_row(context, b, matrices.dtype, A, args[1]) for A in cgutils.unpack_tuple(b, args[0])]
+        return context.make_tuple(b, result, found)
+
+    return result(matrices, i), emit
 
 
 @intrinsic
 def window(typingctx, A, row, rows, column, columns):
-    """A[row : row + rows, column : column + columns], which lies inside A: Numba's own slices ask whether it does."""
+    """A[row : row + rows, column : column + columns], which must lie inside A."""
+    result = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
 
     def emit(context, b, signature, args):
         matrix = context.make_array(A)(context, b, args[0])
         strides = cgutils.unpack_tuple(b, matrix.strides)
         offset = b.add(b.mul(args[1], strides[0]), b.mul(args[3], strides[1]))
-        return _view(context, b, kind, matrix, offset, [args[2], args[4]], strides)
+        return _view(context, b, result, matrix, offset, [args[2], args[4]], strides)
 
-    kind = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
-    return kind(A, row, rows, column, columns), emit
+    return result(A, row, rows, column, columns), emit
 
 
 @intrinsic
 def column(typingctx, A, j):
     """A[:, j]"""
+    result = types.Array(A.dtype, 1, "A", readonly=not A.mutable)
 
     def emit(context, b, signature, args):
         matrix = context.make_array(A)(context, b, args[0])
         strides, shape = cgutils.unpack_tuple(b, matrix.strides), cgutils.unpack_tuple(b, matrix.shape)
-        return _view(context, b, kind, matrix, b.mul(args[1], strides[1]), shape[:1], strides[:1])
+        return _view(context, b, result, matrix, b.mul(args[1], strides[1]), shape[:1], strides[:1])
 
-    kind = types.Array(A.dtype, 1, "A", readonly=not A.mutable)
-    return kind(A, j), emit
+    return result(A, j), emit
 
 
 @intrinsic
 def matrix(typingctx, A, i):
     """A[i] of an array of matrices."""
+    result = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
 
     def emit(context, b, signature, args):
         array = context.make_array(A)(context, b, args[0])
         strides, shape = cgutils.unpack_tuple(b, array.strides), cgutils.unpack_tuple(b, array.shape)
-        return _view(context, b, kind, array, b.mul(args[1], strides[0]), shape[1:], strides[1:])
+        return _view(context, b, result, array, b.mul(args[1], strides[0]), shape[1:], strides[1:])
 
-    kind = types.Array(A.dtype, 2, "A", readonly=not A.mutable)
-    return kind(A, i), emit
+    return result(A, i), emit
 
 
 @intrinsic
-def stretch(typingctx, a, start, stop):
-    """a[start:stop] of a contiguous vector."""
+def slice_of(typingctx, a, start, stop):
+    """a[start:stop] of a contiguous vector, inside which it must lie."""
+    result = types.Array(a.dtype, 1, "C", readonly=not a.mutable)
 
     def emit(context, b, signature, args):
-        array = context.make_array(a)(context, b, args[0])
-        offset = b.mul(args[1], array.itemsize)
-        return _view(context, b, kind, array, offset, [b.sub(args[2], args[1])], [array.itemsize])
+        return _slice(context, b, a, *args)
 
-    kind = types.Array(a.dtype, 1, "C", readonly=not a.mutable)
-    return kind(a, start, stop), emit
+    return result(a, start, stop), emit
+
+
+@intrinsic
+def slices_of(typingctx, arrays, start, stop):
+    """(a[start:stop], b[start:stop], ...) of a tuple of contiguous vectors: Numba has no loop that makes a tuple."""
+
+    def emit(context, b, signature, args):
+        found = [
+            _slice(context, b, kind, a, *args[1:])
+            for kind, a in zip(arrays, cgutils.unpack_tuple(b, args[0]), strict=True)
+        ]
+        return context.make_tuple(b, arrays, found)
+
+    return arrays(arrays, start, stop), emit
+
+
+def _row(context, b, kind, A, i):
+    array = context.make_array(kind)(context, b, A)
+    stride, columns = cgutils.unpack_tuple(b, array.strides)[0], cgutils.unpack_tuple(b, array.shape)[1]
+    result = types.Array(kind.dtype, 1, "C", readonly=not kind.mutable)
+    return _view(context, b, result, array, b.mul(i, stride), [columns], [array.itemsize])
+
+
+def _slice(context, b, kind, a, start, stop):
+    array = context.make_array(kind)(context, b, a)
+    offset = b.mul(start, array.itemsize)
+    return _view(context, b, kind, array, offset, [b.sub(stop, start)], [array.itemsize])
 
 
 def _view(context, b, kind, array, offset, shape, strides):
-    """Some of an array; whoever gave that holds the memory."""
+    """A part of an array, which does not keep the array alive: whoever gave the array does."""
     found = context.make_array(kind)(context, b)
     data = cgutils.pointer_add(b, array.data, offset, found.data.type)
     context.populate_array(found, data=data, shape=shape, strides=strides, itemsize=array.itemsize, meminfo=None)

@@ -1,25 +1,25 @@
-"""The same loops for Numba, compiled at the first call for each dtype. See fastlin/ops.py for the contract.
+"""The functions of the table for Numba, compiled at the first call for each dtype. See fastlin/ops.py for the contract.
 
-The dense kernels are loops over tiles, whose sums stay in vector registers: see numba_tile.py. The others run down
-the classes and along the rows (or along the weights), where memory is contiguous: LLVM puts such loops into vector
-registers by itself. `scratch` holds what an epilogue knows about each row: maximum, sum, fit.
+The products with X are loops over tiles, whose sums stay in vector registers: see numba_tile.py. The others run down
+the classes and along the rows (or along the weights), where memory is contiguous: LLVM vectorises such loops by itself.
+`scratch` holds what an epilogue knows about each row: its largest score, its sum, the score of its label.
 """
 
-import numba
-import numpy as np
-from numba import types
-from numba.extending import overload
+import inspect
 
-from fastlin.kernels.compose import compose as compose_python
-from fastlin.kernels.compose import compose_columns as compose_columns_python
-from fastlin.kernels.compose import compose_losses as compose_losses_python
-from fastlin.kernels.compose import compose_squares as compose_squares_python
-from fastlin.kernels.compose import compose_step as compose_step_python
-from fastlin.kernels.compose import cut
+import numpy as np
+
 from fastlin.kernels.numba_cache import jit
-from fastlin.kernels.numba_epoch import MOST_OTHERS, MOST_STATES, Data, Room, Steps, Weights, compile_epoch
-from fastlin.kernels.numba_math import exp_below_highest, log_from_1, row
-from fastlin.kernels.numba_team import BOARD, claim, desk_for, finish, together, wait
+from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
+    Float16Kernel,
+    epilogue_driver,
+    loss_driver,
+    losses_driver,
+    squares_driver,
+    step_driver,
+)
+from fastlin.kernels.numba_epoch import epoch_driver  # noqa: F401
+from fastlin.kernels.numba_math import cast_all, column, exp_below_highest, float_from_half, log_from_1, row, window
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
@@ -34,180 +34,8 @@ from fastlin.kernels.numba_tile import (
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
 
-STRETCH = 256  # columns that stay in L1 while all classes are copied
-STEP_STRETCH = 2048  # numbers that are clipped, updated and shrunk while they are in L1
-PLAIN = (1.0, np.inf, 0.0, 1.0)  # a step without anything before or after the update
-
-
-def compose(*pieces):
-    """The driver, compiled at the first call for each dtype, and for any strides: once is enough."""
-    driver = compose_python(*pieces, to_class_major, combine, claim, finish, wait)
-    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)  # the name it is kept under
-    member = jit(driver)
-    compiled = {}
-
-    def loss_grad(X, W, y, sample_weight, hyper, *rest):
-        *rest, threads = rest
-        key = X.dtype, W.dtype
-        if key not in compiled:
-            kinds = (numba.from_dtype(A.dtype) for A in (X, W))
-            compiled[key] = compile_driver(member, *kinds, y.ndim, len(hyper))
-        job = X, W, y, sample_weight, hyper, *rest, np.zeros(BOARD, np.intp)
-        compiled[key](desk_for(threads), threads, job)
-
-    return loss_grad
-
-
-def compile_driver(member, stored, real, y_ndim, hyper):
-    """Its machine code, for a team."""
-    inputs = (
-        *(types.Array(kind, 2, "A", readonly=True) for kind in (stored, real)),
-        *goals_of(real, y_ndim, hyper),
-        types.float64,
-    )
-    rooms = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
-    laps = types.intp, types.intp
-    return together(member, types.Tuple((*inputs, *rooms, types.Array(real, 2, "A"), *laps, types.intp[::1])))
-
-
-def compose_columns(epilogue):
-    """The same for the epilogue of many columns."""
-    driver = compose_columns_python(epilogue, claim, finish, wait)
-    driver.__qualname__ = f"columns-{epilogue.__name__}"
-    member = jit(driver)
-    compiled = {}
-
-    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
-        if scores.dtype not in compiled:
-            compiled[scores.dtype] = compile_columns(member, numba.from_dtype(scores.dtype), y.ndim, len(hyper))
-        job = scores, y, sample_weight, hyper, scratch, losses, np.zeros(BOARD, np.intp)
-        compiled[scores.dtype](desk_for(threads), threads, job)
-
-    return columns
-
-
-def compile_columns(member, real, y_ndim, hyper):
-    """Its machine code, for a team."""
-    goals = goals_of(real, y_ndim, hyper)
-    rooms = types.Array(real, 3, "C"), types.float64[::1]
-    return together(member, types.Tuple((types.Array(real, 2, "C"), *goals, *rooms, types.intp[::1])))
-
-
-def compose_losses(*pieces):
-    """The losses of several W, compiled at the first call for each dtype, and for any strides."""
-    driver = compose_losses_python(*pieces)
-    driver.__qualname__ = "-".join(["losses", *(piece.__name__ for piece in pieces)])
-    member = jit(driver)
-    compiled = {}
-
-    def losses_of(blocks, W, y, sample_weight, hyper, *rooms):
-        if W.dtype not in compiled:
-            real = numba.from_dtype(W.dtype)
-            inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *goals_of(real, y.ndim, len(hyper))
-            member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 1, "C"), types.float64[::1]))
-            compiled[W.dtype] = member.overloads[member.signatures[-1]].entry_point
-        compiled[W.dtype](blocks, W, y, sample_weight, hyper, *rooms)
-
-    return losses_of
-
-
-def goals_of(real, y_ndim, hyper):
-    """The types of y, sample_weight and the hyper-parameters of a loss."""
-    return (
-        types.Array(types.int32 if y_ndim == 1 else real, y_ndim, "C", readonly=True),  # labels, or rows of targets
-        types.Array(real, 1, "C", readonly=True),
-        types.UniTuple(types.float64, hyper),
-    )
-
-
-def compose_epoch(*pieces):
-    """The same for epochs; the pieces are compiled each on its own, and called by their addresses."""
-
-    def epoch(X, y, sample_weight, order, features, hyper, bias, batch, first, last, *rest):
-        t, rates, others, penalty, clip, shrinkage, W, state, rows, partial, scores, dW, *sums, threads = rest
-        stages = any(penalty), clip[1] < np.inf, min(clip) < np.inf, len(shrinkage) > 0
-        kinds = (numba.from_dtype(A.dtype) for A in (X, W))
-        addresses, run = compile_epoch(pieces, stages, *kinds, y.ndim, len(hyper))
-        strips, _, block = scores.shape
-        own = np.empty((strips, block, *y.shape[1:]), y.dtype), np.empty((strips, block), W.dtype)
-        w, unused = flat(W), MOST_STATES - len(state)
-        job = (
-            addresses,
-            Data(X, y, sample_weight, order, features, hyper, bias, batch),
-            Steps(t, rates, (*others, *[0.0] * (MOST_OTHERS - len(others))), penalty, clip, shrinkage),
-            Weights(W, w, (*map(flat, state), *[w] * unused), dW[0], flat(dW[0])),
-            Room(rows[0], partial.reshape(-1, len(W), block), scores, *own, np.zeros(len(W), W.dtype), *sums),
-            *(first, last, np.zeros(BOARD, np.intp)),
-        )
-        run(desk_for(threads), threads, job)
-
-    return epoch
-
-
-def flat(A):
-    """The same memory as one row, padding included."""
-    return np.lib.stride_tricks.as_strided(A, (A.shape[0] * A.strides[0] // A.itemsize,), (A.itemsize,))
-
-
-def compose_step(*pieces):
-    """The same for optimizer steps."""
-    driver = compose_step_python(*pieces, claim, head_of)
-    driver.__qualname__ = "-".join(piece.__name__ for piece in pieces)
-    member = jit(driver)
-    compiled = {}
-
-    def step(w, g, state, scalars, stages, ranges, threads):
-        if w.itemsize not in compiled:
-            counts = type(scalars[0]) is int
-            run = compile_step(member, numba.from_dtype(w.dtype), len(state), len(scalars), counts)
-            compiled[w.itemsize] = run, np.empty((0, STEP_STRETCH), w.dtype)
-        run, rooms = compiled[w.itemsize]
-        if stages != PLAIN:
-            rooms = np.empty((threads, STEP_STRETCH), w.dtype)
-        job = w, g, state, scalars, stages, rooms, ranges, np.zeros(BOARD, np.intp)
-        run(desk_for(threads), threads, job)
-
-    return step
-
-
-@jit
-def head_of(w):
-    """How many numbers stand before the first cache line."""
-    return -w.ctypes.data % 64 // w.itemsize
-
-
-def compile_step(member, real, states, scalars, counts):
-    """Its machine code, for a team."""
-    flat = real[::1]
-    numbers = (types.intp if counts else types.float64, *[types.float64] * (scalars - 1))
-    stages = types.UniTuple(types.float64, 4)
-    job = flat, flat, types.UniTuple(flat, states), types.Tuple(numbers), stages, real[:, ::1], types.intp
-    return together(member, types.Tuple((*job, types.intp[::1])))
-
-
-def compose_squares(sum_squares):
-    """And for the sum of squares of some ranges."""
-    member = jit(compose_squares_python(sum_squares, claim))
-    compiled = {}
-
-    def squares(g, sums, threads):
-        if g.itemsize not in compiled:
-            job = numba.from_dtype(g.dtype)[::1], types.float64[::1], types.intp[::1]
-            compiled[g.itemsize] = together(member, types.Tuple(job))
-        compiled[g.itemsize](desk_for(threads), threads, (g, sums, np.zeros(BOARD, np.intp)))
-
-    return squares
-
-
-@overload(cut)
-def _cut(arrays, start, stop):
-    """Numba has no loop that makes a tuple: one line for each number of state arrays."""
-    return (
-        lambda arrays, start, stop: (),
-        lambda arrays, start, stop: (arrays[0][start:stop],),
-        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop]),
-        lambda arrays, start, stop: (arrays[0][start:stop], arrays[1][start:stop], arrays[2][start:stop]),
-    )[len(arrays)]
+POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+COPIED_COLUMNS = 256  # of all classes: they stay in L1 while they are copied
 
 
 @jit
@@ -217,24 +45,30 @@ def exp(x, out):
         out[i] = exp_below_highest(highest if x[i] > highest else x[i])  # a NaN is not above, and stays
 
 
+# ---- Layout ----------------------------------------------------------------------------------------------
+
+
 @jit
-def to_class_major(W, by_class):
+def to_class_major(W, weights):
     d = W.shape[0]
-    for start in range(0, d, STRETCH):
-        stop = min(start + STRETCH, d)
+    for start in range(0, d, COPIED_COLUMNS):
+        stop = min(start + COPIED_COLUMNS, d)
         some = W[start:stop]
         for j in range(W.shape[1]):
-            out = row(by_class, j)[start:stop]
+            out = row(weights, j)[start:stop]
             for k in range(out.size):  # from 0: Numba need not ask whether an index is negative
                 out[k] = some[k, j]
+    for j in range(W.shape[1]):
+        for k in range(d, weights.shape[1]):  # W has no b
+            weights[j, k] = 0
 
 
 @jit
-def combine(parts, scale, dW):
+def combine_class_major(parts, scale, dW):
     factor = dW.dtype.type(scale)
     d = dW.shape[0]
-    for start in range(0, d, STRETCH):
-        stop = min(start + STRETCH, d)
+    for start in range(0, d, COPIED_COLUMNS):
+        stop = min(start + COPIED_COLUMNS, d)
         some = dW[start:stop]
         for j in range(dW.shape[1]):
             total = row(parts[0], j)[start:stop]
@@ -246,22 +80,11 @@ def combine(parts, scale, dW):
                 some[k, j] = factor * total[k]
 
 
-@jit
-def dense_load(X, rows):
-    return X
+# ---- Products --------------------------------------------------------------------------------------------
 
 
 @jit
-def uint8_load(X, rows):
-    for r in range(X.shape[0]):
-        x, out = row(X, r), row(rows, r)
-        for k in range(x.size):
-            out[k] = x[k]
-    return rows[: X.shape[0]]
-
-
-@jit
-def share(c, most):
+def classes_of_tile(c, most):
     """Classes per tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2."""
     tiles = -(-c // most)
     return -(-c // tiles)
@@ -274,13 +97,20 @@ def panel_of(c, itemsize):
 
 
 @jit
-def dense_scores(X, W, b, scores):
+def fill_with_bias(W, first, scores):
+    """b where the columns begin with column `first` = 0, to which it belongs, else 0."""
     c, rows = scores.shape
     for j in range(c):
-        s, bias = row(scores, j), b[j]
+        s, bias = row(scores, j), W[j, W.shape[1] - 1] if first == 0 else W.dtype.type(0)
         for r in range(rows):
             s[r] = bias
-    classes = share(c, SCORE_CLASSES)
+
+
+@jit
+def add_scores(X, W, scores):
+    """scores += W X^T, over the columns of X."""
+    c, rows = scores.shape
+    classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
         stop = min(k + panel, X.shape[1])
@@ -290,99 +120,188 @@ def dense_scores(X, W, b, scores):
 
 
 @jit
-def gather(X, order, features, rows):
-    for r in range(order.size):
-        x, out = row(X, order[r]), row(rows, r)
-        for k in range(x.size):
-            out[k] = x[k]
-        if features.shape[0]:
-            scale, shift = row(features, 0), row(features, 1)
-            for k in range(x.size):
-                out[k] = out[k] * scale[k] + shift[k]
-
-
-@jit
-def dense_gather_scores(X, order, features, rows, W, b, scores):
-    c, count = scores.shape
-    mapped = features.shape[0] > 0
-    if mapped:
-        gather(X, order, features, rows)
-    for j in range(c):
-        s, bias = row(scores, j), b[j]
-        for r in range(count):
-            s[r] = bias
-    classes = share(c, SCORE_CLASSES)
+def add_gathered_scores(X, order, mapped, copies, W, scores):
+    """scores += W X[order]^T; the rows of X are copied, or if they are mapped, their copies are read."""
+    c, rows = scores.shape
+    classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
         stop = min(k + panel, X.shape[1])
-        for r in range(0, count, SCORE_ROWS):
+        for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
                 fresh = j == 0 and not mapped
-                gather_scores_tile(X, order, rows, fresh, W, scores, r, j, min(classes, c - j), k, stop)
+                gather_scores_tile(X, order, copies, fresh, W, scores, r, j, min(classes, c - j), k, stop)
 
 
 @jit
-def uint8_gather_scores(X, order, features, rows, W, b, scores):
-    gather(X, order, features, rows)
-    dense_scores(rows[: order.size], W, b, scores)
+def add_row_sums(G, sums):
+    for j in range(G.shape[0]):
+        g, total = row(G, j), G.dtype.type(0)
+        for r in range(g.size):
+            total += g[r]
+        sums[j] += total
 
 
 columns_of_tile = jit(gradient_vectors)
 
 
 @jit
-def dense_gradient(X, dscores, dW, db):
-    c, rows = dscores.shape
-    classes = c if 5 < c <= GRADIENT_CLASSES else share(c, 5)  # of a tile; all tiles have as many vectors
-    width = columns_of_tile(classes) * VECTOR_BYTES // dW.itemsize
-    for j in range(c):
-        ds, total = row(dscores, j), dscores.dtype.type(0)
-        for r in range(rows):
-            total += ds[r]
-        db[j] += total
+def add_tiles(X, G, total):
+    """total += G X"""
+    c, rows = G.shape
+    classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have as many vectors
+    width = columns_of_tile(classes) * VECTOR_BYTES // total.itemsize
     for r in range(0, rows, ACTIVE_ROWS):
-        active = active_rows(dscores, r)
+        active = active_rows(G, r)
         for k in range(0, X.shape[1], width):
             for j in range(0, c, classes):
-                gradient_tile(X, dscores, dW, r, active, j, min(classes, c - j), k)
+                gradient_tile(X, G, total, r, active, j, min(classes, c - j), k)
+
+
+@jit
+def add_product(X, G, total, sums):
+    add_row_sums(G, sums)
+    add_tiles(X, G, total)
+
+
+# ---- Storages --------------------------------------------------------------------------------------------
+
+
+@jit
+def dense_scores(X, start, W, row_buffer, scores):
+    fill_with_bias(W, 0, scores)
+    add_scores(window(X, start, scores.shape[1], 0, X.shape[1]), W, scores)
+
+
+@jit
+def dense_gradient(X, start, row_buffer, dscores, dW):
+    d = X.shape[1]
+    some = window(X, start, dscores.shape[1], 0, d)
+    add_product(some, dscores, window(dW, 0, dW.shape[0], 0, d), column(dW, d))
+
+
+@jit
+def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
+    width, mapped = last - first, scale_shift.shape[0] > 0
+    some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
+    if mapped:
+        gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
+    fill_with_bias(W, first, scores)
+    add_gathered_scores(some, order, mapped, copies, window(W, 0, W.shape[0], first, width), scores)
+
+
+@jit
+def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+    width = last - first
+    copies, d = window(row_buffer, 0, order.size, first, width), dW.shape[1] - 1
+    if first == 0:
+        add_row_sums(dscores, column(dW, d))
+    add_tiles(copies, dscores, window(dW, 0, dW.shape[0], first, width))
+
+
+@jit
+def gather(number, X, order, scale_shift, copies):
+    """Copies rows of X as number(x), scaled and shifted."""
+    for r in range(order.size):
+        x, out = row(X, order[r]), row(copies, r)
+        for k in range(x.size):
+            out[k] = number(x[k])
+        if scale_shift.shape[0]:
+            scale, shift = row(scale_shift, 0), row(scale_shift, 1)
+            for k in range(x.size):
+                out[k] = out[k] * scale[k] + shift[k]
+
+
+def converting_storage(name, number):
+    """The four functions of a storage whose rows are converted a block at a time.
+
+    number(x) : an entry of X as a number, which is stored into `row_buffer` and so becomes one of W's dtype.
+    """
+
+    def scores_of(X, start, W, row_buffer, scores):
+        rows, d = scores.shape[1], X.shape[1]
+        for r in range(rows):
+            x, out = row(X, start + r), row(row_buffer, r)
+            for k in range(d):
+                out[k] = number(x[k])
+        fill_with_bias(W, 0, scores)
+        add_scores(window(row_buffer, 0, rows, 0, d), W, scores)
+
+    def gradient_of(X, start, row_buffer, dscores, dW):
+        d = dW.shape[1] - 1
+        some = window(row_buffer, 0, dscores.shape[1], 0, d)
+        add_product(some, dscores, window(dW, 0, dW.shape[0], 0, d), column(dW, d))
+
+    def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
+        width = last - first
+        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
+        gather(number, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
+        fill_with_bias(W, first, scores)
+        add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
+
+    def gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+        dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW)
+
+    made = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
+    made["gather_gradient"] = gather_gradient
+    return [jit(function, name=f"{name}_{what}") for what, function in made.items()]
+
+
+@jit
+def as_it_is(x):
+    return x
+
+
+@jit
+def from_half(bits):
+    return float_from_half(bits)
+
+
+uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = converting_storage("uint8", as_it_is)
+float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = map(
+    Float16Kernel, converting_storage("float16", from_half)
+)
+
+
+# ---- Epilogues of labels ---------------------------------------------------------------------------------
 
 
 @jit
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     c, rows = scores.shape
     real = sample_weight.dtype.type
-    top, z, fit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
-    smooth = real(label_smoothing / c)
-    hard = real(1.0 - label_smoothing)
+    row_max, z, target_logit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    off_value = real(label_smoothing / c)
+    on_value = real(1.0 - label_smoothing)
     # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
     least = real(-69 if scores.itemsize == 4 else -667)
     s = row(scores, 0)
     for r in range(rows):
-        top[r] = s[r]
+        row_max[r] = s[r]
     for j in range(1, c):
         s = row(scores, j)
         for r in range(rows):
-            top[r] = s[r] if s[r] > top[r] else top[r]
+            row_max[r] = s[r] if s[r] > row_max[r] else row_max[r]
     for r in range(rows):
         z[r] = 0
-        fit[r] = hard * (scores[y[r], r] - top[r])
+        target_logit[r] = on_value * (scores[y[r], r] - row_max[r])
     for j in range(c):
         s = row(scores, j)
         for r in range(rows):
-            shifted = s[r] - top[r]
+            shifted = s[r] - row_max[r]
             s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
             z[r] += s[r]
-            fit[r] += smooth * shifted if smooth != 0 else real(0)  # 0 * -inf would be NaN
+            target_logit[r] += off_value * shifted if off_value != 0 else real(0)  # 0 * -inf would be NaN
     loss = 0.0
     for r in range(rows):
-        loss += np.float64(sample_weight[r]) * np.float64(log_from_1(z[r]) - fit[r])
+        loss += np.float64(sample_weight[r]) * np.float64(log_from_1(z[r]) - target_logit[r])
         z[r] = sample_weight[r] / z[r]
     for j in range(c):
         s = row(scores, j)
         for r in range(rows):
-            s[r] = s[r] * z[r] - smooth * sample_weight[r]
+            s[r] = s[r] * z[r] - off_value * sample_weight[r]
     for r in range(rows):
-        scores[y[r], r] -= hard * sample_weight[r]
+        scores[y[r], r] -= on_value * sample_weight[r]
     return loss
 
 
@@ -461,25 +380,32 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
     return loss
 
 
+# ---- Epilogues by element --------------------------------------------------------------------------------
+
+
 def by_element(formula):
-    """The sum of the losses of formula(s, t, margin, 0, 1) = (loss, slope) over all scores, each with its target.
+    """The epilogue of a loss that is a sum over all scores, each of which has a target.
 
-    0 and 1 are handed over in the type of the scores: beside a literal a float becomes a double.
+    formula(s, t, *hyper, zero, one) -> (loss, slope), all in the type of the scores: beside a literal 0 or 1 a float
+    would become a double. The epilogue has the formula's name and hyper-parameters.
     """
+    name = formula.__name__
+    _, _, *hyper, _, _ = inspect.signature(formula).parameters
+    formula = jit(formula, name=f"{name}-formula")
 
-    @jit
-    def epilogue(scores, targets, sample_weight, scratch, margin):
+    def epilogue(scores, targets, sample_weight, scratch, *hyper):
         c, rows = scores.shape
         real = sample_weight.dtype.type
-        goal, total = row(scratch, 0), row(scratch, 1)
+        target, total = row(scratch, 0), row(scratch, 1)
+        constants = cast_all(hyper + (0, 1), real(0))  # noqa: RUF005  (Numba makes no tuple of *hyper, 0, 1)
         for r in range(rows):
             total[r] = 0
         for j in range(c):
             s = row(scores, j)
             for r in range(rows):
-                goal[r] = targets[r, j]
+                target[r] = targets[r, j]
             for r in range(rows):
-                value, slope = formula(s[r], goal[r], real(margin), real(0), real(1))
+                value, slope = formula(s[r], target[r], *constants)
                 total[r] += value
                 s[r] = slope * sample_weight[r]
         loss = 0.0
@@ -487,20 +413,21 @@ def by_element(formula):
             loss += np.float64(sample_weight[r]) * np.float64(total[r])
         return loss
 
-    return epilogue
+    kernel = jit(epilogue, name=name)
+    args = ("scores", "targets", "sample_weight", "scratch", *hyper)
+    kernel.__signature__ = inspect.Signature([inspect.Parameter(arg, POSITIONAL) for arg in args])
+    return kernel
 
 
 @by_element
-@jit
-def hinge(s, t, margin, zero, one):
+def one_vs_rest_svm_epilogue(s, t, margin, zero, one):
     side = t + t - one  # 1 is the class, -1 the rest
     v = margin - side * s
     return (zero, zero) if v <= 0 else (v, -side)
 
 
 @by_element
-@jit
-def squared_hinge(s, t, margin, zero, one):
+def squared_one_vs_rest_svm_epilogue(s, t, margin, zero, one):
     side = t + t - one
     v = margin - side * s
     v = zero if v <= 0 else v
@@ -508,61 +435,27 @@ def squared_hinge(s, t, margin, zero, one):
 
 
 @by_element
-@jit
-def logistic(s, t, margin, zero, one):
+def logistic_epilogue(s, t, zero, one):
     e = exp_below_highest(-abs(s))
     sigma = (one if s >= 0 else e) / (one + e)
     return (zero if s <= 0 else s) - t * s + log_from_1(one + e), sigma - t
 
 
 @by_element
-@jit
-def sigmoid_squared(s, t, margin, zero, one):
+def sigmoid_squared_epilogue(s, t, zero, one):
     e = exp_below_highest(-abs(s))
     d = (one if s >= 0 else e) / (one + e) - t
     return d * d, (d + d) * e / ((one + e) * (one + e))  # sigma (1 - sigma), without a difference
 
 
 @by_element
-@jit
-def squared_error(s, t, margin, zero, one):
+def squared_error_epilogue(s, t, zero, one):
     d = s - t
     return d * d, d + d
 
 
 @by_element
-@jit
-def absolute_error(s, t, margin, zero, one):
+def absolute_error_epilogue(s, t, zero, one):
     d = s - t
     sign = one if d > 0 else d  # 0 and NaN stay
     return abs(d), -one if d < 0 else sign
-
-
-@jit
-def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
-    return hinge(scores, targets, sample_weight, scratch, margin)
-
-
-@jit
-def squared_one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
-    return squared_hinge(scores, targets, sample_weight, scratch, margin)
-
-
-@jit
-def logistic_epilogue(scores, targets, sample_weight, scratch):
-    return logistic(scores, targets, sample_weight, scratch, 0.0)
-
-
-@jit
-def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
-    return sigmoid_squared(scores, targets, sample_weight, scratch, 0.0)
-
-
-@jit
-def squared_error_epilogue(scores, targets, sample_weight, scratch):
-    return squared_error(scores, targets, sample_weight, scratch, 0.0)
-
-
-@jit
-def absolute_error_epilogue(scores, targets, sample_weight, scratch):
-    return absolute_error(scores, targets, sample_weight, scratch, 0.0)

@@ -1,13 +1,13 @@
 """A team of threads that does a kernel's work together without Python, like that of team.h for Cython.
 
-A kernel is a function that every member of a team runs; its work is phases of numbered items. Items of one phase may
-run at the same time; a phase begins when the one before has ended. The members share them out by atomic operations on
-the call's board: board[0] counts the items that are done, behind it stands for each item the number of the last phase
-in which somebody took it. A helper that is late, because the machine is busy, finds less to do: nobody waits for it
-unless it has begun an item.
+A kernel is a function that every member of a team runs. Its work consists of phases, and each phase of numbered items.
+Items of one phase may run at the same time; a phase begins when the one before has ended. The members share the items
+out by atomic operations on the call's `progress`: progress[0] counts the items that are done, and progress[1 + item] is
+the number of the last phase in which a member took that item. A helper that is late, because the machine is busy, finds
+fewer items left: the others wait for it only if it has begun one.
 
-Helpers find their work on the team's desk. They are Python's threads, which from their first call on never leave
-compiled code: neither waking nor working nor sleeping takes the GIL.
+Helpers find their work in the team's job slot. They are Python's threads, which never leave compiled code after their
+first call: they wake, work and sleep without the GIL.
 """
 
 import os
@@ -25,44 +25,44 @@ from numba.extending import intrinsic
 
 from fastlin.kernels.numba_cache import jit
 
-BOARD = 1 + 64  # no phase has more items
+PROGRESS_SIZE = 1 + 64  # no phase has more items
 MOST_HELPERS = 63
 
-# The desk, its busy words in cache lines of their own: whether there is a job, its function and arguments, and for how
-# many threads it is; helpers that it still takes; helpers that have gone again; of each helper, whether it sleeps and
-# the lock it sleeps on.
+# The words of the job slot: whether there is a job, the addresses of its function and of its arguments, and its number
+# of threads; how many helpers may still join; how many helpers have left again; then for each helper whether it sleeps,
+# and the lock on which it sleeps. Words that several threads change often have cache lines of their own.
 BUSY, ENTRY, JOB, THREADS, OPENINGS, LEFT, ASLEEP = 0, 1, 2, 3, 8, 16, 24
 LOCK = ASLEEP + MOST_HELPERS
-DESK = LOCK + MOST_HELPERS
+JOB_SLOT_SIZE = LOCK + MOST_HELPERS
 
-# After a job a helper looks out for the next one before it sleeps, some 60 us if nobody else wants its core: waking it
-# takes 10 us and more.
+# After a job a helper looks for the next one before it sleeps, for some 60 us if no other program wants its core:
+# waking it takes 10 us and more.
 LOOKS, LOOKS_BEFORE_YIELDING = 500, 200
 _PAUSE = "llvm.x86.sse2.pause" if platform.machine().lower() in {"x86_64", "amd64"} else None
 
 
-def _place(context, b, kind, array, index):
+def _pointer(context, b, kind, array, index):
     data = context.make_array(kind)(context, b, array).data
     return b.gep(data, [index])
 
 
 @intrinsic
-def claim(typingctx, board, item, phase):
-    """Whether nobody has taken the item in this phase: it is ours now. Phases count from 1."""
+def claim(typingctx, progress, item, phase):
+    """Takes the item in this phase, and says whether it was still free. Phases count from 1."""
 
     def emit(context, b, signature, args):
-        place = _place(context, b, signature.args[0], args[0], b.add(args[1], intp_t(1)))
-        return b.icmp_signed("<", b.atomic_rmw("max", place, args[2], "monotonic"), args[2])
+        pointer = _pointer(context, b, signature.args[0], args[0], b.add(args[1], intp_t(1)))
+        return b.icmp_signed("<", b.atomic_rmw("max", pointer, args[2], "monotonic"), args[2])
 
-    return types.boolean(board, types.intp, types.intp), emit
+    return types.boolean(progress, types.intp, types.intp), emit
 
 
 @intrinsic
 def _count(typingctx, array, index):
-    """One more; what was written before can be read by whoever sees that."""
+    """Adds 1. A thread that reads the new count also reads all that this thread has written before."""
 
     def emit(context, b, signature, args):
-        b.atomic_rmw("add", _place(context, b, signature.args[0], *args), intp_t(1), "release")
+        b.atomic_rmw("add", _pointer(context, b, signature.args[0], *args), intp_t(1), "release")
         return context.get_dummy_value()
 
     return types.void(array, types.intp), emit
@@ -71,28 +71,28 @@ def _count(typingctx, array, index):
 @intrinsic
 def _load(typingctx, array, index):
     def emit(context, b, signature, args):
-        return b.load_atomic(_place(context, b, signature.args[0], *args), "seq_cst", 8)
+        return b.load_atomic(_pointer(context, b, signature.args[0], *args), "seq_cst", 8)
 
     return types.intp(array, types.intp), emit
 
 
 @intrinsic
 def _swap(typingctx, array, index, value):
-    """Stores the value; what was there before."""
+    """Stores the value and returns the one that was there before."""
 
     def emit(context, b, signature, args):
-        return b.atomic_rmw("xchg", _place(context, b, signature.args[0], *args[:2]), args[2], "seq_cst")
+        return b.atomic_rmw("xchg", _pointer(context, b, signature.args[0], *args[:2]), args[2], "seq_cst")
 
     return types.intp(array, types.intp, types.intp), emit
 
 
 @intrinsic
 def _replace(typingctx, array, index, old, new):
-    """Whether the old value was there: the new one is now."""
+    """Stores the new value if the old one is there, and says whether it was."""
 
     def emit(context, b, signature, args):
-        place = _place(context, b, signature.args[0], *args[:2])
-        return b.extract_value(b.cmpxchg(place, *args[2:], "seq_cst", "seq_cst"), 1)
+        pointer = _pointer(context, b, signature.args[0], *args[:2])
+        return b.extract_value(b.cmpxchg(pointer, *args[2:], "seq_cst", "seq_cst"), 1)
 
     return types.boolean(array, types.intp, types.intp, types.intp), emit
 
@@ -119,7 +119,7 @@ _release = types.ExternalFunction("PyThread_release_lock", types.void(types.intp
 @numba.njit(nogil=True)
 def _look_again(looks):
     if looks > LOOKS_BEFORE_YIELDING:
-        _yield()  # whoever shares this core may be the one we wait for
+        _yield()  # the thread that we wait for may need this core
     else:
         _pause()
 
@@ -133,23 +133,38 @@ def _wait_for(array, index, count):
 
 
 @numba.njit(nogil=True)
-def finish(board):
-    """One more item is done."""
-    _count(board, 0)
+def finish(progress):
+    """Says that one more item is done."""
+    _count(progress, 0)
 
 
 @numba.njit(nogil=True)
-def wait(board, items):
-    """Until so many items are done."""
-    _wait_for(board, 0, items)
+def wait(progress, items):
+    """Returns when this number of items is done."""
+    _wait_for(progress, 0, items)
 
 
-# A member is called as a C function (place, rank, threads), which finds everything else at the place.
+@jit
+def rotated(i, count, rank, threads):
+    """The item that a member tries as its number i: it begins with its own share of the `count` items."""
+    return (i + rank * count // threads) % count
+
+
+@jit
+def column_range(first, last, count, columns):
+    """The columns of the blocks first ... last - 1 of `count` column blocks.
+
+    Blocks are whole cache lines, so that no two members write to the same line.
+    """
+    return columns * first // count // 16 * 16, columns if last == count else columns * last // count // 16 * 16
+
+
+# A member is called as a C function (address, rank, threads), which finds its arguments at the address.
 _ENTRY = ir.FunctionType(ir.VoidType(), [voidptr_t, intp_t, intp_t])
 
 
 @intrinsic
-def _take_part(typingctx, entry, place, rank, threads):
+def _take_part(typingctx, entry, address, rank, threads):
     def emit(context, b, signature, args):
         b.call(b.inttoptr(args[0], _ENTRY.as_pointer()), [b.inttoptr(args[1], voidptr_t), *args[2:]])
         return context.get_dummy_value()
@@ -158,8 +173,11 @@ def _take_part(typingctx, entry, place, rank, threads):
 
 
 @intrinsic
-def _place_of(typingctx, work):
-    """Where the value is kept until the function that asks returns; whoever calls that holds what it refers to."""
+def _address_on_stack(typingctx, work):
+    """The address of a copy of the value on the stack, which lasts until the calling function returns.
+
+    The copy keeps no array alive: the caller of that function does.
+    """
 
     def emit(context, b, signature, args):
         return b.ptrtoint(cgutils.alloca_once_value(b, args[0]), intp_t)
@@ -168,7 +186,10 @@ def _place_of(typingctx, work):
 
 
 def _lent(context, b, kind, value):
-    """The same value whose arrays are not counted by who uses them: members that count share a cache line a slice."""
+    """The same value with arrays that are not reference-counted.
+
+    The counter of an array is in one cache line, which would move between the members with every slice that they take.
+    """
     if isinstance(kind, types.Array):
         array = context.make_array(kind)(context, b, value)
         array.meminfo = cgutils.get_null_value(array.meminfo.type)
@@ -187,12 +208,12 @@ def _entry_for(typingctx, work):
         function = ir.Function(b.module, _ENTRY, b.module.get_unique_name("entry"))
         function.linkage = "internal"
         inside = ir.IRBuilder(function.append_basic_block())
-        place, rank, threads = function.args
-        address, job = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(place, args[0].type.as_pointer())))
+        at, rank, threads = function.args
+        address, job = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(at, args[0].type.as_pointer())))
         kinds = *signature.args[0][1], types.intp, types.intp
         convention = context.call_conv
         f = inside.inttoptr(address, convention.get_function_type(types.none, kinds).as_pointer())
-        # What comes back is no result, and no error: a kernel neither allocates nor raises.
+        # The result is ignored, and so is the error status: a kernel neither allocates nor raises.
         lent = _lent(context, inside, signature.args[0][1], job)
         convention.call_function(inside, f, types.none, kinds, [*cgutils.unpack_tuple(inside, lent), rank, threads])
         inside.ret_void()
@@ -202,44 +223,47 @@ def _entry_for(typingctx, work):
 
 
 @numba.njit(nogil=True)
-def _post(desk, entry, place, threads):
-    """Puts a job on the desk and wakes helpers; how many it takes."""
+def _post(job_slot, entry, address, threads):
+    """Puts a job into the slot and wakes helpers; returns how many helpers may join."""
     helpers = threads - 1
-    desk[ENTRY], desk[JOB], desk[THREADS], desk[LEFT] = entry, place, threads, 0
-    _swap(desk, OPENINGS, helpers)
+    job_slot[ENTRY], job_slot[JOB], job_slot[THREADS], job_slot[LEFT] = entry, address, threads, 0
+    _swap(job_slot, OPENINGS, helpers)
     for number in range(helpers):
-        if _load(desk, ASLEEP + number) and _swap(desk, ASLEEP + number, 0):
-            _release(desk[LOCK + number])
+        if _load(job_slot, ASLEEP + number) and _swap(job_slot, ASLEEP + number, 0):
+            _release(job_slot[LOCK + number])
     return helpers
 
 
 @jit
-def lead(member, desk, threads, job):
-    """The member at this address, (*job, rank, threads), is run by a team; job ends with the board.
+def lead(member, job_slot, threads, job):
+    """Runs member(*job, rank, threads), of which `member` is the address, by a team; the job ends with `progress`.
 
     If another thread has a job running, the caller does its own alone: it neither waits nor adds threads.
     """
     work = member, job
-    entry, place = _entry_for(work), _place_of(work)
-    if threads < 2 or _swap(desk, BUSY, 1):
-        _take_part(entry, place, 0, 1)
+    entry, address = _entry_for(work), _address_on_stack(work)
+    if threads < 2 or _swap(job_slot, BUSY, 1):
+        _take_part(entry, address, 0, 1)
         return
-    helpers = _post(desk, entry, place, min(threads, MOST_HELPERS + 1))
-    _take_part(entry, place, 0, helpers + 1)
-    helpers -= _swap(desk, OPENINGS, 0)  # those that came
-    _wait_for(desk, LEFT, helpers)
-    _swap(desk, BUSY, 0)
+    helpers = _post(job_slot, entry, address, min(threads, MOST_HELPERS + 1))
+    _take_part(entry, address, 0, helpers + 1)
+    helpers -= _swap(job_slot, OPENINGS, 0)  # the number of those that came
+    _wait_for(job_slot, LEFT, helpers)
+    _swap(job_slot, BUSY, 0)
 
 
-def address_of(function, signature):
-    """Where the code of a compiled function for arguments of these types is."""
-    function.compile(signature)
+def address_of(function, kinds):
+    """The address of the code of a compiled function for arguments of these types."""
+    _, _, signature, _ = function.get_call_template(kinds, {})  # compiles it; *args become one tuple
     compiled = function.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
 def by_address(result, kinds):
-    """call(address, args) of a function compiled for these kinds of arguments; what calls it is compiled without it."""
+    """call(address, args) of a function with arguments of these types.
+
+    A kernel that calls its pieces like this is compiled once for all pieces of these types.
+    """
 
     @intrinsic
     def call(typingctx, address, args):
@@ -257,10 +281,10 @@ def by_address(result, kinds):
 
 
 def together(member, job):
-    """How to run a kernel by a team, for a job of these types: call it with the desk, the threads and the job.
+    """run(job_slot, threads, job), which runs a kernel by a team, for jobs of these types.
 
-    Both the kernel and what leads a team through a job are compiled once and called directly: finding out the types
-    of twenty arguments costs microseconds.
+    The kernel and `lead` are compiled here and called directly: Numba's dispatchers look at the types of all arguments
+    in every call, which costs microseconds for twenty of them.
     """
     address = address_of(member, (*job, types.intp, types.intp))
     signature = types.intp, types.intp[::1], types.intp, job
@@ -269,72 +293,76 @@ def together(member, job):
 
 
 @numba.njit(nogil=True)
-def _join(desk):
-    """Takes an opening if there is one; its number is the member's rank, 0 if there is none."""
-    opening = _load(desk, OPENINGS)
-    while opening > 0 and not _replace(desk, OPENINGS, opening, opening - 1):
-        opening = _load(desk, OPENINGS)
+def _join(job_slot):
+    """Joins the job if it takes another helper; returns the helper's rank, or 0 if it has not joined."""
+    opening = _load(job_slot, OPENINGS)
+    while opening > 0 and not _replace(job_slot, OPENINGS, opening, opening - 1):
+        opening = _load(job_slot, OPENINGS)
     return opening
 
 
 @numba.njit(nogil=True)
-def _sleep(desk, number):
-    """Until somebody wakes us, who first takes back the word that we sleep; we do, if a job has come meanwhile."""
-    _swap(desk, ASLEEP + number, 1)
-    if _load(desk, OPENINGS) == 0 or not _swap(desk, ASLEEP + number, 0):
-        _acquire(desk[LOCK + number], 1)
+def _sleep(job_slot, number):
+    """Sleeps until there is a job.
+
+    The helper says that it sleeps, and then looks for a job once more. Either a leader sees its word ASLEEP, takes it
+    back and releases the lock, or the helper sees the job and takes its word back itself.
+    """
+    _swap(job_slot, ASLEEP + number, 1)
+    if _load(job_slot, OPENINGS) == 0 or not _swap(job_slot, ASLEEP + number, 0):
+        _acquire(job_slot[LOCK + number], 1)
 
 
 @jit
-def help_out(desk, number):
-    """What a helper does for the rest of its life."""
+def help_out(job_slot, number):
+    """What a helper does until the process ends."""
     lock = _new_lock()
-    desk[LOCK + number] = lock
+    job_slot[LOCK + number] = lock
     if lock != 0:
         _acquire(lock, 1)
     looks = 0
-    while lock != 0:  # there is one unless memory is out; Numba takes no loop without an end
-        rank = _join(desk)
+    while lock != 0:  # it is 0 if there was no memory for it; Numba compiles no loop without an end
+        rank = _join(job_slot)
         if rank > 0:
-            _take_part(desk[ENTRY], desk[JOB], rank, desk[THREADS])  # they stay until we have left
-            _count(desk, LEFT)
+            _take_part(job_slot[ENTRY], job_slot[JOB], rank, job_slot[THREADS])  # valid until this helper has left
+            _count(job_slot, LEFT)
             looks = 0
         elif looks < LOOKS:
             _look_again(looks)
             looks += 1
         else:
-            _sleep(desk, number)
+            _sleep(job_slot, number)
             looks = 0
 
 
 class _Team:
-    """A desk, and the threads that look at it. They are daemons, so that Python ends without them."""
+    """A job slot, and the threads that look at it. They are daemons, so that Python ends without them."""
 
     def __init__(self):
-        self.desk = np.zeros(DESK, np.intp)
+        self.job_slot = np.zeros(JOB_SLOT_SIZE, np.intp)
         self.helpers = 0
         self._hiring = threading.Lock()
 
     def hire(self, wanted):
-        """Make sure that there are so many helpers, or as many as the system allows."""
+        """Start threads until there are as many helpers as wanted, or as many as the system allows."""
         with self._hiring:
             help_out.compile((types.intp[::1], types.intp))
             while self.helpers < wanted:
-                how = self.desk, self.helpers
+                args = self.job_slot, self.helpers
                 self.helpers += 1
-                with suppress(RuntimeError):  # no more threads: the others do the work
-                    threading.Thread(target=help_out, args=how, name="fastlin", daemon=True).start()
+                with suppress(RuntimeError):  # the system starts no more threads: the others do the work
+                    threading.Thread(target=help_out, args=args, name="fastlin", daemon=True).start()
 
 
 _team = _Team()
 
 
-def desk_for(threads):
-    """The desk of a team of so many threads, or of as many as there can be."""
+def job_slot_for(threads):
+    """The job slot of a team of this number of threads, or of as many as there can be."""
     helpers = min(threads - 1, MOST_HELPERS)
     if _team.helpers < helpers:
         _team.hire(helpers)
-    return _team.desk
+    return _team.job_slot
 
 
 def _forget_threads():

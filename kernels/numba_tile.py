@@ -1,4 +1,4 @@
-"""Vector code for Numba: the register tiles of the dense kernels, and exp and log, as LLVM instructions.
+"""Vector code for Numba: the register tiles of the products with X, as LLVM instructions.
 
 A tile is a rectangle of sums that stay in vector registers while a loop runs: 4 rows x 5 classes of scores, or
 10 classes x 2 vectors of dW, or 5 x 4. Twenty sums hide the latency of the multiply-add, and need less than one load
@@ -10,14 +10,14 @@ Vectors are loaded at any alignment, and at the end of a row under a mask: nothi
 """
 
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, types
 from numba.core.cgutils import intp_t
-from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-_features = (config.CPU_FEATURES or get_host_cpu_features()).split(",")
-VECTOR_BYTES = 64 if "+avx512f" in _features else 32 if "+avx2" in _features else 16
-_REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in _features else 16
+from fastlin.kernels.numba_math import CPU_FEATURES
+
+VECTOR_BYTES = 64 if "+avx512f" in CPU_FEATURES else 32 if "+avx2" in CPU_FEATURES else 16
+_REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in CPU_FEATURES else 16
 SCORE_ROWS = 4
 SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
 # Many classes on few vectors read X once; with few classes more vectors make up the sums that hide latency.
@@ -38,7 +38,7 @@ _lane_t = ir.IntType(32)
 
 
 class Matrix:
-    """A matrix that an intrinsic is given: rows anywhere, columns side by side."""
+    """A matrix that an intrinsic is given. Its rows may lie anywhere, the entries of a row lie side by side."""
 
     def __init__(self, context, b, kind, value):
         array = context.make_array(kind)(context, b, value)
@@ -79,12 +79,12 @@ class Matrix:
             self._masked("store", ir.VoidType(), vector.type, [vector, pointer, _lane_t(self.bytes), mask])
 
     def rows_after(self, row):
-        """Where a row of those behind this matrix is; if rows lie far apart, where the matrix begins."""
+        """Where a row behind the last row of this matrix begins; if rows lie far apart, where the matrix begins."""
         near = self.b.icmp_signed("<", self.row_bytes, self.b.mul(self.columns, intp_t(2 * self.bytes)))
         return self.row(self.b.select(near, self.b.add(self.rows, row), intp_t(0)))
 
     def prefetch(self, start, column, cache=2):
-        """A hint that an entry is read soon, from the second cache or the nearest (3); it may lie anywhere."""
+        """A hint that an entry, anywhere in memory, will be read. cache : 2 for the second cache, 3 for the nearest."""
         pointer = self.b.bitcast(self.b.gep(start, [column]), ir.IntType(8).as_pointer())
         hints = [ir.IntType(32)(hint) for hint in (0, cache, 1)]  # to read, as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
@@ -127,7 +127,7 @@ def add_product(b, p, q, total):
 
 
 def loop(b, state, goes_on, step):
-    """while goes_on(*state): state = step(*state). Values that a loop hands on like this stay in registers."""
+    """while goes_on(*state): state = step(*state). The state stays in registers."""
     before = b.block
     head, body, end = (b.append_basic_block(name) for name in ("head", "body", "end"))
     b.branch(head)
@@ -144,7 +144,9 @@ def loop(b, state, goes_on, step):
 
 
 def specialise(b, count, most, emit):
-    """emit(1), emit(2), ... emit(most), of which the one for `count` runs: sums whose number is known are registers."""
+    """emit(1), emit(2), ... emit(most), of which the one for `count` runs: only sums whose number is known when the
+    code is compiled stay in registers.
+    """
     copies = [b.append_basic_block(f"count_{n}") for n in range(1, most + 1)]
     end = b.append_basic_block("end")
     switch = b.switch(count, copies[-1])
@@ -190,14 +192,14 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
         r, j, classes, k, stop = args[3:]
         last = b.sub(X.rows, intp_t(1))
         rows = [X.row(least(b, b.add(r, intp_t(i)), last)) for i in range(SCORE_ROWS)]
-        # The block that follows: each of the first two groups of classes prefetches a row of it with each tile.
+        # Each of the first two groups of classes prefetches a row of the block that follows with each tile.
         fours = b.lshr(r, intp_t(2))  # no division: where rows are short it takes as long as the tile
         group, groups = (b.zext(b.icmp_signed(">", *pair), intp_t) for pair in ((j, intp_t(0)), (W.rows, classes)))
-        soon = X.rows_after(b.add(b.shl(fours, groups), group))
+        prefetch_hint = X.rows_after(b.add(b.shl(fours, groups), group))
 
         def meanwhile(k, x, mask):
             if mask is None:
-                X.prefetch(soon, k)
+                X.prefetch(prefetch_hint, k)
 
         _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, meanwhile)
         return context.get_dummy_value()
@@ -207,9 +209,9 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
 
 @intrinsic
 def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, classes, k, stop):
-    """The same of rows order[r:r+4] of X if they are fresh, else of their copies [r:r+4].
+    """The same for rows order[r:r+4] of X if `fresh`, else for rows r:r+4 of `copies`.
 
-    Fresh rows are copied, and the four that follow in the order are prefetched.
+    Fresh rows are copied there, and the four rows that follow in the order are prefetched.
     """
 
     def emit(context, b, signature, args):
@@ -241,9 +243,9 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, clas
 
 
 def _emit_scores(b, W, scores, where, rows, meanwhile):
-    """A tile of the scores of four rows, given by where they begin.
+    """A tile of the scores of four rows; `rows` are the addresses at which they begin.
 
-    meanwhile(k, x, mask) : what else is done with the vectors x of the rows at k, or while they are multiplied.
+    meanwhile(k, x, mask) : emits what else is done while the vectors x of the rows at k are multiplied.
     """
     r, j, classes, start, stop = where
     lanes = W.lanes
@@ -307,9 +309,11 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
-            # The scores have left half of the block that follows, or three quarters where there are few classes.
+            # The scores have prefetched the first part of the next block. A half is missing, or three quarters where
+            # there are few classes.
             fetched = 3 if vectors == 4 else 1
-            soon = X.rows_after(b.sub(X.rows, b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))))
+            missing = b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))
+            prefetch_hint = X.rows_after(b.sub(X.rows, missing))
             done = b.sdiv(b.mul(b.mul(k, X.rows), intp_t(fetched)), intp_t(vectors))
 
             def step(active, *sums):
@@ -318,11 +322,11 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
                 if mask is None:
                     for v in range(fetched):
                         number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
-                        X.prefetch(soon, b.add(done, b.mul(number, intp_t(lanes))))
+                        X.prefetch(prefetch_hint, b.add(done, b.mul(number, intp_t(lanes))))
                 g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
                 pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
-                rest = b.and_(active, b.sub(active, active.type(1)))  # without its lowest bit
-                return rest, *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
+                remaining = b.and_(active, b.sub(active, active.type(1)))  # all but the lowest bit
+                return remaining, *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
 
             targets = [(i, column) for i in class_rows for column in columns]
             sums = [dW.load(*target, lanes, mask) for target in targets]

@@ -6,15 +6,19 @@ is computed before the loop, so that a number costs one root and one division.
 
 import numpy as np
 
-from fastlin.kernels import naive_updates
+from fastlin.kernels import drivers, naive_updates
 from fastlin.kernels.numba_cache import jit
 
 nadam_rates = jit(naive_updates.nadam_rates)
+clip_scale = jit(drivers.clip_scale)
 
 
 def jit_elements(function):
-    """IEEE's operations, one by one: a number must come out the same wherever it stands, and with fused multiply-adds
-    it does not behind the last whole vector. They gain nothing here: memory and the divider are the limit.
+    """The function as a kernel that makes IEEE's operations one by one.
+
+    A number must come out the same wherever it stands in the array. With fused multiply-adds it would not: LLVM fuses
+    in whole vectors, but not in the loop behind the last one. Fusing gains nothing here, because memory and the divider
+    are the limit.
     """
     return jit(function, fastmath=False)
 
@@ -22,146 +26,150 @@ def jit_elements(function):
 @jit_elements
 def sgd_update(w, g, lr, weight_decay):
     real = w.dtype.type
-    rate, decay = real(lr), real(weight_decay)
+    lr, weight_decay = real(lr), real(weight_decay)
     for i in range(w.size):
-        w[i] -= rate * (g[i] + decay * w[i])
+        w[i] -= lr * (g[i] + weight_decay * w[i])
 
 
 @jit_elements
 def momentum_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
-    rate, mu, decay = real(lr), real(momentum), real(weight_decay)
+    lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
-        v[i] = mu * v[i] + (g[i] + decay * w[i])
-        w[i] -= rate * v[i]
+        v[i] = momentum * v[i] + (g[i] + weight_decay * w[i])
+        w[i] -= lr * v[i]
 
 
 @jit_elements
 def velocity_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
-    rate, mu, decay = real(lr), real(momentum), real(weight_decay)
+    lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
-        v[i] = mu * v[i] - rate * (g[i] + decay * w[i])
+        v[i] = momentum * v[i] - lr * (g[i] + weight_decay * w[i])
         w[i] += v[i]
 
 
 @jit_elements
 def nesterov_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
-    rate, mu, decay = real(lr), real(momentum), real(weight_decay)
+    lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        v[i] = mu * v[i] + gradient
-        w[i] -= rate * (gradient + mu * v[i])
+        gradient = g[i] + weight_decay * w[i]
+        v[i] = momentum * v[i] + gradient
+        w[i] -= lr * (gradient + momentum * v[i])
 
 
 @jit_elements
 def adagrad_update(w, g, s, lr, eps, weight_decay):
     real = w.dtype.type
-    rate, small, decay = real(lr), real(eps), real(weight_decay)
+    lr, eps, weight_decay = real(lr), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
+        gradient = g[i] + weight_decay * w[i]
         s[i] += gradient * gradient
-        w[i] -= rate * gradient / (np.sqrt(s[i]) + small)
+        w[i] -= lr * gradient / (np.sqrt(s[i]) + eps)
 
 
 @jit_elements
 def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
     real = w.dtype.type
-    rate, keep, rest, small, decay = real(lr), real(alpha), real(1.0 - alpha), real(eps), real(weight_decay)
+    one_minus_alpha = real(1.0 - alpha)
+    lr, alpha, eps, weight_decay = real(lr), real(alpha), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        s[i] = keep * s[i] + rest * gradient * gradient
-        w[i] -= rate * gradient / (np.sqrt(s[i]) + small)
+        gradient = g[i] + weight_decay * w[i]
+        s[i] = alpha * s[i] + one_minus_alpha * gradient * gradient
+        w[i] -= lr * gradient / (np.sqrt(s[i]) + eps)
 
 
 @jit_elements
 def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
     real = w.dtype.type
-    rate, keep, rest, small, decay = real(lr), real(rho), real(1.0 - rho), real(eps), real(weight_decay)
+    one_minus_rho = real(1.0 - rho)
+    lr, rho, eps, weight_decay = real(lr), real(rho), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        s[i] = keep * s[i] + rest * gradient * gradient
-        delta = gradient * np.sqrt(u[i] + small) / np.sqrt(s[i] + small)
-        u[i] = keep * u[i] + rest * delta * delta
-        w[i] -= rate * delta
+        gradient = g[i] + weight_decay * w[i]
+        s[i] = rho * s[i] + one_minus_rho * gradient * gradient
+        delta = gradient * np.sqrt(u[i] + eps) / np.sqrt(s[i] + eps)
+        u[i] = rho * u[i] + one_minus_rho * delta * delta
+        w[i] -= lr * delta
 
 
 @jit_elements
 def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
-    rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, decay = real(eps), real(weight_decay)
+    lr, bias_correction2 = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
-        w[i] -= rate * m[i] / (np.sqrt(v[i] * unbias) + small)
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
+        w[i] -= lr * m[i] / (np.sqrt(v[i] * bias_correction2) + eps)
 
 
 @jit_elements
 def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    rate, small, decay = real(lr), real(eps), real(weight_decay)
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    lr, beta1, beta2, eps, weight_decay = real(lr), real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
-        w[i] -= rate * m[i] / (np.sqrt(v[i]) + small)
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
+        w[i] -= lr * m[i] / (np.sqrt(v[i]) + eps)
 
 
 @jit_elements
 def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
-    rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, lost = real(eps), real(lr * weight_decay)  # 1 - lost would be rounded to a float, time and again
+    decoupled_decay = real(lr * weight_decay)  # 1 - lr weight_decay would be rounded, and in every step again
+    lr, bias_correction2 = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    beta1, beta2, eps = real(beta1), real(beta2), real(eps)
     for i in range(w.size):
-        m[i] = b1 * m[i] + rest1 * g[i]
-        v[i] = b2 * v[i] + rest2 * g[i] * g[i]
-        w[i] = w[i] - lost * w[i] - rate * m[i] / (np.sqrt(v[i] * unbias) + small)
+        m[i] = beta1 * m[i] + one_minus_beta1 * g[i]
+        v[i] = beta2 * v[i] + one_minus_beta2 * g[i] * g[i]
+        w[i] = w[i] - decoupled_decay * w[i] - lr * m[i] / (np.sqrt(v[i] * bias_correction2) + eps)
 
 
 @jit_elements
 def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
-    rate, unbias = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, decay = real(eps), real(weight_decay)
+    lr, bias_correction2 = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         v_max[i] = v_max[i] if v_max[i] >= v[i] else v[i]  # a NaN gets in
-        w[i] -= rate * m[i] / (np.sqrt(v_max[i] * unbias) + small)
+        w[i] -= lr * m[i] / (np.sqrt(v_max[i] * bias_correction2) + eps)
 
 
 @jit_elements
 def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
     real = w.dtype.type
     rates = nadam_rates(t, lr, beta1, momentum_decay)
-    of_gradient, of_moment, unbias = real(rates[0]), real(rates[1]), real(1.0 / (1.0 - beta2**t))
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    small, decay = real(eps), real(weight_decay)
+    of_gradient, of_moment, bias_correction2 = real(rates[0]), real(rates[1]), real(1.0 / (1.0 - beta2**t))
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
-        w[i] -= (of_gradient * gradient + of_moment * m[i]) / (np.sqrt(v[i] * unbias) + small)
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
+        w[i] -= (of_gradient * gradient + of_moment * m[i]) / (np.sqrt(v[i] * bias_correction2) + eps)
 
 
 @jit_elements
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     real = w.dtype.type
-    b1, b2, rest1, rest2 = real(beta1), real(beta2), real(1.0 - beta1), real(1.0 - beta2)
-    rate, lost, one = real(lr), real(lr * weight_decay), real(1)
+    one, decoupled_decay = real(1), real(lr * weight_decay)
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    lr, beta1, beta2 = real(lr), real(beta1), real(beta2)
     for i in range(w.size):
-        direction = b1 * m[i] + rest1 * g[i]
+        direction = beta1 * m[i] + one_minus_beta1 * g[i]
         sign = one if direction > 0 else -one if direction < 0 else direction  # 0 and NaN stay
-        m[i] = b2 * m[i] + rest2 * g[i]
-        w[i] = w[i] - lost * w[i] - rate * sign
+        m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
+        w[i] = w[i] - decoupled_decay * w[i] - lr * sign
 
 
 @jit_elements
@@ -188,3 +196,22 @@ def sum_squares(g):
     for i in range(g.size):
         total += np.float64(g[i]) * np.float64(g[i])
     return total
+
+
+@jit
+def penalty_stage(g, w, l2, l1):
+    real = g.dtype.type
+    value = 0.0
+    if l2 != 0:  # 0 times an infinite weight would be NaN
+        factor = real(2.0 * l2)
+        for k in range(g.size):
+            g[k] += factor * w[k]
+        value += l2 * sum_squares(w)
+    if l1 != 0:
+        factor, absolute = real(l1), 0.0
+        for k in range(g.size):
+            sign = real(1) if w[k] > 0 else w[k]  # 0 and NaN stay
+            g[k] += factor * (real(-1) if w[k] < 0 else sign)
+            absolute += np.float64(abs(w[k]))
+        value += l1 * absolute
+    return value

@@ -1,0 +1,370 @@
+"""The drivers for Numba: what kernels/drivers.py says, done by a team of threads (numba_team.py).
+
+Each NAME_driver makes a function that every member of the team runs, which is compiled at the first call for each
+dtype, and returns the kernel: a Python function that hands a job of these arrays to a team.
+"""
+
+import inspect
+from functools import update_wrapper
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+from fastlin.kernels import drivers
+from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_math import slice_of, slices_of
+from fastlin.kernels.numba_team import (
+    PROGRESS_SIZE,
+    claim,
+    column_range,
+    finish,
+    job_slot_for,
+    rotated,
+    together,
+    wait,
+)
+from fastlin.kernels.records import NO_STAGES
+
+COLUMN_BLOCK, MOST_COLUMN_BLOCKS = 256, 16  # columns of W or dW that a member copies or sums, at least; and most blocks
+STEP_CHUNK = 2048  # numbers that are clipped, updated and shrunk while they are in L1
+
+
+class Float16Kernel:
+    """A function of a float16 X. Numba has no float16 arrays: `compiled` is given the bits of X, and Python calls this.
+
+    Drivers compile the functions that they are made of, and give them X as `see` returns it.
+    """
+
+    def __init__(self, compiled):
+        self.compiled = compiled
+        update_wrapper(self, compiled.py_func)
+
+    @staticmethod
+    def see(X):
+        """X as the compiled function reads it."""
+        return X.view(np.uint16)
+
+    def __call__(self, X, *args):
+        return self.compiled(self.see(X), *args)
+
+
+def compiled_piece(piece):
+    """What Numba compiles of a function of the table."""
+    return getattr(piece, "compiled", piece)
+
+
+def reader(piece):
+    """X as a storage's compiled functions read it: a function of X."""
+    return getattr(piece, "see", lambda X: X)
+
+
+def type_of_stored(X):
+    """Numba's type for what a storage reads, an array or a NamedTuple of arrays: read only, rows of any strides."""
+    if isinstance(X, tuple):
+        return types.NamedTuple([type_of_stored(A) for A in X], type(X))
+    return types.Array(numba.from_dtype(X.dtype), X.ndim, "C" if X.ndim == 1 else "A", readonly=True)
+
+
+class LossArgs(NamedTuple):
+    """What an epilogue takes."""
+
+    name: str
+    y_ndim: int
+    hyper: int  # how many
+
+    def check(self, hyper):
+        """Refuse another number of hyper-parameters than the epilogue takes: compiled code does not look."""
+        if len(hyper) != self.hyper:
+            raise TypeError(f"{self.name} takes {self.hyper} hyper-parameters; found {len(hyper)}")
+
+    def types(self, real):
+        """The types of y, sample_weight and the hyper-parameters."""
+        return (
+            types.Array(types.int32 if self.y_ndim == 1 else real, self.y_ndim, "C", readonly=True),
+            types.Array(real, 1, "C", readonly=True),
+            types.UniTuple(types.float64, self.hyper),
+        )
+
+
+def loss_args(epilogue):
+    """What an epilogue takes, by the names of its arguments."""
+    _, y, _, _, *hyper = inspect.signature(epilogue).parameters
+    return LossArgs(epilogue.__name__, 1 if y == "y" else 2, len(hyper))
+
+
+class UpdateArgs(NamedTuple):
+    """What an update takes beside w, g and the rate."""
+
+    name: str
+    states: int
+    counts: bool
+    others: int
+
+    def check(self, state, others):
+        """Refuse other numbers of them than the update takes: compiled code does not look."""
+        if (len(state), len(others)) != (self.states, self.others):
+            raise TypeError(
+                f"{self.name} takes {self.states} arrays of state and {self.others} hyper-parameters beside the rate; "
+                f"found {len(state)} and {len(others)}"
+            )
+
+
+def update_args(update):
+    """What an update takes, by the names of its arguments."""
+    _, _, *names = inspect.signature(update).parameters
+    counts = "t" in names
+    return UpdateArgs(update.__name__, names.index("t" if counts else "lr"), counts, len(names) - 1 - names.index("lr"))
+
+
+def named_after(driver, *pieces):
+    """A name for a kernel that is unlike that of any other composition."""
+    return "-".join([driver, *(piece.__name__ for piece in pieces)])
+
+
+def new_progress():
+    """The progress of a new job."""
+    return np.zeros(PROGRESS_SIZE, np.intp)
+
+
+# ---- The loss with its gradient --------------------------------------------------------------------------
+
+
+def loss_driver(to_layout, scores, epilogue, gradient, combine):
+    """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
+    pieces = to_layout, scores, epilogue, gradient, combine
+    member = jit(loss_member(*map(compiled_piece, pieces)), name=named_after("loss", *pieces))
+    args, see, compiled = loss_args(epilogue), reader(scores), {}
+
+    def loss_grad(
+        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
+    ):
+        args.check(hyper)
+        X = see(X)
+        if W.itemsize not in compiled:
+            compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
+        inputs = X, W, y, sample_weight, hyper, scale
+        workspace = weights, row_buffer, scores, parts, losses
+        job = *inputs, *workspace, dW, chunk, chunks, new_progress()
+        compiled[W.itemsize](job_slot_for(threads), threads, job)
+
+    return loss_grad
+
+
+def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
+    """What every member of a team runs, in three phases that all members end together.
+
+    W is copied into the kernels' layout, a column block at a time; the rows are gone through, part by part, each part
+    with a gradient of its own; the gradients of the parts are summed, a column block at a time. A member begins with
+    its own share of the items of a phase.
+    """
+
+    def member(
+        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, progress,
+        rank, threads,
+    ):  # fmt: skip
+        n, (count, c, columns), block = sample_weight.shape[0], parts.shape, scores.shape[2]
+        column_blocks = max(1, min(MOST_COLUMN_BLOCKS, columns // COLUMN_BLOCK))
+        done = 0
+
+        if chunk == 0:
+            for i in range(column_blocks):
+                item = rotated(i, column_blocks, rank, threads)
+                if claim(progress, item, 1):
+                    first, last = column_range(item, item + 1, column_blocks, columns)
+                    to_layout(W[first:last], weights[:, first:last])
+                    finish(progress)
+            done += column_blocks
+            wait(progress, done)
+
+        for i in range(count):
+            item = rotated(i, count, rank, threads)
+            if claim(progress, item, 2):
+                first = n * item // count
+                size = n * (item + 1) // count - first
+                if chunk == 0:
+                    parts[item] = 0
+                    losses[item] = 0
+                stop = first + size * (chunk + 1) // chunks
+                for start in range(first + size * chunk // chunks, stop, block):
+                    end = min(start + block, stop)
+                    some = scores[item, :c, : end - start]
+                    scores_of(X, start, weights, row_buffer[item], some)
+                    losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scores[item, c:], *hyper)
+                    gradient_of(X, start, row_buffer[item], some, parts[item])
+                finish(progress)
+        done += count
+        wait(progress, done)
+
+        if chunk + 1 == chunks:
+            for i in range(column_blocks):
+                item = rotated(i, column_blocks, rank, threads)
+                if claim(progress, item, 3):
+                    first, last = column_range(item, item + 1, column_blocks, columns)
+                    combine(parts[:, :, first:last], scale, dW[first:last])
+                    finish(progress)
+            wait(progress, done + column_blocks)
+
+    return member
+
+
+def compile_loss(member, stored, real, args):
+    """The machine code, for a team."""
+    inputs = stored, types.Array(real, 2, "A", readonly=True), *args.types(real), types.float64
+    workspace = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
+    dW, chunks, progress = types.Array(real, 2, "A"), (types.intp, types.intp), types.intp[::1]
+    return together(member, types.Tuple((*inputs, *workspace, dW, *chunks, progress)))
+
+
+# ---- Scores without a product: the epilogue alone; losses without a gradient ------------------------------
+
+
+def epilogue_driver(epilogue):
+    """The kernel is compiled once for each dtype."""
+    member = jit(epilogue_member(epilogue), name=named_after("columns", epilogue))
+    args, compiled = loss_args(epilogue), {}
+
+    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
+        args.check(hyper)
+        if scores.itemsize not in compiled:
+            real = numba.from_dtype(scores.dtype)
+            workspace = types.Array(real, 3, "C"), types.float64[::1]
+            job = types.Array(real, 2, "C"), *args.types(real), *workspace, types.intp[::1]
+            compiled[scores.itemsize] = together(member, types.Tuple(job))
+        job = scores, y, sample_weight, hyper, scratch, losses, new_progress()
+        compiled[scores.itemsize](job_slot_for(threads), threads, job)
+
+    return columns
+
+
+def epilogue_member(epilogue):
+    """What every member of a team runs."""
+
+    def member(scores, y, sample_weight, hyper, scratch, losses, progress, rank, threads):
+        n, count, block = scores.shape[1], losses.size, scratch.shape[2]
+        for i in range(count):
+            share = rotated(i, count, rank, threads)
+            if claim(progress, share, 1):
+                losses[share] = 0
+                stop = n * (share + 1) // count
+                for start in range(n * share // count, stop, block):
+                    end = min(start + block, stop)
+                    some = scores[:, start:end]
+                    losses[share] += epilogue(some, y[start:end], sample_weight[start:end], scratch[share], *hyper)
+                finish(progress)
+        wait(progress, count)
+
+    return member
+
+
+def losses_driver(add_product, epilogue):
+    """The kernel is the reference itself, compiled once for each dtype: it has no team, since its callers share out.
+
+    Its arrays may have any strides.
+    """
+    member = jit(drivers.losses_driver(add_product, epilogue), name=named_after("losses", add_product, epilogue))
+    args, compiled = loss_args(epilogue), {}
+
+    def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
+        args.check(hyper)
+        if weights.itemsize not in compiled:
+            real = numba.from_dtype(weights.dtype)
+            inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *args.types(real)
+            member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 1, "C"), types.float64[::1]))
+            compiled[weights.itemsize] = member.overloads[member.signatures[-1]].entry_point
+        compiled[weights.itemsize](blocks, weights, y, sample_weight, hyper, scores, sums, losses)
+
+    return losses_of
+
+
+# ---- Optimizer steps -------------------------------------------------------------------------------------
+
+
+def step_driver(clip_stage, update, prox_stage):
+    """The kernel is compiled once for each dtype."""
+    pieces = clip_stage, update, prox_stage
+    member = jit(step_member(*pieces), name=named_after("step", *pieces))
+    args, compiled = update_args(update), {}
+
+    def step(w, g, state, scalars, stages, ranges, threads):
+        args.check(state, scalars[1 + args.counts :])
+        if w.itemsize not in compiled:
+            run = compile_step(member, numba.from_dtype(w.dtype), args)
+            compiled[w.itemsize] = run, np.empty((0, STEP_CHUNK), w.dtype)
+        run, clipped = compiled[w.itemsize]
+        if stages != NO_STAGES:
+            clipped = np.empty((threads, STEP_CHUNK), w.dtype)
+        job = w, g, state, scalars, stages, clipped, ranges, new_progress()
+        run(job_slot_for(threads), threads, job)
+
+    return step
+
+
+def step_member(clip_stage, update, prox_stage):
+    """What every member of a team runs: ranges of the arrays, each in chunks that stay in L1.
+
+    A member begins with its own range, the same in every step, so that its part of w and the state stays in its cache.
+    Ranges begin at cache lines of w.
+    """
+
+    def member(w, g, state, scalars, stages, clipped, ranges, progress, rank, threads):
+        scale, limit, shrink, factor = stages
+        no_stages = scale == 1 and limit == np.inf and shrink == 0 and factor == 1
+        n, head, line = w.size, before_first_line(w), 64 // w.itemsize
+        for i in range(ranges):
+            item = rotated(i, ranges, rank, threads)
+            if claim(progress, item, 1):
+                start = min(n, head + n * item // ranges // line * line) if item else 0
+                last = min(n, head + n * (item + 1) // ranges // line * line) if item + 1 < ranges else n
+                while start < last:
+                    stop = min(last, head if start < head else last if no_stages else start + clipped.shape[1])
+                    weights, gradient = slice_of(w, start, stop), slice_of(g, start, stop)
+                    if not no_stages:
+                        source, gradient = gradient, clipped[rank, : stop - start]
+                        clip_stage(source, gradient, scale, limit)
+                    update(weights, gradient, *slices_of(state, start, stop), *scalars)
+                    if not no_stages:
+                        prox_stage(weights, shrink, factor)
+                    start = stop
+
+    return member
+
+
+@jit
+def before_first_line(w):
+    """How many numbers stand before the first cache line that begins in w."""
+    return -w.ctypes.data % 64 // w.itemsize
+
+
+def compile_step(member, real, args):
+    """The machine code, for a team."""
+    flat, number = real[::1], types.float64
+    scalars = (*[types.intp] * args.counts, *[number] * (1 + args.others))
+    inputs = flat, flat, types.UniTuple(flat, args.states), types.Tuple(scalars), types.UniTuple(number, 4)
+    return together(member, types.Tuple((*inputs, real[:, ::1], types.intp, types.intp[::1])))
+
+
+def squares_driver(sum_squares):
+    """The kernel is compiled once for each dtype."""
+    member, compiled = jit(squares_member(sum_squares), name="squares"), {}
+
+    def squares(g, sums, threads):
+        if g.itemsize not in compiled:
+            job = numba.from_dtype(g.dtype)[::1], types.float64[::1], types.intp[::1]
+            compiled[g.itemsize] = together(member, types.Tuple(job))
+        compiled[g.itemsize](job_slot_for(threads), threads, (g, sums, new_progress()))
+
+    return squares
+
+
+def squares_member(sum_squares):
+    """What every member of a team runs."""
+
+    def member(g, sums, progress, rank, threads):
+        for i in range(sums.size):
+            item = rotated(i, sums.size, rank, threads)
+            if claim(progress, item, 1):
+                sums[item] = sum_squares(g[g.size * item // sums.size : g.size * (item + 1) // sums.size])
+
+    return member
