@@ -1,28 +1,89 @@
-"""Fixtures: a test runs once for each backend, one that is not installed being skipped; modules of the benches."""
+"""Fixtures: a test runs once for each backend, one that is not installed being skipped; modules of the benches.
+
+`@pytest.mark.paired(...)` is for a test of several axes that do not all depend on each other. Instead of every
+combination, it runs combinations enough that any two values of different axes meet in one of them; axes of which
+three or more interact are named in `whole`, and then all of their combinations occur:
+
+    @pytest.mark.paired(whole=[("layout", "backend", "dtype")], layout=LAYOUTS)
+    def test_layout_agrees(loss, layout, backend, dtype): ...
+
+The axes are the keywords and those of AXES that are arguments of the test.
+"""
 
 import importlib
+import itertools
+import signal
 from pathlib import Path
 
 import pytest
 
 from fastlin import ops
 
+AXES = {
+    "loss": ops.losses(),
+    "backend": list(ops.BACKENDS),
+    "compiled": [name for name, row in ops.BACKENDS.items() if row.compiled],
+    "dtype": list(ops.DTYPES),
+}
+
 
 def pytest_generate_tests(metafunc):
-    if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", [_param(name) for name in ops.BACKENDS])
-    if "compiled" in metafunc.fixturenames:
-        metafunc.parametrize("compiled", [_param(name) for name, row in ops.BACKENDS.items() if row.compiled])
+    marker = metafunc.definition.get_closest_marker("paired")
+    if marker is not None:
+        axes = {name: AXES[name] for name in AXES if name in metafunc.fixturenames}
+        axes |= {name: list(values) for name, values in marker.kwargs.items() if name != "whole"}
+        rows = paired(axes, marker.kwargs.get("whole", []))
+        metafunc.parametrize(tuple(axes), [_param(row.values()) for row in rows])
+        return
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    for name, values in AXES.items():
+        if name in metafunc.fixturenames and not any(
+            name in ([names] if isinstance(names, str) else names) for names in given
+        ):
+            metafunc.parametrize(name, [_param([value]) for value in values])
 
 
-def _param(name):
-    why = ops.missing(name)
-    return pytest.param(name, marks=[pytest.mark.skip(reason=f"{name}: {why}")] if why else [])
+def paired(axes, whole):
+    """Rows {axis: value} in which all pairs of values occur, and all combinations of each `whole`: a greedy choice."""
+    groups = [*whole, *itertools.combinations(axes, 2)]
+    missing = {  # sets of (axis, index) that no row holds yet; a dictionary keeps their order
+        frozenset(zip(names, indices, strict=True)): None
+        for names in groups
+        for indices in itertools.product(*(range(len(axes[name])) for name in names))
+    }
+    used = {(name, i): 0 for name in axes for i in range(len(axes[name]))}
+    rows = []
+    while missing:
+        row = set(next(iter(missing)))
+        for name in [name for name in axes if name not in dict(row)]:
+            row.add(_most_wanted([pair for pair in used if pair[0] == name], row, missing, used))
+        for pair in row:
+            used[pair] += 1
+        for held in [combination for combination in missing if combination <= row]:
+            del missing[held]
+        rows.append({name: axes[name][dict(row)[name]] for name in axes})
+    return rows
 
 
-@pytest.fixture(params=list(ops.DTYPES))
-def dtype(request):
-    return request.param
+def _most_wanted(pairs, row, missing, used):
+    """The pair that completes most of what is missing; among equals the one that was used least."""
+    nearly = [combination - row for combination in missing if len(combination - row) == 1]
+    return max(pairs, key=lambda pair: (nearly.count({pair}), -used[pair]))
+
+
+def _param(values):
+    """A test's values: skipped if one is a backend that is not installed, marked if it is Numba."""
+    named = [value for value in values if isinstance(value, str) and value in ops.BACKENDS]
+    marks = [pytest.mark.skip(reason=f"{name}: {ops.missing(name)}") for name in named if ops.missing(name)]
+    return pytest.param(*values, marks=marks + [pytest.mark.numba] * ("numba" in named))
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of SIGINT: a shell starts background jobs, and so their children, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,6 @@ STORAGES = ["dense", "uint8"]
 
 # Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
 SOME = [(LOSSES[i % len(LOSSES)], rule, STORAGES[i // 2 % 2], list(ops.DTYPES)[i % 2]) for i, rule in enumerate(RULES)]
-EVERY = list(itertools.product(LOSSES, RULES, STORAGES, ops.DTYPES))
 
 
 def falling(t):
@@ -121,7 +118,7 @@ def test_every_rule_agrees(loss, rule, storage, dtype, compiled, calls):
 
 
 @pytest.mark.skipif(ops.missing("cython") is not None, reason="cython is not built")
-@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), EVERY)
+@pytest.mark.paired(whole=[("loss", "storage", "dtype"), ("rule", "storage", "dtype")], rule=RULES, storage=STORAGES)
 def test_every_composition_agrees(loss, rule, storage, dtype, calls):
     assert_composition_agrees(loss, rule, storage, dtype, "cython", calls)
 
@@ -144,9 +141,12 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("strips", [1, 2])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.paired(
+    whole=[("stage", "bias", "compiled"), ("strips", "bias", "compiled", "dtype")],
+    stage=STAGES,
+    strips=[1, 2],
+    bias=[True, False],
+)
 def test_every_stage_agrees(stage, strips, bias, compiled, dtype, sizes, calls):
     small(sizes, STRIP_COLUMNS=37 // strips)
     how = case(dtype=dtype, bias=bias) | STAGES[stage]
@@ -159,9 +159,10 @@ def test_every_stage_agrees(stage, strips, bias, compiled, dtype, sizes, calls):
         assert (found.W[d:] != 0).all()  # b is not shrunk
 
 
-@pytest.mark.parametrize(
-    ("n", "d", "c", "batch"),
-    [
+@pytest.mark.paired(
+    whole=[("shape", "storage", "compiled")],
+    storage=STORAGES,
+    shape=[  # n, d, c, batch
         (1, 3, 2, 1),
         (1, 1, 1, 256),
         (50, 0, 3, 7),
@@ -175,8 +176,8 @@ def test_every_stage_agrees(stage, strips, bias, compiled, dtype, sizes, calls):
         (65, 3073, 4, 60),
     ],
 )
-@pytest.mark.parametrize("storage", STORAGES)
-def test_every_size_agrees(n, d, c, batch, storage, compiled, dtype, calls):
+def test_every_size_agrees(shape, storage, compiled, dtype, calls):
+    n, d, c, batch = shape
     how = case(n, d, c, storage, dtype)
     assert_agree(how, compiled, dtype, batch_size=batch, reg=0.01, make=lambda: optimizer("adam_update", clip_norm=1.0))
     assert calls[0][1] <= 4 * n

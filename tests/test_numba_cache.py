@@ -8,6 +8,7 @@ import sys
 import pytest
 
 pytest.importorskip("numba")
+pytestmark = pytest.mark.numba
 
 HOMES = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
 STEP = """

@@ -65,8 +65,7 @@ KINDS = ops.losses()
 SHIFTS = [kind for kind in KINDS if kind not in BY_ELEMENT]  # whose losses see differences of scores only
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.paired(kind=KINDS, bias=[False, True])
 def test_loss_equals_oracle(kind, bias, backend):
     case = testing.random_case(19, 7, 5, bias=bias, scale=3.0)
     hyper = {"margin": 0.6, "smoothing": 0.15}
@@ -216,8 +215,9 @@ def test_more_threads_same_bits(kind, compiled, dtype):
             assert one[1].tobytes() == more[1].tobytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.paired(
+    whole=[("kind", "bad", "backend"), ("kind", "backend", "dtype")], kind=KINDS, bad=[np.nan, np.inf, -np.inf]
+)
 def test_nan_and_inf_reach_the_loss(kind, bad, backend, dtype):
     case = testing.random_case(9, 4, 3).astype(dtype)
     X = case.X.copy()
