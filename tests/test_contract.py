@@ -121,6 +121,7 @@ def test_every_tail(loss, c, compiled, dtype, expected):
         assert max(errors) <= testing.tolerance(dtype, reference.terms), (d, c)
 
 
+@pytest.mark.quick
 def test_epilogue_agrees(loss, backend, dtype):
     op = f"{loss}_epilogue"
     case = testing.random_case(37, 4, 6)
@@ -187,6 +188,7 @@ def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
         assert (S[:, count:] == -1).all()
 
 
+@pytest.mark.quick
 def test_pieces_add(backend, dtype):
     """The gradient piece adds to what is there; the scores piece overwrites."""
     case = testing.random_case(11, 9, 4).astype(dtype)

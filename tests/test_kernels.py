@@ -214,6 +214,7 @@ def test_warmup(backend):
     fl.warmup(backend)
 
 
+@pytest.mark.numba
 def test_numba_compiles_once_whatever_the_layout(monkeypatch):
     """Weights given or not, any strides, read-only or not: a driver takes seconds to compile."""
     if "numba" not in ops.installed():

@@ -134,6 +134,7 @@ def test_gradient_equals_the_oracles_slope(kind, backend):
 SCORES = np.array([[3.2, 1.3, 2.2], [5.1, 4.9, 2.5], [-1.7, 2.0, -3.1]])
 
 
+@pytest.mark.quick
 def test_lecture_svm_losses(backend):
     """With one-hot pictures W.T holds the scores: losses 2.9, 0, 12.9 and their mean 5.27."""
     W = np.ascontiguousarray(SCORES.T)

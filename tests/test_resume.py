@@ -299,6 +299,7 @@ def test_a_damaged_file_is_named(checkpoint):
             _save.load(checkpoint)
 
 
+@pytest.mark.slow
 def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
     _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
     content, rng = checkpoint.read_bytes(), np.random.default_rng(0)

@@ -309,6 +309,7 @@ def test_many_threads_call_at_once(compiled):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")  # by JAX, which other tests import
 def test_child_after_fork_can_call(compiled):
     case = testing.random_case(3000, 130, 10)
     expected, _ = case.evaluate("svm", backend=compiled, threads=2)
