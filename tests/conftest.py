@@ -46,29 +46,29 @@ def pytest_generate_tests(metafunc):
 def paired(axes, whole):
     """Rows {axis: value} in which all pairs of values occur, and all combinations of each `whole`: a greedy choice."""
     groups = [*whole, *itertools.combinations(axes, 2)]
-    missing = {  # sets of (axis, index) that no row holds yet; a dictionary keeps their order
-        frozenset(zip(names, indices, strict=True)): None
-        for names in groups
-        for indices in itertools.product(*(range(len(axes[name])) for name in names))
-    }
-    used = {(name, i): 0 for name in axes for i in range(len(axes[name]))}
+    pairs = {name: [(name, i) for i in range(len(values))] for name, values in axes.items()}
+    held = {combination: 0 for names in groups for combination in itertools.product(*(pairs[name] for name in names))}
     rows = []
-    while missing:
-        row = set(next(iter(missing)))
-        for name in [name for name in axes if name not in dict(row)]:
-            row.add(_most_wanted([pair for pair in used if pair[0] == name], row, missing, used))
-        for pair in row:
-            used[pair] += 1
-        for held in [combination for combination in missing if combination <= row]:
-            del missing[held]
-        rows.append({name: axes[name][dict(row)[name]] for name in axes})
+    for missing in held:  # by how many rows
+        if held[missing]:
+            continue
+        row = dict(missing)
+        for name in [name for name in axes if name not in row]:
+            row |= [min(pairs[name], key=lambda pair: _cost(held, groups, row | {pair[0]: pair[1]}))]
+        for combination in _combinations(groups, row):
+            held[combination] += 1
+        rows.append({name: axes[name][row[name]] for name in axes})
     return rows
 
 
-def _most_wanted(pairs, row, missing, used):
-    """The pair that completes most of what is missing; among equals the one that was used least."""
-    nearly = [combination - row for combination in missing if len(combination - row) == 1]
-    return max(pairs, key=lambda pair: (nearly.count({pair}), -used[pair]))
+def _cost(held, groups, row):
+    """The more new combinations a row holds the better, and among equals the rarer its old ones are."""
+    counts = [held[combination] for combination in _combinations(groups, row)]
+    return -counts.count(0), sum(counts)
+
+
+def _combinations(groups, row):
+    return [tuple((name, row[name]) for name in names) for names in groups if row.keys() >= set(names)]
 
 
 def _param(values):
