@@ -1,13 +1,12 @@
-"""Fixtures: a test runs once for each backend, one that is not installed being skipped; modules of the benches.
+"""What all tests share: the axes that a test runs over because it names them, modules of the benches, and Ctrl-C.
 
-`@pytest.mark.paired(...)` is for a test of several axes that do not all depend on each other. Instead of every
-combination, it runs combinations enough that any two values of different axes meet in one of them; axes of which
-three or more interact are named in `whole`, and then all of their combinations occur:
+A test with an argument `loss`, `backend`, `compiled` or `dtype` runs once for each; a backend that is not installed is
+skipped. Several axes are multiplied, unless the test is marked `paired`. Then it runs on just enough combinations that
+any two values of different axes meet in one of them. Where three or more axes depend on each other, `whole` names them,
+and all of their combinations occur:
 
     @pytest.mark.paired(whole=[("layout", "backend", "dtype")], layout=LAYOUTS)
     def test_layout_agrees(loss, layout, backend, dtype): ...
-
-The axes are the keywords and those of AXES that are arguments of the test.
 """
 
 import importlib
@@ -47,16 +46,17 @@ def paired(axes, whole):
     """Rows {axis: value} in which all pairs of values occur, and all combinations of each `whole`: a greedy choice."""
     groups = [*whole, *itertools.combinations(axes, 2)]
     pairs = {name: [(name, i) for i in range(len(values))] for name, values in axes.items()}
-    held = {combination: 0 for names in groups for combination in itertools.product(*(pairs[name] for name in names))}
+    # In how many rows each combination occurs.
+    held = {each: 0 for names in groups for each in itertools.product(*(pairs[name] for name in names))}
     rows = []
-    for missing in held:  # by how many rows
-        if held[missing]:
+    for combination in held:
+        if held[combination]:
             continue
-        row = dict(missing)
+        row = dict(combination)
         for name in [name for name in axes if name not in row]:
             row |= [min(pairs[name], key=lambda pair: _cost(held, groups, row | {pair[0]: pair[1]}))]
-        for combination in _combinations(groups, row):
-            held[combination] += 1
+        for each in _combinations(groups, row):
+            held[each] += 1
         rows.append({name: axes[name][row[name]] for name in axes})
     return rows
 
@@ -75,7 +75,8 @@ def _param(values):
     """A test's values: skipped if one is a backend that is not installed, marked if it is Numba."""
     named = [value for value in values if isinstance(value, str) and value in ops.BACKENDS]
     marks = [pytest.mark.skip(reason=f"{name}: {ops.missing(name)}") for name in named if ops.missing(name)]
-    return pytest.param(*values, marks=marks + [pytest.mark.numba] * ("numba" in named))
+    names = ["x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in values]
+    return pytest.param(*values, id="-".join(names), marks=marks + [pytest.mark.numba] * ("numba" in named))
 
 
 @pytest.fixture
