@@ -374,10 +374,9 @@ def test_ctrl_c_stops_the_call_and_leaves_out_alone(compiled):
     case.evaluate("softmax", backend=compiled)  # compiled before the clock runs
     out = np.full_like(case.W, 7)
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _evaluate_for_ever(case, compiled, out)
+            _evaluate_until_the_alarm(case, compiled, out)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
@@ -385,7 +384,8 @@ def test_ctrl_c_stops_the_call_and_leaves_out_alone(compiled):
     assert again[1].tobytes() == case.evaluate("softmax", backend=compiled, threads=1)[1].tobytes()
 
 
-def _evaluate_for_ever(case, backend, out):
+def _evaluate_until_the_alarm(case, backend, out):
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
     while True:
         case.evaluate("softmax", backend=backend, out=out)
 
