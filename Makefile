@@ -1,16 +1,18 @@
-# The two commands of the README, and what CI adds. Everything is installed into .venv of this folder.
+# The commands of the README, the inner loop, and what CI adds. Everything is installed into .venv of this folder.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo test bench bench-peers bench-kernels lint clean
+.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
-	@echo "make test    install into .venv, run the tests"
-	@echo "make bench   run the benchmarks (pytest-benchmark)"
+	@echo "make quick   run the tests without the slow ones and most of Numba's (a minute)"
+	@echo "make test    install into .venv, run all tests"
+	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
+	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
 	@echo "make lint    ruff, cython-lint, mypy"
@@ -20,11 +22,17 @@ demo: $(VENV)/installed
 	$(BIN)/fastlin info
 	$(BIN)/fastlin compare --plot compare.png
 
+quick: $(VENV)/installed
+	$(BIN)/python -m pytest -q -m "not slow and (not numba or quick)"
+
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/installed
-	$(BIN)/python -m pytest bench/bench_ops.py
+	$(BIN)/python -m pytest bench --benchmark-autosave $(BENCH)
+
+bench-compare: $(VENV)/installed
+	$(BIN)/python -m pytest bench --benchmark-compare $(BENCH)
 
 # On Linux plain torch brings gigabytes of CUDA; the CPU build comes with
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench-peers
@@ -35,7 +43,7 @@ bench-peers: $(VENV)/installed
 	$(BIN)/python bench/report.py
 
 bench-kernels: $(VENV)/installed
-	$(BIN)/python bench/kernels.py
+	$(BIN)/python bench/kernel_study.py
 	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed

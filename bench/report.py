@@ -57,7 +57,7 @@ class Table(Marked):
 
 @dataclass(frozen=True)
 class Grid(Marked):
-    """A table of docs/kernels.md: what bench/kernels.py wrote under its name, a figure for each row and column."""
+    """A table of docs/kernels.md: what bench/kernel_study.py wrote under its name, a figure for each row and column."""
 
     corner: str  # what the figures are
 

@@ -5,6 +5,8 @@ import pytest
 
 from fastlin import machine, ops
 
+pytestmark = pytest.mark.slow
+
 LIBRARIES = ("fastlin-cython", "fastlin-numba", "numpy", "torch", "optax", "jax", "scikit-learn")
 EPOCHS = [("softmax", 32, 100), ("svm", 32, 96)]  # loss, batch, n: with and without a last batch that is smaller
 RULES = ("adam", "adamw", "momentum", "nesterov", "rmsprop", "adagrad", "lion")

@@ -105,7 +105,7 @@ def test_several_rates_in_one_picture(folder, out, capsys):
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
-def test_interrupted_and_resumed(folder, out, suffix, monkeypatch, capsys):
+def test_interrupted_and_resumed(folder, out, suffix, monkeypatch, capsys, ctrl_c):
     pytest.importorskip(suffix if suffix == "safetensors" else "numpy")
     command = mine(folder, "--out", out, "--lr", "0.1,0.01", "--format", suffix)
     save, saved = _save.save, []

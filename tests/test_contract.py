@@ -14,12 +14,6 @@ from fastlin.ops import OPS
 
 CASES = {case.name: case for case in testing.cases()}
 UPDATES = [name for name, op in OPS.items() if op.kind == "update"]
-SIZES = [0, 1, 7, 64, 1001]
-
-
-@pytest.fixture(params=ops.losses())
-def loss(request):
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +46,9 @@ def test_row_is_consistent(op):
         assert spec.trial != spec.default
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.paired(
+    whole=[("loss", "name", "backend"), ("loss", "name", "dtype"), ("loss", "backend", "dtype")], name=CASES
+)
 def test_loss_agrees(loss, name, backend, dtype, expected):
     case = CASES[name].astype(dtype)
     reference = expected(loss, CASES[name], 0.3)
@@ -60,8 +56,9 @@ def test_loss_agrees(loss, name, backend, dtype, expected):
     assert max(errors) <= testing.tolerance(dtype, reference.terms)
 
 
-@pytest.mark.parametrize("which", ["X", "W"])
-@pytest.mark.parametrize("layout", testing.layouts(np.zeros((2, 3))))
+@pytest.mark.paired(
+    whole=[("which", "layout", "backend", "dtype")], which=["X", "W"], layout=testing.layouts(np.zeros((2, 3)))
+)
 def test_layout_agrees(loss, layout, which, backend, dtype, expected):
     source = testing.random_case(13, 9, 5, bias=True)
     reference = expected(loss, source, 0.3)
@@ -83,7 +80,7 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
     np.testing.assert_array_equal(W, before[1])
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.paired(whole=[("order", "compiled", "dtype")], order=["C", "F"])
 def test_many_parts_agree(loss, order, compiled, dtype, expected):
     """Rows enough for several parts of unequal size, each with blocks and a tail, read in place and converted."""
     source = testing.random_case(2501, 131, 10, bias=True)
@@ -97,7 +94,7 @@ def test_many_parts_agree(loss, order, compiled, dtype, expected):
     assert max(errors) <= testing.tolerance(dtype, reference.terms)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.paired(whole=[("order", "compiled", "dtype")], order=["C", "F"])
 def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
     """So large a problem takes several laps, or is converted in several pieces; Ctrl-C is heard in between."""
     monkeypatch.setattr(_plan, "LAP_FLOPS", 500_000)
@@ -115,7 +112,7 @@ def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
     assert max(errors) <= testing.tolerance(dtype, reference.terms)
 
 
-@pytest.mark.parametrize("c", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 33])
+@pytest.mark.paired(whole=[("c", "compiled", "dtype")], c=[1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 33])
 def test_every_tail(loss, c, compiled, dtype, expected):
     for d in (*range(1, 20), 31, 33, 64, 65):
         source = testing.random_case(5, d, c)
@@ -124,6 +121,7 @@ def test_every_tail(loss, c, compiled, dtype, expected):
         assert max(errors) <= testing.tolerance(dtype, reference.terms), (d, c)
 
 
+@pytest.mark.quick
 def test_epilogue_agrees(loss, backend, dtype):
     op = f"{loss}_epilogue"
     case = testing.random_case(37, 4, 6)
@@ -160,10 +158,13 @@ def test_load_agrees(storage, backend, dtype):
     assert (rows[5:] == -1).all()
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 5, 8])
-@pytest.mark.parametrize("c", [1, 4, 7, 12])
-@pytest.mark.parametrize("mapped", [False, True])
-@pytest.mark.parametrize("storage", ["dense", "uint8"])
+@pytest.mark.paired(
+    whole=[("storage", "mapped", "backend", "dtype"), ("c", "count", "backend"), ("c", "count", "dtype")],
+    storage=["dense", "uint8"],
+    mapped=[False, True],
+    c=[1, 4, 7, 12],
+    count=[0, 1, 3, 5, 8],
+)
 def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
     """Any rows in any order, some of them twice: their features as floats and their scores; nothing else is written."""
     stored, random = np.uint8 if storage == "uint8" else dtype, np.random.default_rng(0)
@@ -187,6 +188,7 @@ def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
         assert (S[:, count:] == -1).all()
 
 
+@pytest.mark.quick
 def test_pieces_add(backend, dtype):
     """The gradient piece adds to what is there; the scores piece overwrites."""
     case = testing.random_case(11, 9, 4).astype(dtype)
@@ -202,8 +204,11 @@ def test_pieces_add(backend, dtype):
     assert testing.error(db, 3.0 + exact.sum(axis=1)) <= testing.tolerance(dtype, 11)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("rule", UPDATES)
+@pytest.mark.paired(
+    whole=[("rule", "size", "backend"), ("rule", "backend", "dtype"), ("size", "backend", "dtype")],
+    rule=UPDATES,
+    size=[0, 1, 7, 64, 1001],
+)
 def test_update_agrees(rule, size, backend, dtype):
     case = testing.update_case(rule, size, dtype)
     expected = case.astype("float64").step("naive")

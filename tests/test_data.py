@@ -175,6 +175,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_any_damage_is_an_error_or_other_pixels():
     """Never an exception of another kind, whatever a byte is changed to."""
     _, content = next(python_version())

@@ -1,6 +1,5 @@
 """A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
 
-import itertools
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,6 @@ STORAGES = ["dense", "uint8"]
 
 # Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
 SOME = [(LOSSES[i % len(LOSSES)], rule, STORAGES[i // 2 % 2], list(ops.DTYPES)[i % 2]) for i, rule in enumerate(RULES)]
-EVERY = list(itertools.product(LOSSES, RULES, STORAGES, ops.DTYPES))
 
 
 def falling(t):
@@ -126,7 +124,7 @@ def test_every_rule_agrees(loss, rule, storage, dtype, compiled, calls):
 
 
 @pytest.mark.skipif(ops.missing("cython") is not None, reason="cython is not built")
-@pytest.mark.parametrize(("loss", "rule", "storage", "dtype"), EVERY)
+@pytest.mark.paired(whole=[("loss", "storage", "dtype"), ("rule", "storage", "dtype")], rule=RULES, storage=STORAGES)
 def test_every_composition_agrees(loss, rule, storage, dtype, calls):
     assert_composition_agrees(loss, rule, storage, dtype, "cython", calls)
 
@@ -149,9 +147,12 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("column_blocks", [1, 2])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.paired(
+    whole=[("stage", "bias", "compiled"), ("column_blocks", "bias", "compiled", "dtype")],
+    stage=STAGES,
+    column_blocks=[1, 2],
+    bias=[True, False],
+)
 def test_every_stage_agrees(stage, column_blocks, bias, compiled, dtype, sizes, calls):
     small(sizes, COLUMN_BLOCK=37 // column_blocks)
     how = case(dtype=dtype, bias=bias) | STAGES[stage]
@@ -164,9 +165,10 @@ def test_every_stage_agrees(stage, column_blocks, bias, compiled, dtype, sizes, 
         assert (found.W[d:] != 0).all()  # b is not shrunk
 
 
-@pytest.mark.parametrize(
-    ("n", "d", "c", "batch"),
-    [
+@pytest.mark.paired(
+    whole=[("shape", "storage", "compiled")],
+    storage=STORAGES,
+    shape=[  # n, d, c, batch
         (1, 3, 2, 1),
         (1, 1, 1, 256),
         (50, 0, 3, 7),
@@ -180,8 +182,8 @@ def test_every_stage_agrees(stage, column_blocks, bias, compiled, dtype, sizes, 
         (65, 3073, 4, 60),
     ],
 )
-@pytest.mark.parametrize("storage", STORAGES)
-def test_every_size_agrees(n, d, c, batch, storage, compiled, dtype, calls):
+def test_every_size_agrees(shape, storage, compiled, dtype, calls):
+    n, d, c, batch = shape
     how = case(n, d, c, storage, dtype)
     assert_agree(how, compiled, dtype, batch_size=batch, reg=0.01, make=lambda: optimizer("adam_update", clip_norm=1.0))
     assert calls[0][1] <= 4 * n

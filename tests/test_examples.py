@@ -24,6 +24,7 @@ def test_every_example_is_here():
     assert {path.stem for path in FOLDER.glob("*.py")} == set(EXAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_runs(name):
     pytest.importorskip("sklearn")

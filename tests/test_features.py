@@ -133,6 +133,7 @@ def test_any_array_will_do(transformer):
     assert clone(transformer).fit(X).transform(X.astype(np.float32)) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_before_our_classifiers():
     digits = fl.load_digits()
     pipeline = make_pipeline(features.BagOfWords(digits.image, words=64, patch=4), StandardScaler())

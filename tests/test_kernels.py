@@ -80,8 +80,7 @@ def special_scores():
     yield rng.choice([*values, 1.0, -1.0, 3.0], (10, 77), p=[0.05] * 3 + [0.17] * 5)
 
 
-@pytest.mark.parametrize("weight", [0.5, 0.0])
-@pytest.mark.parametrize("loss", ops.losses())
+@pytest.mark.paired(whole=[("loss", "backend", "dtype")], weight=[0.5, 0.0])
 def test_infinities_and_nan_as_in_the_formula(loss, weight, backend, dtype):
     """NaN and infinities stand where naive has them, in each row's loss and in each slope."""
     hyper = ops.OPS[f"{loss}_epilogue"].hyper.values()
@@ -106,8 +105,9 @@ def rows_of(loss, scores, y, weight, hyper, backend):
     return [kernel(scores[:, r : r + 1].copy(), y[r : r + 1], weights[:1], scratch, *hyper) for r in range(n)], slopes
 
 
-@pytest.mark.parametrize("loss", ["softmax", "squared_svm", "squared_error"])
-@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.paired(
+    whole=[("bad", "backend", "dtype")], loss=["softmax", "squared_svm", "squared_error"], bad=[np.inf, -np.inf, np.nan]
+)
 def test_an_infinite_weight_spoils_what_it_meets(loss, bad, backend, dtype):
     """Not the columns beside the end of a row, which are read again with it."""
     case = testing.random_case(9, 37, 10, bias=True).astype(dtype)
@@ -120,8 +120,7 @@ def test_an_infinite_weight_spoils_what_it_meets(loss, bad, backend, dtype):
 # ---- Many classes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ops.losses())
-@pytest.mark.parametrize("c", [_plan.WIDE_CLASSES, 301])
+@pytest.mark.paired(whole=[("c", "backend", "dtype")], c=[_plan.WIDE_CLASSES, 301])
 def test_many_classes_agree(loss, c, backend, dtype, monkeypatch):
     """Through BLAS, several blocks with a tail, the last smaller than an epilogue call."""
     monkeypatch.setattr(_plan, "WIDE_BYTES", 70 * c * np.dtype(dtype).itemsize)
@@ -165,9 +164,7 @@ def images():
     return rng.integers(0, 256, (300, 70), dtype=np.uint8), rng.integers(0, 5, 300)
 
 
-@pytest.mark.parametrize("loss", ops.losses())
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("per_feature", [False, True])
+@pytest.mark.paired(whole=[("bias", "per_feature", "backend", "dtype")], bias=[False, True], per_feature=[False, True])
 def test_scaled_images_equal_floats(images, loss, bias, per_feature, backend, dtype):
     X, y = images
     rng = np.random.default_rng(1)
@@ -217,6 +214,7 @@ def test_warmup(backend):
     fl.warmup(backend)
 
 
+@pytest.mark.numba
 def test_numba_compiles_once_whatever_the_layout(monkeypatch):
     """Weights given or not, any strides, read-only or not: a driver takes seconds to compile."""
     if "numba" not in ops.installed():

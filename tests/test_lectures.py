@@ -53,6 +53,7 @@ def made(tmp_path_factory):
     return path, path.read_text(encoding="utf-8"), said
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else(made):
     path, text, _ = made
     page = Page(text)
@@ -65,6 +66,7 @@ def test_the_page_needs_nothing_else(made):
     assert "@import" not in text
 
 
+@pytest.mark.slow
 def test_every_figure_is_there_and_said_in_words(made):
     _, text, said = made
     page = Page(text)
@@ -80,6 +82,7 @@ def test_every_figure_is_there_and_said_in_words(made):
         assert not re.search(r'href="(?!#|data:)', svg)
 
 
+@pytest.mark.slow
 def test_every_figure_says_what_it_was_made_with(made):
     _, text, _ = made
     captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
@@ -115,6 +118,7 @@ def test_scores_of_the_slide():
     assert scores == pytest.approx([sum(x * W[:4, j]) + W[4, j] for j in range(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", linear.HARD_CASES)
 def test_hard_cases_before_and_after_features(name):
     *_, (before, after) = linear.hard_case(name)
@@ -200,6 +204,7 @@ def test_optimizers_on_the_bowl_and_the_saddle():
     assert max(left["AdaGrad"], left["RMSProp"], left["Adam"]) < left["momentum"] < left["SGD"]
 
 
+@pytest.mark.slow
 def test_features_of_digits():
     found = {name: of_features.digit_accuracy(make) for name, make in of_features.digit_features().items()}
     assert [count for count, _, _ in found.values()] == [64, 144, 64, 64 + 64 * 65 // 2]

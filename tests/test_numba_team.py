@@ -12,6 +12,7 @@ import fastlin as fl
 from fastlin import ops, testing
 
 numba = pytest.importorskip("numba")
+pytestmark = pytest.mark.numba
 
 # A member of `meet` ends when all have come, so whoever never comes lets the test run into its time limit.
 MEET = """

@@ -65,8 +65,7 @@ KINDS = ops.losses()
 SHIFTS = [kind for kind in KINDS if kind not in BY_ELEMENT]  # whose losses see differences of scores only
 
 
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.paired(kind=KINDS, bias=[False, True])
 def test_loss_equals_oracle(kind, bias, backend):
     case = testing.random_case(19, 7, 5, bias=bias, scale=3.0)
     hyper = {"margin": 0.6, "smoothing": 0.15}
@@ -135,6 +134,7 @@ def test_gradient_equals_the_oracles_slope(kind, backend):
 SCORES = np.array([[3.2, 1.3, 2.2], [5.1, 4.9, 2.5], [-1.7, 2.0, -3.1]])
 
 
+@pytest.mark.quick
 def test_lecture_svm_losses(backend):
     """With one-hot pictures W.T holds the scores: losses 2.9, 0, 12.9 and their mean 5.27."""
     W = np.ascontiguousarray(SCORES.T)
@@ -216,8 +216,9 @@ def test_more_threads_same_bits(kind, compiled, dtype):
             assert one[1].tobytes() == more[1].tobytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.paired(
+    whole=[("kind", "bad", "backend"), ("kind", "backend", "dtype")], kind=KINDS, bad=[np.nan, np.inf, -np.inf]
+)
 def test_nan_and_inf_reach_the_loss(kind, bad, backend, dtype):
     case = testing.random_case(9, 4, 3).astype(dtype)
     X = case.X.copy()

@@ -104,13 +104,13 @@ def test_documents_show_what_was_measured(report):
 
 def test_kernels_are_measured_and_shown(bench, report, monkeypatch, tmp_path):
     """A table's lines replace its old ones, and its figures stand by row and column."""
-    kernels = bench("kernels")
-    monkeypatch.setattr(kernels, "burst", lambda run: [2e-6] if run() is None else [4e-6])
-    monkeypatch.setattr(kernels, "busy_cores", lambda: 0.0)
-    monkeypatch.setattr(kernels, "loss_by_blocks", lambda shape, dtype, rows: lambda: rows if rows == 64 else None)
+    study = bench("kernel_study")
+    monkeypatch.setattr(study, "burst", lambda run: [2e-6] if run() is None else [4e-6])
+    monkeypatch.setattr(study, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(study, "loss_by_blocks", lambda shape, dtype, rows: lambda: rows if rows == 64 else None)
     path = tmp_path / "kernels-a-cpu.csv"
     for _ in range(2):
-        kernels.replace(path, "blocks", kernels.measure("blocks", [1], 1))
+        study.replace(path, "blocks", study.measure("blocks", [1], 1))
     lines = report.GRIDS[1].render(tmp_path).splitlines()
     assert lines[2:5:2] == [
         "| us, one thread | 16 rows | 32 rows | 64 rows |",
@@ -125,7 +125,7 @@ def test_kernels_tables_run(table, bench, monkeypatch):
     pytest.importorskip("threadpoolctl")
     if {"cython", "numba"} - set(ops.installed()):
         pytest.skip("both compiled backends are measured")
-    kernels = bench("kernels")
-    monkeypatch.setattr(kernels, "burst", lambda run: [1e-6 if run() is None else 2e-6])
-    monkeypatch.setattr(kernels, "busy_cores", lambda: 0.0)
-    assert all(float(line["p50"]) > 0 for line in kernels.measure(table, [1, 2], 1))
+    study = bench("kernel_study")
+    monkeypatch.setattr(study, "burst", lambda run: [1e-6 if run() is None else 2e-6])
+    monkeypatch.setattr(study, "busy_cores", lambda: 0.0)
+    assert all(float(line["p50"]) > 0 for line in study.measure(table, [1, 2], 1))

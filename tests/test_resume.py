@@ -90,7 +90,7 @@ def test_after_sigkill(whole, checkpoint):
 
 
 @pytest.mark.parametrize("average", [0.9, None], ids=["plain loop", "kernel"])
-def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch):
+def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch, ctrl_c):
     given = arguments() | {"average": average, "backend": compiled}
     whole, seen, calls = bits(fl.train(**given)), [], []
 
@@ -150,7 +150,7 @@ _large = {}
 exec(textwrap.dedent(LARGE), _large)
 
 
-def test_after_sigint_in_a_large_epoch(checkpoint, compiled):
+def test_after_sigint_in_a_large_epoch(checkpoint, compiled, ctrl_c):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(LARGE), compiled, checkpoint], check=False, cwd="/", timeout=100
     )
@@ -299,6 +299,7 @@ def test_a_damaged_file_is_named(checkpoint):
             _save.load(checkpoint)
 
 
+@pytest.mark.slow
 def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
     _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
     content, rng = checkpoint.read_bytes(), np.random.default_rng(0)

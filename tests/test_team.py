@@ -65,8 +65,10 @@ def test_several_callers_at_once(callers, compiled, expected):
     assert agreed == [True] * callers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")  # by JAX, which other tests import
 def test_children_of_a_fork_in_the_midst_of_calls(compiled, expected):
     """And their children: each has helpers of its own, whatever the parent's were doing."""
     going, agreed = threading.Event(), []

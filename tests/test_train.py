@@ -309,6 +309,7 @@ def test_many_threads_call_at_once(compiled):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")  # by JAX, which other tests import
 def test_child_after_fork_can_call(compiled):
     case = testing.random_case(3000, 130, 10)
     expected, _ = case.evaluate("svm", backend=compiled, threads=2)
@@ -373,10 +374,9 @@ def test_ctrl_c_stops_the_call_and_leaves_out_alone(compiled):
     case.evaluate("softmax", backend=compiled)  # compiled before the clock runs
     out = np.full_like(case.W, 7)
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _evaluate_for_ever(case, compiled, out)
+            _evaluate_until_the_alarm(case, compiled, out)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
@@ -384,7 +384,8 @@ def test_ctrl_c_stops_the_call_and_leaves_out_alone(compiled):
     assert again[1].tobytes() == case.evaluate("softmax", backend=compiled, threads=1)[1].tobytes()
 
 
-def _evaluate_for_ever(case, backend, out):
+def _evaluate_until_the_alarm(case, backend, out):
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
     while True:
         case.evaluate("softmax", backend=backend, out=out)
 
