@@ -53,7 +53,7 @@ def compiled(extensions, folder):
     """The extensions with their C files in build/cython/FOLDER. Optional: without a compiler the others work."""
     modules = cythonize(extensions, build_dir=f"build/cython/{folder}", compiler_directives=DIRECTIVES)
     for module in modules:
-        module.optional = True  # said here: cythonize makes new objects, which forget it
+        module.optional = True  # set here because cythonize makes new objects, without it
     return modules
 
 

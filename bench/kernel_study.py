@@ -81,10 +81,11 @@ def tile_calls(n: int, d: int, dtype: str, padded: bool) -> Iterator[tuple[str, 
     X = X.reshape(n, d) if not padded else X
     X[...], W[...] = rng.standard_normal((n, d)), rng.standard_normal((CLASSES, d + 1))
     scores, dscores, dW = np.empty((CLASSES, n), dtype), np.full((CLASSES, n), 1e-3, dtype), np.zeros_like(W)
+    row_buffer = np.empty((0, d), dtype)  # dense rows are read as they lie
     for A in (X, W, dscores):
         A.flags.writeable = False
-    yield "scores", partial(ops.kernel("dense_scores", "cython", dtype), X, W[:, :d], W[:, d], scores)
-    yield "gradient", partial(ops.kernel("dense_gradient", "cython", dtype), X, dscores, dW[:, :d], dW[:, d])
+    yield "scores", partial(ops.kernel("dense_scores", "cython", dtype), X, 0, W, row_buffer, scores)
+    yield "gradient", partial(ops.kernel("dense_gradient", "cython", dtype), X, 0, row_buffer, dscores, dW)
 
 
 def blocks(threads: Sequence[int]) -> Iterator[Figure]:

@@ -103,8 +103,8 @@ cdef inline Py_ssize_t target_bytes(ndarray y) noexcept:
 
 
 cdef inline Py_ssize_t column_border(Py_ssize_t columns, int item, int count) noexcept nogil:
-    # Where block number `item` of `count` blocks of columns begins. Blocks are whole cache lines of float or double, so
-    # that no two threads write to one line.
+    # Where column block `item` of `count` begins. Blocks are whole cache lines of float or double, so that no two
+    # threads write to one line.
     return columns if item == count else columns * item // count // 16 * 16
 
 

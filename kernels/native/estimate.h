@@ -5,7 +5,7 @@
  * s + s e is within 1 ULP. 0, -0, inf and NaN give what sqrt gives, subnormal numbers too.
  *
  * Only AVX-512 does so: there a root and a division of 16 floats take the unit 22 cycles, while memory in L2 needs
- * 15. AVX2's estimate has 11 bits and takes subnormal numbers for 0; what that costs to mend was no gain.
+ * 15. AVX2's estimate has 11 bits and takes subnormal numbers for 0; correcting both costs as much as it gains.
  */
 #ifndef FASTLIN_ESTIMATE_H
 #define FASTLIN_ESTIMATE_H

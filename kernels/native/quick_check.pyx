@@ -1,7 +1,7 @@
 """One look at common arguments, in C, where fastlin/_check.py needs several microseconds.
 
-It says yes only to what passes every check there. Of anything else it says nothing: the checks in Python decide, and
-give the messages.
+It accepts only arguments that pass every check there. For all others the checks in Python decide, and they raise the
+errors.
 """
 
 from numpy cimport (
@@ -17,16 +17,16 @@ ctypedef fused label:
     int64_t
 
 
-cdef bint is_plain(A, int ndim) noexcept:
+cdef bint is_readable(A, int ndim) noexcept:
     return PyArray_CheckExact(A) and PyArray_NDIM(A) == ndim and PyArray_ISBEHAVED_RO(A)
 
 
-cdef bint is_block(ndarray A) noexcept:
+cdef bint is_contiguous(ndarray A) noexcept:
     return PyArray_IS_C_CONTIGUOUS(A) or PyArray_IS_F_CONTIGUOUS(A)
 
 
 cdef bint are_apart(ndarray out, ndarray A) noexcept:
-    # A's strides are not negative, and it is not empty.
+    # A has no negative strides and is not empty.
     cdef size_t start = <size_t> PyArray_DATA(A)
     cdef size_t stop = start + PyArray_ITEMSIZE(A)
     cdef size_t own = <size_t> PyArray_DATA(out)
@@ -37,7 +37,7 @@ cdef bint are_apart(ndarray out, ndarray A) noexcept:
 
 
 cdef bint can_be_out(out, ndarray W, ndarray X, ndarray y) noexcept:
-    if not (PyArray_CheckExact(out) and PyArray_NDIM(out) == 2 and PyArray_ISBEHAVED(out) and is_block(out)):
+    if not (PyArray_CheckExact(out) and PyArray_NDIM(out) == 2 and PyArray_ISBEHAVED(out) and is_contiguous(out)):
         return False
     if PyArray_TYPE(out) != PyArray_TYPE(W):
         return False
@@ -47,14 +47,15 @@ cdef bint can_be_out(out, ndarray W, ndarray X, ndarray y) noexcept:
 
 
 cdef bint copy_labels(const char *y, npy_intp step, npy_intp n, label kind, uint64_t c, int32_t *labels) noexcept:
-    # Whether all are in [0, c); what is checked is what is copied. Negative ones are huge as unsigned numbers.
+    # Whether all labels are in [0, c). Each is read once, for the check and the copy. A negative label is a huge
+    # unsigned number.
     cdef npy_intp i
-    cdef label one
+    cdef label value
     cdef bint inside = True
     for i in range(n):
-        one = (<const label *> (y + i * step))[0]
-        inside = inside and (<uint64_t> <int64_t> one < c)
-        labels[i] = <int32_t> one
+        value = (<const label *> (y + i * step))[0]
+        inside = inside and (<uint64_t> <int64_t> value < c)
+        labels[i] = <int32_t> value
     return inside
 
 
@@ -63,7 +64,7 @@ def quick_labels(W, X, y, bint bias, out):
     them is empty, y (n,) holds 32- or 64-bit integers in [0, c), and `out`, unless it is None, is like W, writeable and
     apart from the others; all of them native, aligned and of no subclass. Else None.
     """
-    if not (is_plain(W, 2) and is_plain(X, 2) and is_plain(y, 1) and is_block(W)):
+    if not (is_readable(W, 2) and is_readable(X, 2) and is_readable(y, 1) and is_contiguous(W)):
         return None
     cdef npy_intp n = PyArray_DIM(X, 0)
     cdef npy_intp d = PyArray_DIM(X, 1)
@@ -90,8 +91,8 @@ def quick_labels(W, X, y, bint bias, out):
     return labels if inside else None
 
 
-cdef bint lies_so(A, tuple shape, dtype_t dtype, str order) noexcept:
-    # What is contiguous in both orders passes for C alone.
+cdef bint has_layout(A, tuple shape, dtype_t dtype, str order) noexcept:
+    # An array that is contiguous in both orders counts as C.
     cdef int i
     if not (PyArray_CheckExact(A) and PyArray_NDIM(A) == len(shape) and PyArray_ISBEHAVED_RO(A)):
         return False
@@ -106,9 +107,9 @@ cdef bint lies_so(A, tuple shape, dtype_t dtype, str order) noexcept:
 
 
 def same_layout(W, dW, tuple shape, dtype_t dtype, str order):
-    """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
-    and apart, and W writeable: a step with these needs no further look.
+    """Whether W and dW are arrays of this shape and type, of no subclass, both contiguous in this order, aligned and
+    apart, and W is writeable: a step with these needs no other check.
     """
-    if not (lies_so(W, shape, dtype, order) and lies_so(dW, shape, dtype, order) and PyArray_ISBEHAVED(W)):
+    if not (has_layout(W, shape, dtype, order) and has_layout(dW, shape, dtype, order) and PyArray_ISBEHAVED(W)):
         return False
     return abs(PyArray_BYTES(W) - PyArray_BYTES(dW)) >= PyArray_NBYTES(W)

@@ -58,7 +58,7 @@ INLINE void NAME(scores_tile)(
     UNROLL for (int j = 0; j < classes; j++) NAME(add_sums)(sum[j], scores + j * ld);
 }
 
-/* A function of its own, so that a tile has every register to itself. */
+/* These are functions of their own so that a tile can use every register. */
 NOINLINE void NAME(scores_group)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, int classes

@@ -2,10 +2,10 @@
 # anywhere; the layout of W and dW that they want; the product of tile.h on its own. Uses common.pxi.
 
 cdef extern from "half.h" nogil:
-    ctypedef struct half:  # a number of two bytes
+    ctypedef struct half_t:  # a number of two bytes
         pass
-    void half_row_float(const half *x, Py_ssize_t d, float *row) noexcept
-    void half_row_double(const half *x, Py_ssize_t d, double *row) noexcept
+    void half_row_float(const half_t *x, Py_ssize_t d, float *row) noexcept
+    void half_row_double(const half_t *x, Py_ssize_t d, double *row) noexcept
 
 cdef extern from "tile.h" nogil:
     ctypedef struct PrefetchHint "prefetch_hint":
@@ -381,7 +381,7 @@ cdef void convert_uint8(const uint8_t *x, Py_ssize_t d, floating *row) noexcept 
         row[k] = x[k]
 
 
-cdef void convert_float16(const half *x, Py_ssize_t d, floating *row) noexcept nogil:
+cdef void convert_float16(const half_t *x, Py_ssize_t d, floating *row) noexcept nogil:
     if floating is float:
         half_row_float(x, d, row)
     else:
@@ -443,4 +443,4 @@ dense_scores, dense_gradient, dense_gather_scores, dense_gather_gradient = bind_
 uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = bind_converting(
     "uint8", sizeof(uint8_t), <void *> convert_uint8[float], <void *> convert_uint8[double])
 float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = bind_converting(
-    "float16", sizeof(half), <void *> convert_float16[float], <void *> convert_float16[double])
+    "float16", sizeof(half_t), <void *> convert_float16[float], <void *> convert_float16[double])
