@@ -36,7 +36,7 @@ class Case:
     def evaluate(self, loss: str, reg: float = 0.0, **how: Any) -> tuple[float, Array]:
         """The public loss at this case, with every hyper-parameter off its neutral value."""
         how |= {"sample_weight": self.sample_weight, "bias": self.bias}
-        return evaluate(loss, trial(f"{loss}_epilogue"), self.W, self.X, self.targets(loss), reg, **how)
+        return evaluate(loss, off_neutral(f"{loss}_epilogue"), self.W, self.X, self.targets(loss), reg, **how)
 
     def targets(self, loss: str) -> Array:
         """The y of a loss: the labels, or targets (n, c) in eighths of [0, 1], which are exact in every precision."""
@@ -65,7 +65,7 @@ def evaluate(
     return objective.evaluate(W, X, y, **given)
 
 
-def trial(op: str) -> dict[str, float]:
+def off_neutral(op: str) -> dict[str, float]:
     """Hyper-parameters of a row, each off its neutral value: a kernel that forgets one must fail."""
     return {name: spec.test_value for name, spec in OPS[op].hyper.items()}
 
@@ -226,6 +226,6 @@ def update_case(rule: str, size: int, dtype: str, seed: int = 0) -> UpdateCase:
     op = OPS[rule]
     w, g = rng.standard_normal((2, size)).astype(dtype)
     state = rng.uniform(0.1, 1.0, (len(op.state), size)).astype(dtype)
-    values = {"t": 3} | trial(rule)
+    values = {"t": 3} | off_neutral(rule)
     scalars = tuple(values[arg] for arg in op.args if arg in values)
     return UpdateCase(rule, (w, g, *state), scalars)

@@ -9,8 +9,8 @@ import inspect
 import numpy as np
 import pytest
 
-from fastlin import _plan, _run, losses, ops, testing
-from fastlin.ops import OPS
+from fastlin import _plan, _run, ops, testing
+from fastlin.ops import OPS, STORAGES
 
 CASES = {case.name: case for case in testing.cases()}
 UPDATES = [name for name, op in OPS.items() if op.kind == "update"]
@@ -42,8 +42,8 @@ def test_row_is_consistent(op):
     assert set(row.writes) | set(row.state) | set(row.hyper) <= set(row.args)
     for spec in row.hyper.values():
         assert ops.inside(spec.default, spec.interval)
-        assert ops.inside(spec.trial, spec.interval)
-        assert spec.trial != spec.default
+        assert ops.inside(spec.test_value, spec.interval)
+        assert spec.test_value != spec.default
 
 
 @pytest.mark.paired(
@@ -65,10 +65,10 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
     case = source.astype(dtype)
     X, W = ((testing.layouts(A)[layout] if name == which else A) for name, A in (("X", case.X), ("W", case.W)))
     before = X.copy(), W.copy()
-    value, dW = losses.evaluate(
+    value, dW = testing.evaluate(
         loss,
-        testing.trial(f"{loss}_epilogue"),
-        *(W, X, case.goals(loss), 0.3),
+        testing.off_neutral(f"{loss}_epilogue"),
+        *(W, X, case.targets(loss), 0.3),
         sample_weight=case.sample_weight,
         bias=True,
         backend=backend,
@@ -96,13 +96,13 @@ def test_many_parts_agree(loss, order, compiled, dtype, expected):
 
 @pytest.mark.paired(whole=[("order", "compiled", "dtype")], order=["C", "F"])
 def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
-    """So large a problem takes several laps, or is converted in several pieces; Ctrl-C is heard in between."""
-    monkeypatch.setattr(_plan, "LAP_FLOPS", 500_000)
+    """So large a problem takes several chunks, or is converted in several pieces; Ctrl-C is heard in between."""
+    monkeypatch.setattr(_plan, "CHUNK_FLOPS", 500_000)
     monkeypatch.setattr(_plan, "COPY_BYTES", 100_000)
     for cached in (_plan.plan, _run._route):
         cached.cache_clear()
     source = testing.random_case(701, 131, 10, bias=True)
-    assert _plan.plan(701, 131, 10, np.dtype(dtype).itemsize, compiled=True).laps > 2
+    assert _plan.plan(701, 131, 10, np.dtype(dtype).itemsize, compiled=True).chunks > 2
     reference = expected(loss, source, 0.3)
     case = source.astype(dtype)
     case = dataclasses.replace(case, X=np.array(case.X, order=order))
@@ -125,15 +125,15 @@ def test_every_tail(loss, c, compiled, dtype, expected):
 def test_epilogue_agrees(loss, backend, dtype):
     op = f"{loss}_epilogue"
     case = testing.random_case(37, 4, 6)
-    hyper = testing.trial(op).values()
+    hyper = testing.off_neutral(op).values()
 
     def run(backend, dtype):
         wide = np.full((6, 50), 7, dtype)  # the kernel gets some columns of it
         scores = wide[:, 5:42]
         scores[...] = (case.X @ case.W).T
         scratch = np.empty((3, 37), dtype)
-        goals = case.goals(loss)
-        args = goals.astype(np.int32 if goals is case.y else dtype), case.sample_weight.astype(dtype), scratch
+        targets = case.targets(loss)
+        args = targets.astype(np.int32 if targets is case.y else dtype), case.sample_weight.astype(dtype), scratch
         value = ops.kernel(op, backend, dtype)(scores, *args, *hyper)
         assert (wide[:, :5] == 7).all()
         assert (wide[:, 42:] == 7).all()
@@ -146,62 +146,133 @@ def test_epilogue_agrees(loss, backend, dtype):
     assert testing.error(scores, exact) <= testing.tolerance(dtype, 6)
 
 
-@pytest.mark.parametrize("storage", ["dense", "uint8"])
-def test_load_agrees(storage, backend, dtype):
-    """Rows as floats: where they are, or converted; strided rows too."""
-    stored = np.uint8 if storage == "uint8" else dtype
-    X = np.random.default_rng(0).integers(0, 256, (9, 40)).astype(stored)[::2, :37]
-    rows = np.full((8, 37), -1, dtype)
-    found = ops.kernel(f"{storage}_load", backend, dtype)(X, rows)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, X)
-    assert (rows[5:] == -1).all()
+# ---- Storages ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.paired(
-    whole=[("storage", "mapped", "backend", "dtype"), ("c", "count", "backend"), ("c", "count", "dtype")],
-    storage=["dense", "uint8"],
-    mapped=[False, True],
-    c=[1, 4, 7, 12],
-    count=[0, 1, 3, 5, 8],
-)
-def test_gather_scores_agrees(storage, mapped, c, count, backend, dtype):
-    """Any rows in any order, some of them twice: their features as floats and their scores; nothing else is written."""
-    stored, random = np.uint8 if storage == "uint8" else dtype, np.random.default_rng(0)
-    features = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
-    W, b = random.normal(size=(c, 40)).astype(dtype)[:, :37], random.normal(size=2 * c).astype(dtype)[::2]
-    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)[:count]
-    for A in (features, order):
-        A.flags.writeable = False
-    for layout in ("C", "padded", "rows-reversed"):
-        X = testing.layouts(random.integers(0, 256, (9, 37)).astype(stored))[layout]
-        wide, S = np.full((8, 40), -1, dtype), np.full((c + 1, 9), -1, dtype)
-        kernel = ops.kernel(f"{storage}_gather_scores", backend, dtype)
-        kernel(X, order, features, wide[:, :37], W, b, S[:c, :count])
-        expected = X[order].astype(dtype) * features[0] + features[1] if mapped else X[order]
-        assert testing.error(wide[:count, :37], expected, 1000.0) <= testing.tolerance(dtype, 1)
-        scores = W.astype(np.float64) @ expected.T.astype(np.float64) + b[:, None]
-        assert testing.error(S[:c, :count], scores, 1000.0) <= testing.tolerance(dtype, 37)
-        assert (wide[count:] == -1).all()
-        assert (wide[:, 37:] == -1).all()
-        assert (S[c:] == -1).all()
-        assert (S[:, count:] == -1).all()
+def stored(storage, dtype, n=9, d=37):
+    """An X of the storage with numbers that every type holds, in rows longer than they are used."""
+    kind = STORAGES[storage].reads or dtype
+    X = np.random.default_rng(0).integers(0, 256, (2 * n, d + 3)).astype(kind)[::2, :d]
+    X.flags.writeable = False
+    return X
+
+
+def served(storage, dtype):
+    if dtype not in STORAGES[storage].W_dtypes:
+        pytest.skip(f"{storage} is not read beside {dtype} weights")
 
 
 @pytest.mark.quick
-def test_pieces_add(backend, dtype):
-    """The gradient piece adds to what is there; the scores piece overwrites."""
-    case = testing.random_case(11, 9, 4).astype(dtype)
-    X, W = case.X, np.ascontiguousarray(case.W.T)
-    b = np.arange(4, dtype=dtype)
-    scores = np.full((4, 11), 99.0, dtype)
-    ops.kernel("dense_scores", backend, dtype)(X, W, b, scores)
-    exact = W.astype(np.float64) @ X.T.astype(np.float64) + b[:, None]
-    assert testing.error(scores, exact) <= testing.tolerance(dtype, 9)
-    dW, db = np.full((4, 9), 2.0, dtype), np.full(4, 3.0, dtype)
-    ops.kernel("dense_gradient", backend, dtype)(X, scores, dW, db)
-    assert testing.error(dW, 2.0 + exact @ X.astype(np.float64)) <= testing.tolerance(dtype, 11)
-    assert testing.error(db, 3.0 + exact.sum(axis=1)) <= testing.tolerance(dtype, 11)
+@pytest.mark.paired(
+    whole=[("storage", "backend", "dtype"), ("layout", "storage", "backend"), ("c", "storage", "backend")],
+    storage=STORAGES,
+    layout=["C", "padded", "rows-reversed"],
+    c=[1, 4, 7, 12],
+)
+def test_scores_and_gradient_agree(storage, layout, c, backend, dtype):
+    """Scores overwrite, the gradient adds to what is there, of the rows from `start` on; nothing else is written."""
+    served(storage, dtype)
+    X, start, rows = testing.layouts(stored(storage, dtype, 20))[layout], 3, 11
+    random = np.random.default_rng(c)
+    W, buffer, S = (np.full(shape, 9, dtype) for shape in ((c, 40), (14, 40), (c + 1, 12)))
+    W[:, :38] = random.normal(size=(c, 38))
+    kernel = ops.kernel(f"{storage}_scores", backend, dtype)
+    kernel(X, start, W[:, :38], buffer[:13, :37], S[:c, :rows])
+    floats = X[start : start + rows].astype(np.float64)
+    exact = W[:, :37].astype(np.float64) @ floats.T + W[:, 37:38]
+    assert testing.error(S[:c, :rows], exact, 5000.0) <= testing.tolerance(dtype, 37)
+    assert (S[c:] == 9).all()
+    assert (S[:, rows:] == 9).all()
+    assert (buffer[:, 37:] == 9).all()
+    slopes = random.normal(size=(c, rows)).astype(dtype)
+    slopes.flags.writeable = False
+    dW = np.full((c, 40), 2.0, dtype)
+    ops.kernel(f"{storage}_gradient", backend, dtype)(X, start, buffer[:13, :37], slopes, dW[:, :38])
+    assert testing.error(dW[:, :37], 2.0 + slopes.astype(np.float64) @ floats, 5000.0) <= testing.tolerance(dtype, rows)
+    assert testing.error(dW[:, 37], 2.0 + slopes.astype(np.float64).sum(axis=1)) <= testing.tolerance(dtype, rows)
+    assert (dW[:, 38:] == 2).all()
+
+
+@pytest.mark.paired(
+    whole=[
+        ("storage", "mapped", "backend", "dtype"),
+        ("c", "count", "backend"),
+        ("c", "count", "dtype"),
+        ("columns", "storage", "backend", "dtype"),
+    ],
+    storage=STORAGES,
+    mapped=[False, True],
+    columns=[(0, 37), (0, 16), (16, 37)],
+    c=[1, 4, 7, 12],
+    count=[0, 1, 3, 5, 8],
+)
+def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
+    """Any rows in any order, some twice, some of the columns; b goes with the first; nothing else is written."""
+    served(storage, dtype)
+    random, (first, last) = np.random.default_rng(0), columns
+    scale_shift = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
+    W = random.normal(size=(c, 40)).astype(dtype)[:, :38]
+    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)[:count]
+    for A in (scale_shift, order):
+        A.flags.writeable = False
+    for layout in ("C", "padded", "rows-reversed"):
+        X = testing.layouts(stored(storage, dtype))[layout]
+        buffer, S, dW = np.full((8, 40), -1, dtype), np.full((c + 1, 9), -1, dtype), np.full((c, 40), 2, dtype)
+        where = X, order, first, last
+        kernel = ops.kernel(f"{storage}_gather_scores", backend, dtype)
+        kernel(*where, scale_shift, buffer[:, :37], W, S[:c, :count])
+        rows = X[order].astype(np.float64)
+        rows = (rows * scale_shift[0] + scale_shift[1] if mapped else rows)[:, first:last]
+        exact = W[:, first:last].astype(np.float64) @ rows.T + (W[:, 37:] if first == 0 else 0)
+        assert testing.error(S[:c, :count], exact, 2000.0) <= testing.tolerance(dtype, 37)
+        assert (S[c:] == -1).all()
+        assert (S[:, count:] == -1).all()
+        slopes = random.normal(size=(c, count)).astype(dtype)
+        ops.kernel(f"{storage}_gather_gradient", backend, dtype)(*where, buffer[:, :37], slopes, dW[:, :38])
+        gradient = np.full((c, 40), 2.0)
+        gradient[:, first:last] += slopes.astype(np.float64) @ rows
+        gradient[:, 37] += slopes.astype(np.float64).sum(axis=1) if first == 0 else 0
+        assert testing.error(dW, gradient, 2000.0) <= testing.tolerance(dtype, 37)
+        assert (buffer[count:] == -1).all()
+        assert (buffer[:, 37:] == -1).all()
+
+
+def test_every_float16_is_converted_exactly(backend, dtype):
+    """All 65536 of them: subnormal numbers, infinities and NaN."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 32)
+    row_buffer, W, S = np.empty((2048, 32), dtype), np.zeros((1, 33), dtype), np.empty((1, 2048), dtype)
+    if backend == "naive":  # it reads X where it is
+        W, S = np.eye(32, 33, dtype=dtype), np.empty((32, 2048), dtype)
+        every = np.where(np.isfinite(every), every, np.float16(0))  # 0 times infinity is NaN
+    ops.kernel("float16_scores", backend, dtype)(every, 0, W, row_buffer, S)
+    found = S.T if backend == "naive" else row_buffer
+    np.testing.assert_array_equal(found, every.astype(dtype))
+
+
+@pytest.mark.quick
+def test_add_product_adds(backend, dtype):
+    random = np.random.default_rng(0)
+    X, G = random.normal(size=(11, 9)).astype(dtype), random.normal(size=(4, 11)).astype(dtype)
+    total, sums = np.full((4, 9), 2.0, dtype), np.full(4, 3.0, dtype)
+    ops.kernel("add_product", backend, dtype)(X, G, total, sums)
+    assert testing.error(total, 2.0 + G.astype(np.float64) @ X) <= testing.tolerance(dtype, 11)
+    assert testing.error(sums, 3.0 + G.astype(np.float64).sum(axis=1)) <= testing.tolerance(dtype, 11)
+
+
+@pytest.mark.parametrize("rows", [9, 10])
+def test_layout_goes_there_and_back(rows, backend, dtype):
+    """(d, c) and, with b, (d + 1, c); the sum of the parts, in order."""
+    W = np.random.default_rng(0).normal(size=(rows, 4)).astype(dtype)
+    weights = np.full((4, 10), 7.0, dtype)
+    ops.kernel("to_class_major", backend, dtype)(W, weights)
+    np.testing.assert_array_equal(weights[:, :rows], W.T)
+    assert (weights[:, rows:] == 0).all()
+    dW = np.empty_like(W)
+    ops.kernel("combine_class_major", backend, dtype)(np.stack([weights, weights]), 0.25, dW)
+    np.testing.assert_allclose(dW, W / 2, rtol=1e-6)
+
+
+# ---- Updates ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.paired(
@@ -231,7 +302,7 @@ def test_update_stays_inside(rule, backend, dtype):
 
 
 def test_a_forgotten_hyper_parameter_is_seen(dtype):
-    """The trial values are far enough from neutral: leaving any out moves some result beyond the tolerance."""
+    """The test values are far enough from neutral: leaving any out moves some result beyond the tolerance."""
     for rule in UPDATES:
         names = [name for name in OPS[rule].args if name in OPS[rule].hyper or name == "t"]
         case = testing.update_case(rule, 50, dtype)

@@ -142,7 +142,7 @@ EPOCHS = [
 
 @pytest.mark.parametrize(("storage", "loss", "update", "bias"), EPOCHS)
 def test_epoch(storage, loss, update, bias, backend, dtype):
-    """Batches of several blocks, the last batch shorter; penalty, both clips, prox and a map of the columns; in calls."""
+    """Batches of several blocks, the last batch shorter; penalty, both clips, prox, a map of the columns."""
     served(storage, dtype)
     n, d, c, batch, block = 53, 40, 3, 20, 8
     row, hyper = UPDATES[update], tuple(spec.test_value for spec in LOSSES[loss].hyper.values())

@@ -33,7 +33,7 @@ MAKE = {kind.rule: kind for kind in (getattr(optim, name) for name in optim.__al
 
 def optimizer(rule, **shared):
     """The public optimizer of a rule, every hyper-parameter off neutral, with a rate that changes."""
-    return MAKE[rule](**testing.trial(rule) | {"lr": falling} | shared)
+    return MAKE[rule](**testing.off_neutral(rule) | {"lr": falling} | shared)
 
 
 def case(n=103, d=37, c=5, storage="dense", dtype="float64", bias=True):
@@ -112,7 +112,7 @@ def small(sizes, **others):
 
 def assert_composition_agrees(loss, rule, storage, dtype, backend, calls):
     how = case(storage=storage, dtype=dtype) | {"loss": loss, "reg": fl.ElasticNet(0.02, 0.7)}
-    how |= testing.trial(f"{loss}_epilogue")
+    how |= testing.off_neutral(f"{loss}_epilogue")
     stages = {"clip_norm": 0.8, "clip_value": 0.3, "prox": fl.ElasticNet(0.05, 0.5)}
     assert_agree(how, backend, dtype, make=lambda: optimizer(rule, **stages))
     assert len(calls) == 2

@@ -84,11 +84,11 @@ def special_scores():
 def test_infinities_and_nan_as_in_the_formula(loss, weight, backend, dtype):
     """NaN and infinities stand where naive has them, in each row's loss and in each slope."""
     hyper = ops.OPS[f"{loss}_epilogue"].hyper.values()
-    settings = {tuple(spec.trial for spec in hyper), tuple(spec.default for spec in hyper)}
+    settings = {tuple(spec.test_value for spec in hyper), tuple(spec.default for spec in hyper)}
     for scores, target, setting in itertools.product(special_scores(), (0, 1), settings):
         c, n = scores.shape
         y = np.full(n, min(target, c - 1), np.int32)
-        if ops.OPS[f"{loss}_epilogue"].targets is not None:
+        if ops.LOSSES[loss].targets is not None:
             y = np.full((n, c), target, dtype)
         given = scores.astype(dtype)
         expected, found = (rows_of(loss, given, y, weight, setting, each) for each in ("naive", backend))
@@ -172,7 +172,7 @@ def test_scaled_images_equal_floats(images, loss, bias, per_feature, backend, dt
     scale, shift = rng.uniform(0.5, 1.5, size) / 128, rng.uniform(-1.5, -0.5, size)
     floats = X * scale + shift
     W = rng.standard_normal((70 + bias, 5)) / 8
-    hyper = testing.trial(f"{loss}_epilogue")
+    hyper = testing.off_neutral(f"{loss}_epilogue")
     exact = testing.evaluate(loss, hyper, W, floats, y, 0.1, bias=bias, backend="numpy")
     found = testing.evaluate(
         *(loss, hyper, W.astype(dtype), X, y, 0.1),

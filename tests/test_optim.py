@@ -87,7 +87,7 @@ def test_class_agrees_with_its_row(name):
     expected += [(arg, by_name, None, annotation) for arg, annotation in SHARED.items()]
     parameters = inspect.signature(made).parameters.values()
     assert [(p.name, p.kind, p.default, p.annotation) for p in parameters] == expected
-    values = testing.trial(made.rule)
+    values = testing.off_neutral(made.rule)
     assert made(**values).hyper == {arg: value for arg, value in values.items() if arg != "lr"}
 
 

@@ -65,7 +65,7 @@ def test_losses_of_several_weights(loss, dtype, stored, backend, monkeypatch):
     expected = [replace(case, W=w.astype(float)).evaluate(loss, **exact)[0] for w in W]
     given, calls = X.astype(X.dtype.newbyteorder()) if stored == "swapped" else X, []
     for threads in (1, 3):
-        objective = make_objective(loss, testing.trial(f"{loss}_epilogue"), 0.0, True, backend, threads)
+        objective = make_objective(loss, testing.off_neutral(f"{loss}_epilogue"), 0.0, True, backend, threads)
         inputs = objective.inputs(W[0], given, case.targets(loss), case.sample_weight.astype(dtype))
         trial = _search.Trial(objective, inputs)
         for some in (slice(0, 7), slice(2, 4)):

@@ -66,7 +66,7 @@ def oracle_adam(rule, w, g, state, t, h):
 @pytest.mark.parametrize("rule", RULES)
 def test_fifty_steps_equal_the_oracle(rule, backend, dtype):
     """From a random state, every hyper-parameter off its default, odd size; w stays away from 0."""
-    h = testing.trial(rule)
+    h = testing.off_neutral(rule)
     op = ops.OPS[rule]
     rng = np.random.default_rng(7)
     w = rng.uniform(5, 6, 101)
@@ -135,7 +135,7 @@ def test_division_by_a_root_is_within_two_ulp(compiled, dtype):
 @pytest.mark.parametrize("rule", [rule for rule in RULES if "eps" in ops.OPS[rule].hyper])
 def test_special_numbers_as_the_formula_says(rule, compiled, dtype):
     """Zeros beside Inf and NaN, in one vector: what NumPy gives in the same type."""
-    op, h = ops.OPS[rule], testing.trial(rule) | {"weight_decay": 0.0}
+    op, h = ops.OPS[rule], testing.off_neutral(rule) | {"weight_decay": 0.0}
     g = np.array([0, 0, 1, np.inf, -np.inf, np.nan, 0, 1e-30, -0.0] * 5, dtype)
     second = np.array([0, 0, 0, 1, 1, 1, np.inf, 1e-44, 0] * 5, dtype)
     states = [np.zeros_like(g) if name == "m" else second.copy() for name in op.state]
@@ -254,7 +254,7 @@ def test_function_of_a_row(rule, backend, dtype):
     arrays = [A.reshape((4, 6), order="F") for A in case.fresh()]
     count = [3] if "t" in op.args else []
     function = getattr(fl, rule)
-    function(*arrays, *count, **testing.trial(rule), backend=backend)
+    function(*arrays, *count, **testing.off_neutral(rule), backend=backend)
     for A, B in zip(arrays, expected, strict=True):
         np.testing.assert_array_equal(A.ravel(order="F"), B)
 
