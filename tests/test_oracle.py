@@ -8,7 +8,6 @@ import pytest
 
 import fastlin as fl
 from fastlin import ops, testing
-from fastlin.ops import OPS
 
 # ---- The oracle: the formulas as they stand on the slides, a number at a time ----------------------------
 
@@ -87,7 +86,7 @@ def test_loss_equals_oracle(kind, bias, backend):
 def test_targets_equal_oracle(kind, c, backend):
     """Numbers as targets, (n,) for one column of W; far beyond [0, 1] where the loss has no such limits."""
     case = testing.random_case(19, 7, c, bias=True, scale=3.0)
-    unit = OPS[f"{kind}_epilogue"].targets == "[0, 1]"
+    unit = ops.LOSSES[kind].targets == "[0, 1]"
     T = np.random.default_rng(3).uniform(0, 1, (19, c)) if unit else 5 * case.X[:, :c]
     expected = oracle_loss(kind, case.W.tolist(), case.X.tolist(), T.tolist(), reg=0.2, bias=True, margin=0.6)
     given = T[:, 0] if c == 1 else T
