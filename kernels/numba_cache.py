@@ -89,16 +89,25 @@ class KernelCache(NullCache):
                 draft.replace(path)  # in one step: another process sees the whole file or none
 
 
-def jit(function, name=None, fastmath=FASTMATH):
+def jit(function, name=None, fastmath=FASTMATH, count_references=True):
     """The function as a kernel: without the GIL, with IEEE's division, kept on disk.
 
     name : the name under which it is kept. A function that is made inside another one needs a name that says what it
     was made of, because all that are made there share one `__qualname__`. Without a name it is not kept on disk by
     itself; the kernels that call it contain a copy of it.
+    count_references : False for a function that only compiled code calls, with arrays that stay alive meanwhile.
     """
     if name is not None:
         function.__name__ = function.__qualname__ = name
-    dispatcher = numba.njit(function, nogil=True, fastmath=fastmath, error_model="numpy")
+    dispatcher = numba.njit(function, nogil=True, fastmath=fastmath, error_model="numpy", _nrt=count_references)
     if directory() is not None and "<locals>" not in function.__qualname__:
         dispatcher._cache = KernelCache(function.__qualname__)
     return dispatcher
+
+
+def inlined(function):
+    """A function that Numba copies into the kernels that call it, where it is compiled once, with them.
+
+    What is compiled by itself is optimised once more in every kernel that calls it.
+    """
+    return numba.njit(function, inline="always")

@@ -17,7 +17,7 @@ import numpy as np
 from numba.core import types
 from numba.core.types import Array, Tuple, UniTuple
 
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_drivers import (
     compiled_piece,
     loss_args,
@@ -77,12 +77,12 @@ class Share(NamedTuple):
 # ---- Small loops -----------------------------------------------------------------------------------------
 
 
-@jit
+@inlined
 def rows_of_batch(data, step):
     return min(data.batch_size, data.order.size - step * data.batch_size)
 
 
-@jit
+@inlined
 def rows_of_block(data, number, block):
     """Where the rows of a block stand in the order; the last batch may leave its last blocks empty."""
     blocks = -(-data.batch_size // block)
@@ -91,14 +91,14 @@ def rows_of_block(data, number, block):
     return start + inside, start + max(inside, min(inside + block, rows_of_batch(data, step)))
 
 
-@jit
+@inlined
 def take_labels(order, y, sample_weight, own_y, own_weight):
     for r in range(order.size):
         own_y[r] = y[order[r]]
         own_weight[r] = sample_weight[order[r]]
 
 
-@jit
+@inlined
 def take_targets(order, y, sample_weight, own_y, own_weight):
     for r in range(order.size):
         own_weight[r] = sample_weight[order[r]]
@@ -106,7 +106,7 @@ def take_targets(order, y, sample_weight, own_y, own_weight):
             own_y[r, j] = y[order[r], j]
 
 
-@jit
+@inlined
 def sum_partial(S, partial, first, column_blocks):
     """The scores of a block of rows: the sum of what the column blocks have of them."""
     for j in range(S.shape[0]):
@@ -117,7 +117,7 @@ def sum_partial(S, partial, first, column_blocks):
                 total[r] = part[r] if i == 0 else total[r] + part[r]
 
 
-@jit
+@inlined
 def scale_rows(S, scale):
     factor = S.dtype.type(scale)
     for j in range(S.shape[0]):
@@ -126,7 +126,7 @@ def scale_rows(S, scale):
             s[r] *= factor
 
 
-@jit
+@inlined
 def clear(dW, first, last):
     d = dW.shape[1] - 1
     for j in range(dW.shape[0]):
@@ -137,11 +137,19 @@ def clear(dW, first, last):
             dW[j, d] = 0
 
 
+@jit
+def norm_scale(squares, most_norm):
+    total = 0.0
+    for i in range(squares.size):
+        total += squares[i]
+    return clip_scale(np.sqrt(total), most_norm)
+
+
 # ---- What a member does with a share ---------------------------------------------------------------------
 
 
 def begin_block_with(gather_scores):
-    @jit
+    @inlined
     def begin_block(pieces, data, weights, workspace, number, share):
         """Gathers the share's columns of the rows of a block, and what they contribute to the scores."""
         scores, column_blocks = workspace.scores, workspace.squares.size
@@ -158,7 +166,7 @@ def begin_block_with(gather_scores):
 
 
 def end_block_with(epilogue, gather_gradient, take_y):
-    @jit
+    @inlined
     def end_block(pieces, data, weights, workspace, gathered, number, share):
         """Adds what the share's columns have of the mean gradient, from the scores of the block; and the loss."""
         S, column_blocks, c = matrix(workspace.scores, share.number), workspace.squares.size, weights.W.shape[0]
@@ -182,7 +190,7 @@ def end_block_with(epilogue, gather_gradient, take_y):
 
 
 def finish_gradient_with(penalty_stage, sum_squares):
-    @jit
+    @inlined
     def finish_gradient(pieces, data, steps, weights, workspace, step, share):
         """Adds the penalty's part of each column block, and its value; if the norm is asked for, sums the squares."""
         W, dW, count = weights.W, weights.dW, workspace.squares.size
@@ -205,7 +213,7 @@ def finish_gradient_with(penalty_stage, sum_squares):
 
 
 def take_step_with(clip_stage, update, prox_stage):
-    @jit
+    @inlined
     def take_some(pieces, steps, weights, step, j, columns, clip, prox):
         """The step for some columns of class j."""
         first, last = columns
@@ -218,14 +226,11 @@ def take_step_with(clip_stage, update, prox_stage):
         if factor != 1 or shrink != 0:
             prox_stage(pieces.prox_stage, (w, shrink, factor))
 
-    @jit
+    @inlined
     def take_step(pieces, data, steps, weights, workspace, step, share):
         """The optimizer's step for the share's columns, and for b if they are the first."""
-        squares = 0.0
-        for i in range(workspace.squares.size):
-            squares += workspace.squares[i]
         limit, most_norm = steps.clip
-        clip, prox = (clip_scale(np.sqrt(squares), most_norm), limit), (0.0, 1.0)
+        clip, prox = (norm_scale(workspace.squares, most_norm), limit), (0.0, 1.0)
         if steps.shrinkage.size:
             prox = steps.shrinkage[step, 0], steps.shrinkage[step, 1]
         d = weights.W.shape[1] - 1
@@ -240,7 +245,7 @@ def take_step_with(clip_stage, update, prox_stage):
 def epoch_member(begin_block, end_block, finish_gradient, take_step):
     """What every member of the team runs."""
 
-    @jit
+    @inlined
     def do_share(pieces, data, steps, weights, workspace, gathered, moment, share):
         """Ends the block before `number`, and begins that block: what a phase does with a share.
 
@@ -268,8 +273,9 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
                 for i in range(shares):
                     item = rotated(i, shares, rank, threads)
                     if claim(progress, item, phase):
-                        blocks = column_blocks * item // shares, column_blocks * (item + 1) // shares
-                        share = Share(item, *blocks, *column_range(*blocks, column_blocks, d))
+                        begins, ends = column_blocks * item // shares, column_blocks * (item + 1) // shares
+                        first, last = column_range(begins, ends, column_blocks, d)
+                        share = Share(item, begins, ends, first, last)
                         do_share(pieces, data, steps, weights, workspace, gathered, (number, begin, end, late), share)
                         finish(progress)
                 done += shares
@@ -393,4 +399,5 @@ def compile_epoch(stored, real, y_ndim, hyper):
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())
     job = Tuple((*given, types.intp, types.intp, types.intp[::1]))
-    return together(jit(member, name="epoch"), job)
+    # No sum is reordered, and no references are counted: that would take the compiler twice as long.
+    return together(jit(member, name="epoch", fastmath=False, count_references=False), job)

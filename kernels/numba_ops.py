@@ -9,7 +9,7 @@ import inspect
 
 import numpy as np
 
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
     Float16Kernel,
     epilogue_driver,
@@ -83,20 +83,20 @@ def combine_class_major(parts, scale, dW):
 # ---- Products --------------------------------------------------------------------------------------------
 
 
-@jit
+@inlined
 def classes_of_tile(c, most):
     """Classes per tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2."""
     tiles = -(-c // most)
     return -(-c // tiles)
 
 
-@jit
+@inlined
 def panel_of(c, itemsize):
     """Columns of a panel: what W has in it stays in L1 from one group of rows to the next."""
     return max(2048, min(4096, 24576 // c // 64 * 64)) // itemsize
 
 
-@jit
+@inlined
 def fill_with_bias(W, first, scores):
     """b where the columns begin with column `first` = 0, to which it belongs, else 0."""
     c, rows = scores.shape
@@ -106,7 +106,7 @@ def fill_with_bias(W, first, scores):
             s[r] = bias
 
 
-@jit
+@inlined
 def add_scores(X, W, scores):
     """scores += W X^T, over the columns of X."""
     c, rows = scores.shape
@@ -119,7 +119,7 @@ def add_scores(X, W, scores):
                 scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
 
 
-@jit
+@inlined
 def add_gathered_scores(X, order, mapped, copies, W, scores):
     """scores += W X[order]^T; the rows of X are copied, or if they are mapped, their copies are read."""
     c, rows = scores.shape
@@ -133,7 +133,7 @@ def add_gathered_scores(X, order, mapped, copies, W, scores):
                 gather_scores_tile(X, order, copies, fresh, W, scores, r, j, min(classes, c - j), k, stop)
 
 
-@jit
+@inlined
 def add_row_sums(G, sums):
     for j in range(G.shape[0]):
         g, total = row(G, j), G.dtype.type(0)
@@ -145,7 +145,7 @@ def add_row_sums(G, sums):
 columns_of_tile = jit(gradient_vectors)
 
 
-@jit
+@inlined
 def add_tiles(X, G, total):
     """total += G X"""
     c, rows = G.shape
@@ -177,7 +177,8 @@ def dense_scores(X, start, W, row_buffer, scores):
 def dense_gradient(X, start, row_buffer, dscores, dW):
     d = X.shape[1]
     some = window(X, start, dscores.shape[1], 0, d)
-    add_product(some, dscores, window(dW, 0, dW.shape[0], 0, d), column(dW, d))
+    add_row_sums(dscores, column(dW, d))
+    add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
 
 
 @jit
@@ -199,7 +200,7 @@ def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
     add_tiles(copies, dscores, window(dW, 0, dW.shape[0], first, width))
 
 
-@jit
+@inlined
 def gather(number, X, order, scale_shift, copies):
     """Copies rows of X as number(x), scaled and shifted."""
     for r in range(order.size):
@@ -230,7 +231,8 @@ def converting_storage(name, number):
     def gradient_of(X, start, row_buffer, dscores, dW):
         d = dW.shape[1] - 1
         some = window(row_buffer, 0, dscores.shape[1], 0, d)
-        add_product(some, dscores, window(dW, 0, dW.shape[0], 0, d), column(dW, d))
+        add_row_sums(dscores, column(dW, d))
+        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
 
     def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
         width = last - first

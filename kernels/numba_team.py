@@ -23,7 +23,7 @@ from numba.core import cgutils, types
 from numba.core.cgutils import intp_t, voidptr_t
 from numba.extending import intrinsic
 
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import inlined, jit
 
 PROGRESS_SIZE = 1 + 64  # no phase has more items
 MOST_HELPERS = 63
@@ -144,13 +144,13 @@ def wait(progress, items):
     _wait_for(progress, 0, items)
 
 
-@jit
+@inlined
 def rotated(i, count, rank, threads):
     """The item that a member tries as its number i: it begins with its own share of the `count` items."""
     return (i + rank * count // threads) % count
 
 
-@jit
+@inlined
 def column_range(first, last, count, columns):
     """The columns of the blocks first ... last - 1 of `count` column blocks.
 

@@ -311,12 +311,9 @@ cdef struct Rates:
 
 
 cdef inline void adam_lanes(
-        floating *w, const floating *g, void **state, bint with_max, Py_ssize_t n, Rates rates,
+        floating *w, const floating *g, floating *m, floating *v, floating *v_max, Py_ssize_t n, Rates rates,
         const double *hyper) noexcept nogil:
-    # The numerator is of_moment m + of_gradient g. With `with_max` the state has v_max, which takes v's place.
-    cdef floating *m = <floating *> state[0]
-    cdef floating *v = <floating *> state[1]
-    cdef floating *v_max = <floating *> state[2] if with_max else NULL
+    # The numerator is of_moment m + of_gradient g; v_max may be NULL, for which gcc makes a loop of its own.
     cdef floating moment_rate = <floating> rates.of_moment
     cdef floating gradient_rate = <floating> rates.of_gradient
     cdef floating bias_correction2 = <floating> rates.bias_correction2
@@ -369,13 +366,15 @@ cdef inline Rates adam_rates(double t, const double *hyper) noexcept nogil:
 
 cdef void adam(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state, False, n, adam_rates(t, hyper), hyper)
+    adam_lanes[floating](
+        w, g, <floating *> state[0], <floating *> state[1], NULL, n, adam_rates(t, hyper), hyper)
     finish_lanes[floating](adam[floating], 2, w, g, state, n, t, hyper)
 
 
 cdef void adam_almost(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state, False, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 0.0), hyper)
+    adam_lanes[floating](
+        w, g, <floating *> state[0], <floating *> state[1], NULL, n, Rates(hyper[0], 0.0, 1.0, hyper[4], 0.0), hyper)
     finish_lanes[floating](adam_almost[floating], 2, w, g, state, n, t, hyper)
 
 
@@ -384,13 +383,14 @@ cdef void adamw(
     cdef Rates rates = adam_rates(t, hyper)
     rates.decay = 0.0
     rates.decoupled_decay = hyper[0] * hyper[4]
-    adam_lanes[floating](w, g, state, False, n, rates, hyper)
+    adam_lanes[floating](w, g, <floating *> state[0], <floating *> state[1], NULL, n, rates, hyper)
     finish_lanes[floating](adamw[floating], 2, w, g, state, n, t, hyper)
 
 
 cdef void amsgrad(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    adam_lanes[floating](w, g, state, True, n, adam_rates(t, hyper), hyper)
+    adam_lanes[floating](
+        w, g, <floating *> state[0], <floating *> state[1], <floating *> state[2], n, adam_rates(t, hyper), hyper)
     finish_lanes[floating](amsgrad[floating], 3, w, g, state, n, t, hyper)
 
 
@@ -409,7 +409,7 @@ cdef void nadam(
         i += 1.0
     rates.of_gradient = hyper[0] * (1.0 - now) / (1.0 - product)
     rates.of_moment = hyper[0] * following / (1.0 - product * following)
-    adam_lanes[floating](w, g, state, False, n, rates, hyper)
+    adam_lanes[floating](w, g, <floating *> state[0], <floating *> state[1], NULL, n, rates, hyper)
     finish_lanes[floating](nadam[floating], 2, w, g, state, n, t, hyper)
 
 
