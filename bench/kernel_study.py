@@ -20,6 +20,7 @@ from worker import burst
 
 import fastlin as fl
 from fastlin import _check, _plan, _pool, _run, machine, ops
+from fastlin._objective import make_objective
 from fastlin.compare import blas_threads
 from fastlin.testing import random_case
 
@@ -98,11 +99,11 @@ def blocks(threads: Sequence[int]) -> Iterator[Figure]:
 def loss_by_blocks(shape: tuple[int, int, int], dtype: str, rows: int) -> Callable[[], object]:
     """The loss's kernel with a plan of its own."""
     case, (n, d, c) = random_case(*shape).astype(dtype), shape
-    cut = _plan.Plan(parts=1, laps=1, block=rows, threads=1)
+    cut = _plan.Plan(parts=1, chunks=1, block=rows, threads=1)
     own = _plan.Workspace(cut, c, d, np.dtype(dtype), False)
-    problem = _check.problem(case.W, case.X, case.y, False, None)
-    inputs = problem.X, problem.W, problem.y, problem.sample_weight, (0.0,), 1 / n
-    return partial(ops.loss_kernel("softmax", "dense", "cython"), *inputs, *own.rooms, np.empty_like(case.W), 0, 1, 1)
+    kernel = ops.loss_kernel(ops.loss("softmax"), ops.STORAGES["dense"], "cython")
+    W, X, y, sample_weight, _ = _check.inputs(ops.loss("softmax"), case.W, case.X, case.y, False)
+    return partial(kernel, X, W, y, sample_weight, (0.0,), 1 / n, *own.arrays, np.empty_like(case.W), 0, 1, 1)
 
 
 def exponential(threads: Sequence[int]) -> Iterator[Figure]:
@@ -127,13 +128,12 @@ def calls(threads: Sequence[int]) -> Iterator[Figure]:
         case = random_case(*shape).astype("float32")
         W, X, y = case.W, case.X, case.y.astype(np.int64)
         out = np.empty_like(W)
-        problem = _check.problem(W, X, y, False, None, None, out)
+        softmax = make_objective("softmax", {"label_smoothing": 0.0}, 0.0, False, "cython", None)
+        inputs = _check.inputs(softmax.loss, W, X, y, False, None, out)
         parts = {
             "whole": partial(fl.softmax_loss, W, X, y, out=out, backend="cython"),
-            "checks": partial(_check.problem, W, X, y, False, None, None, out),
-            "cut, room and kernel": partial(
-                _run.loss_grad, "softmax", (0.0,), problem, 1 / len(X), "cython", None, out
-            ),
+            "checks": partial(_check.inputs, softmax.loss, W, X, y, False, None, out),
+            "cut, workspace and kernel": partial(_run.loss_grad, softmax, inputs, 1 / len(X), out),
         }
         for column, run in parts.items():
             yield Figure(size(shape), column, run, microseconds)
