@@ -128,7 +128,7 @@ def calls(threads: Sequence[int]) -> Iterator[Figure]:
         case = random_case(*shape).astype("float32")
         W, X, y = case.W, case.X, case.y.astype(np.int64)
         out = np.empty_like(W)
-        softmax = make_objective("softmax", {"label_smoothing": 0.0}, 0.0, False, "cython", None)
+        softmax = make_objective("softmax", (0.0,), 0.0, False, "cython", None)
         inputs = _check.inputs(softmax.loss, W, X, y, False, None, out)
         parts = {
             "whole": partial(fl.softmax_loss, W, X, y, out=out, backend="cython"),

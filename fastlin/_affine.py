@@ -39,11 +39,11 @@ class Affine(NamedTuple):
             dW[d] = folded[d]
 
 
-def affine(x_scale: Any, x_shift: Any, d: int, W: Array) -> Affine | None:
-    """The checked map in the dtype of W, or None if neither is given."""
+def affine(x_scale: Any, x_shift: Any, X: Array, W: Array) -> Affine | None:
+    """The checked map of the columns of X, in the dtype of W, or None if neither is given."""
     if x_scale is None and x_shift is None:
         return None
-    dtype = _check.native(W)
+    d, dtype = X.shape[1], _check.native(W)
     scale = _column("x_scale", 1.0 if x_scale is None else x_scale, d, dtype)
     return Affine(scale, _column("x_shift", 0.0 if x_shift is None else x_shift, d, dtype))
 

@@ -6,6 +6,7 @@ L(W) = 1/n sum_i sample_weight_i loss(W, X_i, y_i) + R(W without b): said here, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +43,10 @@ class Objective(NamedTuple):
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
         _check.choice("reduction", reduction, ("mean", "sum"))
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
-        scale_shift = affine(x_scale, x_shift, inputs.X.shape[1], inputs.W)
         rows = len(inputs.X) if reduction == "mean" else 1
         if rows == 0:
             raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
-        return self.at(inputs, scale_shift, rows, out)
+        return self.at(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), rows, out)
 
     def at(self, inputs: Inputs, scale_shift: Affine | None, rows: int, out: Array | None) -> tuple[float, Array]:
         """The sum of losses divided by `rows`, penalty included, and its gradient, which is written to `out`.
@@ -95,22 +95,40 @@ class Objective(NamedTuple):
 
 
 def make_objective(
-    loss: str, hyper: Mapping[str, float], reg: float | Penalty, bias: bool, backend: str | None, threads: int | None
+    loss: str, hyper: tuple[Any, ...], reg: float | Penalty, bias: bool, backend: str | None, threads: int | None
 ) -> Objective:
-    """The objective of a loss of the table, given all of its hyper-parameters."""
+    """The objective of a loss of the table, given its hyper-parameters in the order of its row."""
+    backend = ops.resolve(backend)
+    if type(reg) is float and reg == 0.0:
+        try:
+            return _without_penalty(loss, bias, backend, threads, *hyper)
+        except TypeError:  # what cannot be hashed is no number: the message comes from the check below
+            pass
+    return _checked(loss, hyper, penalty(reg), bias, backend, threads)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _without_penalty(loss: str, bias: bool, backend: str, threads: int | None, *hyper: Any) -> Objective:
+    """Kept from one call to the next: checking a few numbers again takes as long as a small batch."""
+    return _checked(loss, hyper, None, bias, backend, threads)
+
+
+def _checked(
+    loss: str, hyper: tuple[Any, ...], R: Penalty | None, bias: bool, backend: str, threads: int | None
+) -> Objective:
     row = ops.LOSSES[loss]
-    return Objective(row, _check.hyper(row.hyper, hyper), penalty(reg), bias, ops.resolve(backend), threads)
+    return Objective(row, _check.hyper(row.hyper, dict(zip(row.hyper, hyper, strict=True))), R, bias, backend, threads)
 
 
-def with_defaults(loss: str, given: Mapping[str, float], caller: str) -> dict[str, float]:
-    """All hyper-parameters of a loss, some of them given; `caller` is told of those that the loss has not."""
+def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any, ...]:
+    """All hyper-parameters of a loss in order, some of them given; `caller` has no others."""
     _check.choice("loss", loss, ops.losses())
     row = ops.LOSSES[loss].hyper
     for name in given:
         if name not in row:
             own = ", ".join(row) or "none"
             raise TypeError(f"{caller} has no argument {name!r} with loss={loss!r}, whose own are {own}")
-    return {name: spec.default for name, spec in row.items()} | dict(given)
+    return tuple(given.get(name, spec.default) for name, spec in row.items())
 
 
 def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:

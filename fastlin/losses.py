@@ -81,7 +81,7 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    objective = make_objective("softmax", {"label_smoothing": label_smoothing}, reg, bias, backend, threads)
+    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -140,7 +140,7 @@ def svm_loss(
     except (KeyError, TypeError):
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
-    objective = make_objective(loss, {"margin": margin}, reg, bias, backend, threads)
+    objective = make_objective(loss, (margin,), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -165,7 +165,7 @@ def scores(
     backend = ops.resolve(backend)
     W = _check.weights(W)
     X = _check.check_X(X, W, bias)
-    scale_shift = affine(x_scale, x_shift, X.shape[1], W)
+    scale_shift = affine(x_scale, x_shift, X, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
     return _run.scores(W, X, backend, threads).T

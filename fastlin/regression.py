@@ -57,7 +57,7 @@ def logistic_loss(
     >>> round(loss, 4), dW.ravel().tolist()  # log(2)
     (0.6931, [-0.25, -0.25])
     """
-    objective = make_objective("logistic", {}, reg, bias, backend, threads)
+    objective = make_objective("logistic", (), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -103,7 +103,7 @@ def sigmoid_squared_loss(
     >>> sigmoid_squared_loss([[0.0], [0.0]], [[1.0, 1.0]] * 4, [0, 1, 1, 1])[0]
     0.25
     """
-    objective = make_objective("sigmoid_squared", {}, reg, bias, backend, threads)
+    objective = make_objective("sigmoid_squared", (), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -149,7 +149,7 @@ def squared_error_loss(
     (4.0, array([[-4.],
            [-8.]]))
     """
-    objective = make_objective("squared_error", {}, reg, bias, backend, threads)
+    objective = make_objective("squared_error", (), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -194,5 +194,5 @@ def absolute_error_loss(
     (2.0, array([[-1.],
            [-2.]]))
     """
-    objective = make_objective("absolute_error", {}, reg, bias, backend, threads)
+    objective = make_objective("absolute_error", (), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)

@@ -73,7 +73,7 @@ def minimize(
     X = _check.array("X", X, 2)
     start = start_weights(loss, W, X, y, bias)
     inputs = objective.inputs(start, X, y, sample_weight)
-    scale_shift = affine(x_scale, x_shift, inputs.X.shape[1], start)
+    scale_shift = affine(x_scale, x_shift, inputs.X, start)
 
     def f(x: Array) -> tuple[float, Array]:
         here = inputs._replace(W=x.reshape(start.shape).astype(start.dtype))

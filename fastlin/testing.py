@@ -60,7 +60,7 @@ def evaluate(
     **arrays: Any,
 ) -> tuple[float, Array]:
     """Any loss of the table as its public function computes it; arrays : sample_weight, x_scale, out and so on."""
-    objective = make_objective(loss, hyper, reg, bias, backend, threads)
+    objective = make_objective(loss, tuple(hyper.values()), reg, bias, backend, threads)
     given: dict[str, Any] = dict.fromkeys(("sample_weight", "x_scale", "x_shift")) | arrays
     return objective.evaluate(W, X, y, **given)
 

@@ -159,7 +159,7 @@ def train(
     training = Training(
         inputs=inputs,
         objective=objective,
-        scale_shift=affine(x_scale, x_shift, inputs.X.shape[1], inputs.W),
+        scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
         optimizer=SGD(0.01, momentum=0.9) if optimizer is None else optimizer,
         batch_size=batch_size,
         seed=_check.count("seed", seed, 0),

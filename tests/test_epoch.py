@@ -327,7 +327,7 @@ def test_an_infinite_weight_keeps_to_itself(reg, compiled, dtype, calls):
 @pytest.mark.parametrize("kind", [np.int32, np.uint8, np.int64])
 def test_an_order_of_any_integers(kind, compiled, calls):
     random, order = random_case(103, 37, 5), np.arange(102, -1, -1).astype(kind)
-    objective = make_objective("svm", {"margin": 1.0}, 0.0, True, compiled, None)
+    objective = make_objective("svm", (1.0,), 0.0, True, compiled, None)
     runs = []
     for numbers in (order, order.astype(np.int64)):
         W = random.W.copy(order="F")

@@ -60,12 +60,12 @@ def test_losses_of_several_weights(loss, dtype, stored, backend, monkeypatch):
     case, rng = testing.random_case(333, 5, 5), np.random.default_rng(5)
     W = rng.standard_normal((7, 6, 5)).astype(dtype)
     X = rng.integers(0, 4, (333, 5)).astype("uint8" if stored == "bytes" else dtype)
-    case = replace(case, X=X.astype(float), bias=True)
+    hyper, case = testing.off_neutral(f"{loss}_epilogue"), replace(case, X=X.astype(float), bias=True)
     exact = {"reduction": "sum", "backend": "naive"}
     expected = [replace(case, W=w.astype(float)).evaluate(loss, **exact)[0] for w in W]
     given, calls = X.astype(X.dtype.newbyteorder()) if stored == "swapped" else X, []
     for threads in (1, 3):
-        objective = make_objective(loss, testing.off_neutral(f"{loss}_epilogue"), 0.0, True, backend, threads)
+        objective = make_objective(loss, tuple(hyper.values()), 0.0, True, backend, threads)
         inputs = objective.inputs(W[0], given, case.targets(loss), case.sample_weight.astype(dtype))
         trial = _search.Trial(objective, inputs)
         for some in (slice(0, 7), slice(2, 4)):
