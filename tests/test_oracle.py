@@ -16,18 +16,20 @@ def sigma(s):
     return 1 / (1 + mpmath.exp(-s))
 
 
-# (s, t, margin) -> loss of a score with its target, in 30 digits.
+HYPER = {"margin": 0.6, "label_smoothing": 0.15}  # of the losses that have them
+
+# (score, target, hyper-parameters) -> loss of a score with its target, in 30 digits.
 BY_ELEMENT = {
-    "one_vs_rest_svm": lambda s, t, margin: max(mpmath.mpf(0), margin - (2 * t - 1) * s),
-    "squared_one_vs_rest_svm": lambda s, t, margin: max(mpmath.mpf(0), margin - (2 * t - 1) * s) ** 2,
-    "logistic": lambda s, t, margin: -t * mpmath.log(sigma(s)) - (1 - t) * mpmath.log(1 - sigma(s)),
-    "sigmoid_squared": lambda s, t, margin: (t - sigma(s)) ** 2,
-    "squared_error": lambda s, t, margin: (t - s) ** 2,
-    "absolute_error": lambda s, t, margin: abs(t - s),
+    "one_vs_rest_svm": lambda s, t, h: max(mpmath.mpf(0), h["margin"] - (2 * t - 1) * s),
+    "squared_one_vs_rest_svm": lambda s, t, h: max(mpmath.mpf(0), h["margin"] - (2 * t - 1) * s) ** 2,
+    "logistic": lambda s, t, h: -t * mpmath.log(sigma(s)) - (1 - t) * mpmath.log(1 - sigma(s)),
+    "sigmoid_squared": lambda s, t, h: (t - sigma(s)) ** 2,
+    "squared_error": lambda s, t, h: (t - s) ** 2,
+    "absolute_error": lambda s, t, h: abs(t - s),
 }
 
 
-def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False, margin=1.0, smoothing=0.0):
+def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False):
     """Mean loss in float64 from lists, with exactly rounded sums."""
     n, d, c = len(X), len(X[0]), len(W[0])
     terms = []
@@ -36,14 +38,15 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False, margin=1.0, 
         if kind in BY_ELEMENT:
             targets = y[i] if isinstance(y[i], list) else [float(j == y[i]) for j in range(c)]
             with mpmath.workdps(30):
-                parts = [BY_ELEMENT[kind](mpmath.mpf(v), t, margin) for v, t in zip(s, targets, strict=True)]
+                parts = [BY_ELEMENT[kind](mpmath.mpf(v), t, HYPER) for v, t in zip(s, targets, strict=True)]
                 loss = float(mpmath.fsum(parts))
         elif kind == "softmax":
             top = max(s)
             log_z = top + math.log(math.fsum(math.exp(v - top) for v in s))
+            smoothing = HYPER["label_smoothing"]
             loss = math.fsum(((1 - smoothing) * (j == y[i]) + smoothing / c) * (log_z - s[j]) for j in range(c))
         else:
-            violations = [max(0.0, s[j] - s[y[i]] + margin) for j in range(c) if j != y[i]]
+            violations = [max(0.0, s[j] - s[y[i]] + HYPER["margin"]) for j in range(c) if j != y[i]]
             loss = math.fsum(v * v if kind == "squared_svm" else v for v in violations)
             loss = max(violations) if kind == "crammer_singer_svm" else loss
         terms.append(loss * (1.0 if weight is None else weight[i]))
@@ -51,13 +54,13 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False, margin=1.0, 
     return math.fsum(terms) / n + penalty
 
 
-def public_loss(kind, *args, margin=1.0, smoothing=0.0, **how):
-    if kind == "softmax":
-        return fl.softmax_loss(*args, label_smoothing=smoothing, **how)
+def public_loss(kind, *args, **how):
+    """The public function with the oracle's hyper-parameters, those that it has."""
+    how = {name: HYPER[name] for name in ops.LOSSES[kind].hyper} | how
     if not kind.endswith("svm"):
         return getattr(fl, f"{kind}_loss")(*args, **how)
     variant = next((name for name in ("crammer_singer", "one_vs_rest") if name in kind), "weston_watkins")
-    return fl.svm_loss(*args, margin=margin, squared=kind.startswith("squared"), variant=variant, **how)
+    return fl.svm_loss(*args, squared=kind.startswith("squared"), variant=variant, **how)
 
 
 KINDS = ops.losses()
@@ -67,16 +70,13 @@ SHIFTS = [kind for kind in KINDS if kind not in BY_ELEMENT]  # whose losses see 
 @pytest.mark.paired(kind=KINDS, bias=[False, True])
 def test_loss_equals_oracle(kind, bias, backend):
     case = testing.random_case(19, 7, 5, bias=bias, scale=3.0)
-    hyper = {"margin": 0.6, "smoothing": 0.15}
     expected = oracle_loss(
         *(kind, case.W.tolist(), case.X.tolist(), case.y.tolist()),
         **dict(reg=0.2, weight=case.sample_weight.tolist(), bias=bias),
-        **hyper,
     )
     found, _ = public_loss(
         *(kind, case.W, case.X, case.y, 0.2),
         **dict(bias=bias, sample_weight=case.sample_weight, backend=backend),
-        **hyper,
     )
     assert found == pytest.approx(expected, rel=1e-13)
 
@@ -88,17 +88,15 @@ def test_targets_equal_oracle(kind, c, backend):
     case = testing.random_case(19, 7, c, bias=True, scale=3.0)
     unit = ops.LOSSES[kind].targets == "[0, 1]"
     T = np.random.default_rng(3).uniform(0, 1, (19, c)) if unit else 5 * case.X[:, :c]
-    expected = oracle_loss(kind, case.W.tolist(), case.X.tolist(), T.tolist(), reg=0.2, bias=True, margin=0.6)
+    expected = oracle_loss(kind, case.W.tolist(), case.X.tolist(), T.tolist(), reg=0.2, bias=True)
     given = T[:, 0] if c == 1 else T
-    found, dW = public_loss(kind, case.W, case.X, given, 0.2, bias=True, backend=backend, margin=0.6)
+    found, dW = public_loss(kind, case.W, case.X, given, 0.2, bias=True, backend=backend)
     assert found == pytest.approx(expected, rel=1e-13)
     for entry in [(0, 0), (6, c - 1), (7, 0)]:
         W = case.W.copy(), case.W.copy()
         W[0][entry] += 1e-5
         W[1][entry] -= 1e-5
-        above, below = (
-            oracle_loss(kind, A.tolist(), case.X.tolist(), T.tolist(), reg=0.2, bias=True, margin=0.6) for A in W
-        )
+        above, below = (oracle_loss(kind, A.tolist(), case.X.tolist(), T.tolist(), reg=0.2, bias=True) for A in W)
         # The penalty of the oracle leaves b out, as ours does.
         assert dW[entry] == pytest.approx((above - below) / 2e-5, rel=1e-5, abs=1e-8)
 
@@ -108,17 +106,15 @@ def test_gradient_equals_the_oracles_slope(kind, backend):
     """Fourth-order differences of the oracle; no score gap is near a kink."""
     case = testing.random_case(6, 4, 3, bias=True, scale=2.0)
     X, y, weight = case.X.tolist(), case.y.tolist(), case.sample_weight.tolist()
-    hyper = {"margin": 0.6, "smoothing": 0.15}
     _, dW = public_loss(
         *(kind, case.W, case.X, case.y, 0.2),
         **dict(bias=True, sample_weight=case.sample_weight, backend=backend),
-        **hyper,
     )
 
     def f(k, j, step):
         W = case.W.tolist()
         W[k][j] += step
-        return oracle_loss(kind, W, X, y, reg=0.2, weight=weight, bias=True, **hyper)
+        return oracle_loss(kind, W, X, y, reg=0.2, weight=weight, bias=True)
 
     h = 1e-3
     for k in range(5):
@@ -230,7 +226,8 @@ def test_nan_and_inf_reach_the_loss(kind, bad, backend, dtype):
 def test_zero_loss_is_not_negative(backend, dtype):
     W, X = np.array([[100.0, 0.0]], dtype), np.ones((3, 1), dtype)
     for kind in SHIFTS:
-        loss, dW = public_loss(kind, W, X, [0, 0, 0], backend=backend)
+        defaults = {name: spec.default for name, spec in ops.LOSSES[kind].hyper.items()}
+        loss, dW = public_loss(kind, W, X, [0, 0, 0], backend=backend, **defaults)
         assert 0.0 <= loss < 1e-30
         assert abs(dW).max() < 1e-30
 
