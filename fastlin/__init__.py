@@ -28,7 +28,7 @@ from fastlin.optim import (
     RMSProp,
 )
 from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
-from fastlin.regression import absolute_error_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
+from fastlin.regression import absolute_error_loss, huber_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
 from fastlin.search import SearchResult, random_local_search, random_search
 from fastlin.second_order import minimize, newton_step, numerical_hessian
@@ -80,6 +80,7 @@ __all__ = [
     "amsgrad_update",
     "check_gradient",
     "dropout",
+    "huber_loss",
     "lion_update",
     "load_arrays",
     "load_cifar10",

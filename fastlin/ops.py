@@ -158,6 +158,7 @@ LOSSES: dict[str, Loss] = {
         Loss("sigmoid_squared", targets="[-inf, inf]"),
         Loss("squared_error", targets="[-inf, inf]", predicts="values"),
         Loss("absolute_error", targets="[-inf, inf]", predicts="values"),
+        Loss("huber", {"delta": Hyper(1.0, "(0, inf)", 0.7)}, targets="[-inf, inf]", predicts="values"),
     )
 }
 

@@ -196,3 +196,52 @@ def absolute_error_loss(
     """
     objective = make_objective("absolute_error", (), reg, bias, backend, threads)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+
+
+def huber_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    delta: float = 1.0,
+    bias: bool = False,
+    sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[float, Array]:
+    """Huber's loss and its gradient: squared for small residuals, absolute for large ones.
+
+    L = 1/n sum_i sample_weight_i * sum_j h(t_ij - s_ij) + R(W),
+    h(r) = r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2);  dL/ds = s - t, cut off at -delta and delta.
+
+    Parameters
+    ----------
+    y : targets (n,) if W has one column, else (n, c); or integer labels (n,) in [0, c), if c > 1.
+    delta : in (0, inf), in the units of y.
+    W, X, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads : as in `softmax_loss`.
+
+    Returns
+    -------
+    loss : float.
+    dW : array like W; `out` if that was given.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument; nothing has been written then.
+
+    Notes
+    -----
+    As an outlier pulls no harder than `delta`, and the slope has no jump, it lies between `absolute_error_loss` and half
+    of `squared_error_loss`. Huber 1964; torch's HuberLoss. scikit-learn's HuberRegressor also fits the scale of y.
+
+    >>> huber_loss([[1.0], [1.0]], [[1.0, 2.0]], [5.0], delta=0.5)
+    (0.875, array([[-0.5],
+           [-1. ]]))
+    """
+    objective = make_objective("huber", (delta,), reg, bias, backend, threads)
+    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)

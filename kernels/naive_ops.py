@@ -226,3 +226,13 @@ def absolute_error_epilogue(scores, targets, sample_weight, scratch):
         return abs(d), 1.0 if d > 0.0 else -1.0 if d < 0.0 else d  # 0 and NaN stay
 
     return by_element(scores, targets, sample_weight, formula)
+
+
+def huber_epilogue(scores, targets, sample_weight, scratch, delta):
+    def formula(s, t):
+        d = s - t
+        if abs(d) <= delta:
+            return 0.5 * d * d, d
+        return delta * (abs(d) - 0.5 * delta), delta if d > 0.0 else -delta if d < 0.0 else d  # a NaN stays
+
+    return by_element(scores, targets, sample_weight, formula)

@@ -461,3 +461,12 @@ def absolute_error_epilogue(s, t, zero, one):
     d = s - t
     sign = one if d > 0 else d  # 0 and NaN stay
     return abs(d), -one if d < 0 else sign
+
+
+@by_element
+def huber_epilogue(s, t, delta, zero, one):
+    d, half = s - t, one / (one + one)
+    sign = one if d > 0 else -one if d < 0 else d  # 0 and NaN stay
+    if abs(d) <= delta:
+        return half * d * d, d
+    return delta * (abs(d) - half * delta), delta * sign

@@ -193,3 +193,12 @@ def absolute_error_epilogue(scores, targets, sample_weight, scratch):
     loss = weighted(np.abs(scores).sum(axis=0), sample_weight)
     np.multiply(np.sign(scores), sample_weight, out=scores)
     return loss
+
+
+@quiet
+def huber_epilogue(scores, targets, sample_weight, scratch, delta):
+    scores -= targets.T
+    size, slope = np.abs(scores), np.clip(scores, -delta, delta)
+    losses = np.where(size <= delta, scores * scores / 2, delta * (size - delta / 2))
+    np.multiply(slope, sample_weight, out=scores)
+    return weighted(losses.sum(axis=0), sample_weight)

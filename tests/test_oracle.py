@@ -16,7 +16,7 @@ def sigma(s):
     return 1 / (1 + mpmath.exp(-s))
 
 
-HYPER = {"margin": 0.6, "label_smoothing": 0.15}  # of the losses that have them
+HYPER = {"margin": 0.6, "label_smoothing": 0.15, "delta": 1.7}  # of the losses that have them
 
 # (score, target, hyper-parameters) -> loss of a score with its target, in 30 digits.
 BY_ELEMENT = {
@@ -26,6 +26,9 @@ BY_ELEMENT = {
     "sigmoid_squared": lambda s, t, h: (t - sigma(s)) ** 2,
     "squared_error": lambda s, t, h: (t - s) ** 2,
     "absolute_error": lambda s, t, h: abs(t - s),
+    "huber": lambda s, t, h: (
+        (t - s) ** 2 / 2 if abs(t - s) <= h["delta"] else h["delta"] * (abs(t - s) - h["delta"] / 2)
+    ),
 }
 
 

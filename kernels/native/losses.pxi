@@ -320,6 +320,20 @@ cdef double absolute_error(floating *scores, const ScoreBlock *block) noexcept n
     return by_element[floating](absolute_difference[floating], scores, block)
 
 
+cdef inline floating huber_difference(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
+    cdef floating delta = hyper[0]
+    cdef floating half = 0.5
+    cdef floating difference = s - t
+    cdef floating size = -difference if difference < 0 else difference
+    slope[0] = delta if difference > delta else difference  # a NaN stays
+    slope[0] = -delta if difference < -delta else slope[0]
+    return half * difference * difference if size <= delta else delta * (size - half * delta)
+
+
+cdef double huber(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](huber_difference[floating], scores, block)
+
+
 one_vs_rest_svm_epilogue = bind_epilogue(
     "one_vs_rest_svm", <void *> one_vs_rest_svm[float], <void *> one_vs_rest_svm[double], "targets", "margin")
 squared_one_vs_rest_svm_epilogue = bind_epilogue(
@@ -332,3 +346,4 @@ squared_error_epilogue = bind_epilogue(
     "squared_error", <void *> squared_error[float], <void *> squared_error[double], "targets", "")
 absolute_error_epilogue = bind_epilogue(
     "absolute_error", <void *> absolute_error[float], <void *> absolute_error[double], "targets", "")
+huber_epilogue = bind_epilogue("huber", <void *> huber[float], <void *> huber[double], "targets", "delta")
