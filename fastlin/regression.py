@@ -236,8 +236,8 @@ def huber_loss(
 
     Notes
     -----
-    As an outlier pulls no harder than `delta`, and the slope has no jump, it lies between `absolute_error_loss` and half
-    of `squared_error_loss`. Huber 1964; torch's HuberLoss. scikit-learn's HuberRegressor also fits the scale of y.
+    An outlier pulls no harder than `delta`, and the slope has no jump: the loss lies between `absolute_error_loss` and
+    half of `squared_error_loss`. Huber 1964; torch's HuberLoss. scikit-learn's HuberRegressor also fits the scale of y.
 
     >>> huber_loss([[1.0], [1.0]], [[1.0, 2.0]], [5.0], delta=0.5)
     (0.875, array([[-0.5],

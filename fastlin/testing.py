@@ -221,11 +221,11 @@ class UpdateCase:
 
 
 def update_case(rule: str, size: int, dtype: str, seed: int = 0) -> UpdateCase:
-    """Random w, g and state (never negative: some rules take its root), step 3, hyper-parameters off neutral."""
+    """Random w, g and state (never negative: some rules take its root), step 9, hyper-parameters off neutral."""
     rng = np.random.default_rng([seed, size])
     op = OPS[rule]
     w, g = rng.standard_normal((2, size)).astype(dtype)
     state = rng.uniform(0.1, 1.0, (len(op.state), size)).astype(dtype)
-    values = {"t": 3} | off_neutral(rule)
+    values = {"t": 9} | off_neutral(rule)
     scalars = tuple(values[arg] for arg in op.args if arg in values)
     return UpdateCase(rule, (w, g, *state), scalars)

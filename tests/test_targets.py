@@ -71,6 +71,19 @@ def test_absolute_error_reaches_the_linear_programme():
     np.testing.assert_allclose(result.W[:, 0], found.x[:d], atol=0.5)
 
 
+def test_huber_is_scikit_learns_at_its_scale():
+    """HuberRegressor minimises sum sigma + sigma H(r / sigma): at its sigma, ours with delta = epsilon sigma."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    expected = linear_model.HuberRegressor(epsilon=1.35, alpha=0.0, tol=1e-10, max_iter=10000).fit(Z, PRICE)
+    delta = 1.35 * expected.scale_
+    for result in (
+        fl.minimize(X, PRICE, loss="huber", delta=delta, tol=1e-10, **SCALED),
+        trained("huber", delta=delta, epochs=400),
+    ):
+        np.testing.assert_allclose(result.W[:, 0], [*expected.coef_, expected.intercept_], rtol=2e-3)
+        assert result.score(X, PRICE) == pytest.approx(expected.score(Z, PRICE), abs=1e-4)
+
+
 # ---- Targets in whatever takes y ---------------------------------------------------------------------------
 
 

@@ -40,17 +40,7 @@ uint8 X are taken for images: scaled to [0, 1], the mean image subtracted.
 --out writes weights, history.csv, loss.png, for image data templates.png, and a checkpoint of every run."""
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": optim.SGD,
-    "momentum": optim.Momentum,
-    "adagrad": optim.AdaGrad,
-    "rmsprop": optim.RMSProp,
-    "adadelta": optim.AdaDelta,
-    "adam": optim.Adam,
-    "adamalmost": optim.AdamAlmost,
-    "adamw": optim.AdamW,
-    "amsgrad": optim.AMSGrad,
-    "nadam": optim.NAdam,
-    "lion": optim.Lion,
+    name.lower(): getattr(optim, name) for name in optim.__all__ if name != "Optimizer"
 }
 
 
