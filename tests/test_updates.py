@@ -252,7 +252,7 @@ def test_function_of_a_row(rule, backend, dtype):
     op = ops.OPS[rule]
     expected = case.step(backend)
     arrays = [A.reshape((4, 6), order="F") for A in case.fresh()]
-    count = [3] if "t" in op.args else []
+    count = [9] if "t" in op.args else []
     function = getattr(fl, rule)
     function(*arrays, *count, **testing.off_neutral(rule), backend=backend)
     for A, B in zip(arrays, expected, strict=True):
