@@ -32,6 +32,7 @@ __all__ = [
     "Adam",
     "AdamAlmost",
     "AdamW",
+    "Adamax",
     "Lion",
     "Momentum",
     "NAdam",
@@ -327,6 +328,34 @@ class NAdam(Optimizer):
             weight_decay=weight_decay,
             momentum_decay=momentum_decay,
         )
+
+
+class Adamax(Optimizer):
+    """Adamax: Adam with the largest recent gradient in place of a root (Kingma & Ba 2015, algorithm 2), as in torch.
+
+    g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  u <- max(beta2 u, |g| + eps)
+    W <- W - lr (m / (1 - beta1^t)) / u
+
+    t is the number of the step, from 1.
+    clip_value, clip_norm, prox : see `fastlin.optim`.
+    """
+
+    rule = "adamax_update"
+
+    def __init__(
+        self,
+        lr: Lr = 2e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        prox: Proximal | None = None,
+    ) -> None:
+        hyper = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(lr, clip_value, clip_norm, prox, **hyper)
 
 
 class Lion(Optimizer):

@@ -27,6 +27,7 @@ __all__ = [
     "adagrad_update",
     "adam_almost_update",
     "adam_update",
+    "adamax_update",
     "adamw_update",
     "amsgrad_update",
     "lion_update",
@@ -307,6 +308,31 @@ def nadam_update(
     w, m and v are overwritten; see `fastlin.updates`.
     """
     _apply("nadam_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay, momentum_decay), backend, threads)
+
+
+def adamax_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Adamax: Adam with the largest recent gradient in place of a root (Kingma & Ba 2015, algorithm 2), as in torch.
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  u <- max(beta2 u, |h| + eps)
+    w <- w - lr (m / (1 - beta1^t)) / u
+
+    w, m and u are overwritten; see `fastlin.updates`.
+    """
+    _apply("adamax_update", (w, g, m, u), (t, lr, beta1, beta2, eps, weight_decay), backend, threads)
 
 
 def lion_update(

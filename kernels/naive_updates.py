@@ -142,6 +142,18 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
         w[i] = x - (of_gradient * gradient + of_moment * first) / (math.sqrt(second_unbiased) + eps)
 
 
+def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        size, before = abs(gradient) + eps, beta2 * float(u[i])
+        largest = before if before > size else size  # a NaN gets in
+        m[i] = first
+        u[i] = largest
+        w[i] = x - lr * first / (1.0 - beta1**t) / largest
+
+
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     for i in range(len(w)):
         moment, gradient = float(m[i]), float(g[i])

@@ -160,6 +160,19 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
 
 
 @jit_elements
+def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
+    real = w.dtype.type
+    rate, one_minus_beta1 = real(lr / (1.0 - beta1**t)), real(1.0 - beta1)
+    beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
+    for i in range(w.size):
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        size, before = abs(gradient) + eps, beta2 * u[i]
+        u[i] = before if before > size else size  # a NaN gets in
+        w[i] -= rate * m[i] / u[i]
+
+
+@jit_elements
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     real = w.dtype.type
     one, decoupled_decay = real(1), real(lr * weight_decay)

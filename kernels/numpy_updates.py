@@ -110,6 +110,16 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
 
 
 @quiet
+def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
+    gradient = g + weight_decay * w
+    m *= beta1
+    m += (1 - beta1) * gradient
+    u *= beta2
+    np.maximum(u, np.abs(gradient) + eps, out=u)
+    w -= (lr / (1 - beta1**t)) * m / u
+
+
+@quiet
 def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     w -= (lr * weight_decay) * w
     w -= lr * np.sign(beta1 * m + (1 - beta1) * g)

@@ -42,6 +42,10 @@ def oracle(rule, w, g, state, t, h):
     if rule == "lion_update":
         step = np.sign(h["beta1"] * state[0] + (1 - h["beta1"]) * g)
         return w - lr * step, [h["beta2"] * state[0] + (1 - h["beta2"]) * g]
+    if rule == "adamax_update":
+        exp_avg = h["beta1"] * state[0] + (1 - h["beta1"]) * g
+        exp_inf = np.maximum(h["beta2"] * state[1], np.abs(g) + h["eps"])
+        return w - h["lr"] / (1 - h["beta1"] ** t) * exp_avg / exp_inf, [exp_avg, exp_inf]
     return oracle_adam(rule, w, g, state, t, h)
 
 

@@ -219,6 +219,27 @@ cdef void lion(
         w[i] = w[i] - decoupled_decay * w[i] - rate * sign
 
 
+cdef void adamax(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    cdef floating *m = <floating *> state[0]
+    cdef floating *u = <floating *> state[1]
+    cdef floating rate = <floating> (hyper[0] / (1.0 - pow(hyper[1], t)))
+    cdef floating beta1 = <floating> hyper[1]
+    cdef floating beta2 = <floating> hyper[2]
+    cdef floating one_minus_beta1 = <floating> (1.0 - hyper[1])
+    cdef floating eps = <floating> hyper[3]
+    cdef floating decay = <floating> hyper[4]
+    cdef floating gradient, size, before
+    cdef Py_ssize_t i
+    for i in range(n):
+        gradient = g[i] + decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        size = (-gradient if gradient < 0 else gradient) + eps
+        before = beta2 * u[i]
+        u[i] = before if before > size else size  # a NaN gets in
+        w[i] -= rate * m[i] / u[i]
+
+
 # ---- Steps divided by a root -----------------------------------------------------------------------------
 
 cdef inline void scaled_lanes(
@@ -504,6 +525,8 @@ amsgrad_update = bind_update(
     "amsgrad", <void *> amsgrad[float], <void *> amsgrad[double], "m v v_max t lr beta1 beta2 eps weight_decay")
 nadam_update = bind_update(
     "nadam", <void *> nadam[float], <void *> nadam[double], "m v t lr beta1 beta2 eps weight_decay momentum_decay")
+adamax_update = bind_update(
+    "adamax", <void *> adamax[float], <void *> adamax[double], "m u t lr beta1 beta2 eps weight_decay")
 lion_update = bind_update("lion", <void *> lion[float], <void *> lion[double], "m lr beta1 beta2 weight_decay")
 penalty_stage = bind(
     PenaltyStage(), "penalty_stage", <void *> add_penalty[float], <void *> add_penalty[double], "g w l2 l1")
