@@ -123,6 +123,11 @@ def named_after(driver, *pieces):
     return "-".join([driver, *(piece.__name__ for piece in pieces)])
 
 
+def jit_member(function, name):
+    """What every member of a team runs. It counts no references: its arrays live as long as the job."""
+    return jit(function, name, count_references=False)
+
+
 def new_progress():
     """The progress of a new job."""
     return np.zeros(PROGRESS_SIZE, np.intp)
@@ -134,7 +139,7 @@ def new_progress():
 def loss_driver(to_layout, scores, epilogue, gradient, combine):
     """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
     pieces = to_layout, scores, epilogue, gradient, combine
-    member = jit(loss_member(*map(compiled_piece, pieces)), name=named_after("loss", *pieces))
+    member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
     args, see, compiled = loss_args(epilogue), reader(scores), {}
 
     def loss_grad(
@@ -222,7 +227,7 @@ def compile_loss(member, stored, real, args):
 
 def epilogue_driver(epilogue):
     """The kernel is compiled once for each dtype."""
-    member = jit(epilogue_member(epilogue), name=named_after("columns", epilogue))
+    member = jit_member(epilogue_member(epilogue), named_after("columns", epilogue))
     args, compiled = loss_args(epilogue), {}
 
     def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
@@ -284,7 +289,7 @@ def losses_driver(add_product, epilogue):
 def step_driver(clip_stage, update, prox_stage):
     """The kernel is compiled once for each dtype."""
     pieces = clip_stage, update, prox_stage
-    member = jit(step_member(*pieces), name=named_after("step", *pieces))
+    member = jit_member(step_member(*pieces), named_after("step", *pieces))
     args, compiled = update_args(update), {}
 
     def step(w, g, state, scalars, stages, ranges, threads):
@@ -347,7 +352,7 @@ def compile_step(member, real, args):
 
 def squares_driver(sum_squares):
     """The kernel is compiled once for each dtype."""
-    member, compiled = jit(squares_member(sum_squares), name="squares"), {}
+    member, compiled = jit_member(squares_member(sum_squares), "squares"), {}
 
     def squares(g, sums, threads):
         if g.itemsize not in compiled:
