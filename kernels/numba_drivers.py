@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 
 from fastlin.kernels import drivers
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import FASTMATH, jit
 from fastlin.kernels.numba_math import slice_of, slices_of
 from fastlin.kernels.numba_team import (
     PROGRESS_SIZE,
@@ -123,9 +123,12 @@ def named_after(driver, *pieces):
     return "-".join([driver, *(piece.__name__ for piece in pieces)])
 
 
-def jit_member(function, name):
-    """What every member of a team runs. It counts no references: its arrays live as long as the job."""
-    return jit(function, name, count_references=False)
+def jit_member(function, name, fastmath=FASTMATH):
+    """What every member of a team runs. It counts no references: its arrays live as long as the job.
+
+    Counting would also take the compiler twice as long where members are given records of arrays.
+    """
+    return jit(function, name, fastmath, count_references=False)
 
 
 def new_progress():

@@ -17,9 +17,10 @@ import numpy as np
 from numba.core import types
 from numba.core.types import Array, Tuple, UniTuple
 
-from fastlin.kernels.numba_cache import inlined, jit
+from fastlin.kernels.numba_cache import FASTMATH, inlined, jit
 from fastlin.kernels.numba_drivers import (
     compiled_piece,
+    jit_member,
     loss_args,
     new_progress,
     reader,
@@ -399,5 +400,5 @@ def compile_epoch(stored, real, y_ndim, hyper):
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())
     job = Tuple((*given, types.intp, types.intp, types.intp[::1]))
-    # No sum is reordered, and no references are counted: that would take the compiler twice as long.
-    return together(jit(member, name="epoch", fastmath=False, count_references=False), job)
+    # Sums over blocks, batches and threads are taken in the order that is written here.
+    return together(jit_member(member, "epoch", fastmath=FASTMATH - {"reassoc"}), job)
