@@ -78,13 +78,13 @@ def pairs_gradient(X, start, row_buffer, dscores, dW):
             dW[j, -1] += dscores[j, r]
 
 
-@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("storage", ["dense", "uint8", "float16", "pairs"])
-def test_the_loss_driver_is_the_reference(storage, bias, dtype):
+def test_the_loss_driver_is_the_reference(storage, dtype):
     """With several parts, chunks and column blocks."""
     from fastlin.kernels.numba_cache import jit
 
     n, d, c, count, block = 203, 700, 5, 3, 32
+    bias = storage in ("dense", "float16")
     rng = np.random.default_rng(1)
     if storage == "pairs":
         X = Pairs(rng.integers(0, d, n), rng.standard_normal(n).astype(dtype))
