@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 
 from fastlin.kernels import drivers
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import FASTMATH, jit
 from fastlin.kernels.numba_math import slice_of, slices_of
 from fastlin.kernels.numba_team import (
     PROGRESS_SIZE,
@@ -56,8 +56,8 @@ def compiled_piece(piece):
 
 
 def reader(piece):
-    """X as a storage's compiled functions read it: a function of X."""
-    return getattr(piece, "see", lambda X: X)
+    """The function that makes of X what a storage's compiled functions read; None if they read X itself."""
+    return getattr(piece, "see", None)
 
 
 def type_of_stored(X):
@@ -74,10 +74,9 @@ class LossArgs(NamedTuple):
     y_ndim: int
     hyper: int  # how many
 
-    def check(self, hyper):
-        """Refuse another number of hyper-parameters than the epilogue takes: compiled code does not look."""
-        if len(hyper) != self.hyper:
-            raise TypeError(f"{self.name} takes {self.hyper} hyper-parameters; found {len(hyper)}")
+    def refuse(self, hyper):
+        """Another number of hyper-parameters than the epilogue takes: compiled code does not look."""
+        raise TypeError(f"{self.name} takes {self.hyper} hyper-parameters; found {len(hyper)}")
 
     def types(self, real):
         """The types of y, sample_weight and the hyper-parameters."""
@@ -102,13 +101,12 @@ class UpdateArgs(NamedTuple):
     counts: bool
     others: int
 
-    def check(self, state, others):
-        """Refuse other numbers of them than the update takes: compiled code does not look."""
-        if (len(state), len(others)) != (self.states, self.others):
-            raise TypeError(
-                f"{self.name} takes {self.states} arrays of state and {self.others} hyper-parameters beside the rate; "
-                f"found {len(state)} and {len(others)}"
-            )
+    def refuse(self, states, others):
+        """Other numbers of them than the update takes: compiled code does not look."""
+        raise TypeError(
+            f"{self.name} takes {self.states} arrays of state and {self.others} hyper-parameters beside the rate; "
+            f"found {states} and {others}"
+        )
 
 
 def update_args(update):
@@ -123,9 +121,12 @@ def named_after(driver, *pieces):
     return "-".join([driver, *(piece.__name__ for piece in pieces)])
 
 
-def new_progress():
-    """The progress of a new job."""
-    return np.zeros(PROGRESS_SIZE, np.intp)
+def jit_member(function, name, fastmath=FASTMATH):
+    """What every member of a team runs. It counts no references: its arrays live as long as the job.
+
+    Counting would also take the compiler twice as long where members are given records of arrays.
+    """
+    return jit(function, name, fastmath, count_references=False)
 
 
 # ---- The loss with its gradient --------------------------------------------------------------------------
@@ -134,19 +135,22 @@ def new_progress():
 def loss_driver(to_layout, scores, epilogue, gradient, combine):
     """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
     pieces = to_layout, scores, epilogue, gradient, combine
-    member = jit(loss_member(*map(compiled_piece, pieces)), name=named_after("loss", *pieces))
+    member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
     args, see, compiled = loss_args(epilogue), reader(scores), {}
+    count = args.hyper
 
     def loss_grad(
         X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
     ):
-        args.check(hyper)
-        X = see(X)
+        if len(hyper) != count:
+            args.refuse(hyper)
+        if see is not None:
+            X = see(X)
         if W.itemsize not in compiled:
             compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
         inputs = X, W, y, sample_weight, hyper, scale
         workspace = weights, row_buffer, scores, parts, losses
-        job = *inputs, *workspace, dW, chunk, chunks, new_progress()
+        job = *inputs, *workspace, dW, chunk, chunks, np.zeros(PROGRESS_SIZE, np.intp)
         compiled[W.itemsize](job_slot_for(threads), threads, job)
 
     return loss_grad
@@ -222,17 +226,18 @@ def compile_loss(member, stored, real, args):
 
 def epilogue_driver(epilogue):
     """The kernel is compiled once for each dtype."""
-    member = jit(epilogue_member(epilogue), name=named_after("columns", epilogue))
+    member = jit_member(epilogue_member(epilogue), named_after("columns", epilogue))
     args, compiled = loss_args(epilogue), {}
 
     def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
-        args.check(hyper)
+        if len(hyper) != args.hyper:
+            args.refuse(hyper)
         if scores.itemsize not in compiled:
             real = numba.from_dtype(scores.dtype)
             workspace = types.Array(real, 3, "C"), types.float64[::1]
             job = types.Array(real, 2, "C"), *args.types(real), *workspace, types.intp[::1]
             compiled[scores.itemsize] = together(member, types.Tuple(job))
-        job = scores, y, sample_weight, hyper, scratch, losses, new_progress()
+        job = scores, y, sample_weight, hyper, scratch, losses, np.zeros(PROGRESS_SIZE, np.intp)
         compiled[scores.itemsize](job_slot_for(threads), threads, job)
 
     return columns
@@ -267,7 +272,8 @@ def losses_driver(add_product, epilogue):
     args, compiled = loss_args(epilogue), {}
 
     def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
-        args.check(hyper)
+        if len(hyper) != args.hyper:
+            args.refuse(hyper)
         if weights.itemsize not in compiled:
             real = numba.from_dtype(weights.dtype)
             inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *args.types(real)
@@ -284,18 +290,21 @@ def losses_driver(add_product, epilogue):
 def step_driver(clip_stage, update, prox_stage):
     """The kernel is compiled once for each dtype."""
     pieces = clip_stage, update, prox_stage
-    member = jit(step_member(*pieces), name=named_after("step", *pieces))
+    member = jit_member(step_member(*pieces), named_after("step", *pieces))
     args, compiled = update_args(update), {}
+    states, others_from = args.states, 1 + args.counts
+    count = others_from + args.others
 
     def step(w, g, state, scalars, stages, ranges, threads):
-        args.check(state, scalars[1 + args.counts :])
+        if len(state) != states or len(scalars) != count:
+            args.refuse(len(state), len(scalars) - others_from)
         if w.itemsize not in compiled:
             run = compile_step(member, numba.from_dtype(w.dtype), args)
             compiled[w.itemsize] = run, np.empty((0, STEP_CHUNK), w.dtype)
         run, clipped = compiled[w.itemsize]
         if stages != NO_STAGES:
             clipped = np.empty((threads, STEP_CHUNK), w.dtype)
-        job = w, g, state, scalars, stages, clipped, ranges, new_progress()
+        job = w, g, state, scalars, stages, clipped, ranges, np.zeros(PROGRESS_SIZE, np.intp)
         run(job_slot_for(threads), threads, job)
 
     return step
@@ -347,13 +356,13 @@ def compile_step(member, real, args):
 
 def squares_driver(sum_squares):
     """The kernel is compiled once for each dtype."""
-    member, compiled = jit(squares_member(sum_squares), name="squares"), {}
+    member, compiled = jit_member(squares_member(sum_squares), "squares"), {}
 
     def squares(g, sums, threads):
         if g.itemsize not in compiled:
             job = numba.from_dtype(g.dtype)[::1], types.float64[::1], types.intp[::1]
             compiled[g.itemsize] = together(member, types.Tuple(job))
-        compiled[g.itemsize](job_slot_for(threads), threads, (g, sums, new_progress()))
+        compiled[g.itemsize](job_slot_for(threads), threads, (g, sums, np.zeros(PROGRESS_SIZE, np.intp)))
 
     return squares
 

@@ -17,17 +17,18 @@ import numpy as np
 from numba.core import types
 from numba.core.types import Array, Tuple, UniTuple
 
-from fastlin.kernels.numba_cache import inlined, jit
+from fastlin.kernels.numba_cache import FASTMATH, inlined, jit
 from fastlin.kernels.numba_drivers import (
     compiled_piece,
+    jit_member,
     loss_args,
-    new_progress,
     reader,
     type_of_stored,
     update_args,
 )
 from fastlin.kernels.numba_math import each_row, matrix, row, slice_of, slices_of, window
 from fastlin.kernels.numba_team import (
+    PROGRESS_SIZE,
     address_of,
     by_address,
     claim,
@@ -302,9 +303,12 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
     see, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
-        args.check(data.hyper)
-        how.check(weights.state, steps.others)
-        data = data._replace(X=see(data.X))
+        if len(data.hyper) != args.hyper:
+            args.refuse(data.hyper)
+        if (len(weights.state), len(steps.others)) != (how.states, how.others):
+            how.refuse(len(weights.state), len(steps.others))
+        if see is not None:
+            data = data._replace(X=see(data.X))
         stages = {
             "penalty_stage": any(steps.penalty),
             "sum_squares": steps.clip[1] < np.inf,
@@ -326,7 +330,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         steps = steps._replace(others=(*steps.others, *[0.0] * (MOST_OTHERS - how.others)))
         weights = weights._replace(state=(*weights.state, *[weights.W] * (MOST_STATES - how.states)))
         workspace = workspace._replace(partial=workspace.partial.reshape(-1, c, block))
-        job = pieces, data, steps, weights, workspace, gathered, first, last, new_progress()
+        job = pieces, data, steps, weights, workspace, gathered, first, last, np.zeros(PROGRESS_SIZE, np.intp)
         run(job_slot_for(threads), threads, job)
 
     return epoch
@@ -399,5 +403,5 @@ def compile_epoch(stored, real, y_ndim, hyper):
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())
     job = Tuple((*given, types.intp, types.intp, types.intp[::1]))
-    # No sum is reordered, and no references are counted: that would take the compiler twice as long.
-    return together(jit(member, name="epoch", fastmath=False, count_references=False), job)
+    # Sums over blocks, batches and threads are taken in the order that is written here.
+    return together(jit_member(member, "epoch", fastmath=FASTMATH - {"reassoc"}), job)

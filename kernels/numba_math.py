@@ -290,7 +290,7 @@ def _slice(context, b, kind, a, start, stop):
 
 
 def _view(context, b, kind, array, offset, shape, strides):
-    """A part of an array, which does not keep the array alive: whoever gave the array does."""
+    """A part of an array. It does not keep the array alive: the caller does."""
     found = context.make_array(kind)(context, b)
     data = cgutils.pointer_add(b, array.data, offset, found.data.type)
     context.populate_array(found, data=data, shape=shape, strides=strides, itemsize=array.itemsize, meminfo=None)

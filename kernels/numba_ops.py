@@ -116,7 +116,7 @@ def add_scores(X, W, scores):
         stop = min(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                scores_tile(X, W, scores, r, j, min(classes, c - j), k, stop)
+                scores_tile(X, W, scores, (r, j, min(classes, c - j), k, stop))
 
 
 @inlined
@@ -130,7 +130,7 @@ def add_gathered_scores(X, order, mapped, copies, W, scores):
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
                 fresh = j == 0 and not mapped
-                gather_scores_tile(X, order, copies, fresh, W, scores, r, j, min(classes, c - j), k, stop)
+                gather_scores_tile(X, order, copies, fresh, W, scores, (r, j, min(classes, c - j), k, stop))
 
 
 @inlined

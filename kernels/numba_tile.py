@@ -184,12 +184,15 @@ def _add_neighbours(b, p, q, part):
 
 
 @intrinsic
-def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
-    """scores[j:j+classes, r:r+4] += W[j:j+classes, k:stop] X[r:r+4, k:stop]^T, for classes <= SCORE_CLASSES."""
+def scores_tile(typingctx, X, W, scores, tile):
+    """tile = (r, j, classes, k, stop): scores[j:j+classes, r:r+4] += W[j:j+classes, k:stop] X[r:r+4, k:stop]^T.
+
+    classes <= SCORE_CLASSES
+    """
 
     def emit(context, b, signature, args):
         X, W, scores = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
-        r, j, classes, k, stop = args[3:]
+        r, j, classes, _, _ = where = cgutils.unpack_tuple(b, args[3])
         last = b.sub(X.rows, intp_t(1))
         rows = [X.row(least(b, b.add(r, intp_t(i)), last)) for i in range(SCORE_ROWS)]
         # Each of the first two groups of classes prefetches a row of the block that follows with each tile.
@@ -201,14 +204,14 @@ def scores_tile(typingctx, X, W, scores, r, j, classes, k, stop):
             if mask is None:
                 X.prefetch(prefetch_hint, k)
 
-        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, meanwhile)
+        _emit_scores(b, W, scores, where, rows, meanwhile)
         return context.get_dummy_value()
 
-    return types.void(X, W, scores, r, j, classes, k, stop), emit
+    return types.void(X, W, scores, tile), emit
 
 
 @intrinsic
-def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, classes, k, stop):
+def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, tile):
     """The same for rows order[r:r+4] of X if `fresh`, else for rows r:r+4 of `copies`.
 
     Fresh rows are copied there, and the four rows that follow in the order are prefetched.
@@ -218,7 +221,8 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, clas
         matrices = (0, 2, 4, 5)
         X, copies, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in matrices)
         order = context.make_array(signature.args[1])(context, b, args[1]).data
-        fresh, (r, j, classes, k, stop) = args[3], args[6:]
+        fresh, where = args[3], cgutils.unpack_tuple(b, args[6])
+        r = where[0]
         last = b.sub(scores.columns, intp_t(1))
 
         def number(i):
@@ -236,10 +240,10 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, r, j, clas
                 copies.store_at(found, copy, k, mask)
                 copies.prefetch(following, k, cache=3)
 
-        _emit_scores(b, W, scores, [r, j, classes, k, stop], rows, meanwhile)
+        _emit_scores(b, W, scores, where, rows, meanwhile)
         return context.get_dummy_value()
 
-    return types.void(X, order, copies, fresh, W, scores, r, j, classes, k, stop), emit
+    return types.void(X, order, copies, fresh, W, scores, tile), emit
 
 
 def _emit_scores(b, W, scores, where, rows, meanwhile):

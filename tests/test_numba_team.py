@@ -18,19 +18,19 @@ pytestmark = pytest.mark.numba
 MEET = """
 import os, threading, time
 import numba, numpy as np
-from fastlin.kernels.numba_team import BOARD, desk_for, finish, together, wait
+from fastlin.kernels.numba_team import PROGRESS_SIZE, finish, job_slot_for, together, wait
 
 @numba.njit(nogil=True)
-def meet(came, board, rank, threads):
+def meet(came, progress, rank, threads):
     came[rank] += 1
-    finish(board)
-    wait(board, threads)
+    finish(progress)
+    wait(progress, threads)
 
-run = together(meet, numba.typeof((np.zeros(9), np.zeros(BOARD, np.intp))))
+run = together(meet, numba.typeof((np.zeros(9), np.zeros(PROGRESS_SIZE, np.intp))))
 
 def all_meet(threads):
     came = np.zeros(9)
-    run(desk_for(threads), threads, (came, np.zeros(BOARD, np.intp)))
+    run(job_slot_for(threads), threads, (came, np.zeros(PROGRESS_SIZE, np.intp)))
     assert came.tolist() == [1.0] * threads + [0.0] * (9 - threads)
 """
 
@@ -71,14 +71,14 @@ def test_who_finds_the_team_busy_works_alone():
     run_script(
         """
 @numba.njit(nogil=True)
-def count(members, board, rank, threads):
+def count(members, progress, rank, threads):
     members[rank] = threads
 
-inner = together(count, numba.typeof((np.zeros(9), np.zeros(BOARD, np.intp))))
+inner = together(count, numba.typeof((np.zeros(9), np.zeros(PROGRESS_SIZE, np.intp))))
 members = np.zeros(9)
-busy = desk_for(3)
+busy = job_slot_for(3)
 busy[0] = 1  # as while another thread has a job running
-inner(busy, 3, (members, np.zeros(BOARD, np.intp)))
+inner(busy, 3, (members, np.zeros(PROGRESS_SIZE, np.intp)))
 assert members.tolist() == [1.0] + [0.0] * 8
 busy[0] = 0
 all_meet(3)
@@ -88,7 +88,7 @@ def call():
     try:
         for _ in range(300):
             alone = np.zeros(9)
-            inner(desk_for(3), 3, (alone, np.zeros(BOARD, np.intp)))
+            inner(job_slot_for(3), 3, (alone, np.zeros(PROGRESS_SIZE, np.intp)))
             assert alone[0] in (1, 3)
     except BaseException as error:
         errors.append(error)
@@ -110,8 +110,8 @@ def refuse(thread):
 
 threading.Thread.start = refuse
 came = np.zeros(9)
-together(meet, numba.typeof((came, np.zeros(BOARD, np.intp))))
-assert not desk_for(4).any()
+together(meet, numba.typeof((came, np.zeros(PROGRESS_SIZE, np.intp))))
+assert not job_slot_for(4).any()
 all_meet(1)
 """
     )
@@ -133,7 +133,7 @@ def test_same_bits_whoever_comes(loss, dtype):
 
 def test_an_epoch_counts_every_loss():
     """Members add to what others have added, never over it."""
-    case = testing.random_case(20000, 512, 4).astype("float32")  # in two strips
+    case = testing.random_case(20000, 512, 4).astype("float32")  # in two column blocks
     how = {"epochs": 3, "loss": "svm", "batch_size": 64, "backend": "numba"}
     expected = fl.train(case.X, case.y, threads=1, **how)
     for threads in [2, 3] * 4:
