@@ -6,11 +6,11 @@ is computed before the loop, so that a number costs one root and one division.
 
 import numpy as np
 
-from fastlin.kernels import drivers, naive_updates
+from fastlin.kernels import naive_updates, records
 from fastlin.kernels.numba_cache import jit
 
 nadam_rates = jit(naive_updates.nadam_rates)
-clip_scale = jit(drivers.clip_scale)
+clip_scale = jit(records.clip_scale)
 
 
 def jit_elements(function):
