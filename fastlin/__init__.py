@@ -26,6 +26,7 @@ from fastlin.optim import (
     Momentum,
     NAdam,
     Optimizer,
+    RAdam,
     RMSProp,
 )
 from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
@@ -46,6 +47,7 @@ from fastlin.updates import (
     momentum_update,
     nadam_update,
     nesterov_update,
+    radam_update,
     rmsprop_update,
     sgd_update,
     velocity_update,
@@ -71,6 +73,7 @@ __all__ = [
     "Momentum",
     "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSProp",
     "SearchResult",
     "TrainResult",
@@ -100,6 +103,7 @@ __all__ = [
     "numerical_hessian",
     "optim",
     "predict",
+    "radam_update",
     "random_local_search",
     "random_search",
     "rmsprop_update",

@@ -207,6 +207,7 @@ UPDATES: dict[str, Op] = {
         *("m", "v"),
         counts=True,
     ),
+    "radam_update": update(ADAM, "m", "v", counts=True),
     "adamax_update": update(ADAM | {"lr": replace(LR, default=2e-3)}, "m", "u", counts=True),
     "lion_update": update(
         {

@@ -37,6 +37,7 @@ __all__ = [
     "Momentum",
     "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSProp",
 ]
 
@@ -328,6 +329,37 @@ class NAdam(Optimizer):
             weight_decay=weight_decay,
             momentum_decay=momentum_decay,
         )
+
+
+class RAdam(Optimizer):
+    """RAdam: Adam that does without v while too few steps have told its size (Liu et al. 2020), as in torch.
+
+    g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
+    rho_inf = 2 / (1 - beta2) - 1;  rho = rho_inf - 2 t beta2^t / (1 - beta2^t)
+    rho > 5:  r = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
+              W <- W - lr r (m / (1 - beta1^t)) sqrt(1 - beta2^t) / (sqrt(v) + eps)
+    else:     W <- W - lr m / (1 - beta1^t)
+
+    t is the number of the step, from 1: with beta2 = 0.999 the first five steps do without v.
+    clip_value, clip_norm, prox : see `fastlin.optim`.
+    """
+
+    rule = "radam_update"
+
+    def __init__(
+        self,
+        lr: Lr = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        prox: Proximal | None = None,
+    ) -> None:
+        hyper = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(lr, clip_value, clip_norm, prox, **hyper)
 
 
 class Adamax(Optimizer):

@@ -34,6 +34,7 @@ __all__ = [
     "momentum_update",
     "nadam_update",
     "nesterov_update",
+    "radam_update",
     "rmsprop_update",
     "sgd_update",
     "velocity_update",
@@ -308,6 +309,34 @@ def nadam_update(
     w, m and v are overwritten; see `fastlin.updates`.
     """
     _apply("nadam_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay, momentum_decay), backend, threads)
+
+
+def radam_update(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """RAdam: Adam that does without v while too few steps have told its size (Liu et al. 2020), as in torch.
+
+    h = g + weight_decay w;  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) h^2
+    rho_inf = 2 / (1 - beta2) - 1;  rho = rho_inf - 2 t beta2^t / (1 - beta2^t)
+    rho > 5:  r = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
+              w <- w - lr r (m / (1 - beta1^t)) sqrt(1 - beta2^t) / (sqrt(v) + eps)
+    else:     w <- w - lr m / (1 - beta1^t)
+
+    w, m and v are overwritten; see `fastlin.updates`.
+    """
+    _apply("radam_update", (w, g, m, v), (t, lr, beta1, beta2, eps, weight_decay), backend, threads)
 
 
 def adamax_update(

@@ -142,6 +142,30 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
         w[i] = x - (of_gradient * gradient + of_moment * first) / (math.sqrt(second_unbiased) + eps)
 
 
+def radam_rates(t, lr, beta1, beta2):
+    """The rate of m / (sqrt(v) + eps) in step t, and that of m alone while v is known too badly; the other is 0."""
+    rate = lr / (1.0 - beta1**t)
+    decayed = beta2**t
+    last = 2.0 / (1.0 - beta2) - 1.0
+    rho = last - 2.0 * t * decayed / (1.0 - decayed)
+    if rho <= 5.0:
+        return 0.0, rate
+    rectified = math.sqrt((rho - 4.0) * (rho - 2.0) * last / ((last - 4.0) * (last - 2.0) * rho))
+    return rate * rectified * math.sqrt(1.0 - decayed), 0.0
+
+
+def radam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    rate, rate_alone = radam_rates(t, lr, beta1, beta2)
+    for i in range(len(w)):
+        x = float(w[i])
+        gradient = float(g[i]) + weight_decay * x
+        first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
+        second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
+        m[i] = first
+        v[i] = second
+        w[i] = x - (rate * first / (math.sqrt(second) + eps) if rate else rate_alone * first)
+
+
 def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
     for i in range(len(w)):
         x = float(w[i])

@@ -10,6 +10,7 @@ from fastlin.kernels import naive_updates, records
 from fastlin.kernels.numba_cache import jit
 
 nadam_rates = jit(naive_updates.nadam_rates)
+radam_rates = jit(naive_updates.radam_rates)
 clip_scale = jit(records.clip_scale)
 
 
@@ -157,6 +158,20 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
         m[i] = beta1 * m[i] + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= (of_gradient * gradient + of_moment * m[i]) / (np.sqrt(v[i] * bias_correction2) + eps)
+
+
+@jit_elements
+def radam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    real = w.dtype.type
+    rates = radam_rates(t, lr, beta1, beta2)
+    rate, rate_alone = real(rates[0]), real(rates[1])
+    one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
+    beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
+    for i in range(w.size):
+        gradient = g[i] + weight_decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
+        w[i] -= rate * m[i] / (np.sqrt(v[i]) + eps) if rate != 0 else rate_alone * m[i]
 
 
 @jit_elements

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastlin.kernels.naive_updates import nadam_rates
+from fastlin.kernels.naive_updates import nadam_rates, radam_rates
 
 # NaN and Inf take IEEE's course here as in the compiled kernels, whatever the caller told NumPy to do about them.
 quiet = np.errstate(all="ignore")
@@ -107,6 +107,13 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
     _moments(gradient, m, v, beta1, beta2)
     v_unbiased = v / (1 - beta2**t)
     w -= (of_gradient * gradient + of_moment * m) / (np.sqrt(v_unbiased) + eps)
+
+
+@quiet
+def radam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    rate, rate_alone = radam_rates(t, lr, beta1, beta2)
+    _moments(g + weight_decay * w, m, v, beta1, beta2)
+    w -= rate * m / (np.sqrt(v) + eps) if rate else rate_alone * m
 
 
 @quiet

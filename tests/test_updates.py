@@ -59,6 +59,13 @@ def oracle_adam(rule, w, g, state, t, h):
         second = np.maximum(state[2], exp_avg_sq)
         found.append(second)
     correction1, correction2 = 1 - h["beta1"] ** t, 1 - h["beta2"] ** t
+    if rule == "radam_update":
+        rho_inf = 2 / (1 - h["beta2"]) - 1
+        rho_t = rho_inf - 2 * t * h["beta2"] ** t / correction2
+        if rho_t <= 5:
+            return w - h["lr"] * exp_avg / correction1, found
+        rect = ((rho_t - 4) * (rho_t - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho_t)) ** 0.5
+        return w - h["lr"] * exp_avg / correction1 * rect * correction2**0.5 / (exp_avg_sq**0.5 + h["eps"]), found
     denominator = np.sqrt(second) / math.sqrt(correction2) + h["eps"]
     if rule != "nadam_update":
         return w - h["lr"] / correction1 * exp_avg / denominator, found

@@ -434,6 +434,41 @@ cdef void nadam(
     finish_lanes[floating](nadam[floating], 2, w, g, state, n, t, hyper)
 
 
+cdef void radam(
+        floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
+    # While v is known too badly it is not used: then a step is a momentum's.
+    cdef floating *m = <floating *> state[0]
+    cdef floating *v = <floating *> state[1]
+    cdef double rate = hyper[0] / (1.0 - pow(hyper[1], t))
+    cdef double decayed = pow(hyper[2], t)
+    cdef double last = 2.0 / (1.0 - hyper[2]) - 1.0
+    cdef double rho = last - 2.0 * t * decayed / (1.0 - decayed)
+    if rho <= 5.0:
+        momentum_lanes[floating](w, g, m, v, n, rate, hyper)
+        return
+    rate *= c_sqrt((rho - 4.0) * (rho - 2.0) * last / ((last - 4.0) * (last - 2.0) * rho)) * c_sqrt(1.0 - decayed)
+    adam_lanes[floating](w, g, m, v, NULL, n, Rates(rate, 0.0, 1.0, hyper[4], 0.0), hyper)
+    finish_lanes[floating](radam[floating], 2, w, g, state, n, t, hyper)
+
+
+cdef inline void momentum_lanes(
+        floating *w, const floating *g, floating *m, floating *v, Py_ssize_t n, double rate,
+        const double *hyper) noexcept nogil:
+    cdef floating lr = <floating> rate
+    cdef floating beta1 = <floating> hyper[1]
+    cdef floating beta2 = <floating> hyper[2]
+    cdef floating one_minus_beta1 = <floating> (1.0 - hyper[1])
+    cdef floating one_minus_beta2 = <floating> (1.0 - hyper[2])
+    cdef floating decay = <floating> hyper[4]
+    cdef floating gradient
+    cdef Py_ssize_t i
+    for i in range(n):
+        gradient = g[i] + decay * w[i]
+        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
+        w[i] -= lr * m[i]
+
+
 # ---- Before and after an update --------------------------------------------------------------------------
 
 cdef double add_penalty(floating *g, const floating *w, Py_ssize_t n, double l2, double l1) noexcept nogil:
@@ -525,6 +560,8 @@ amsgrad_update = bind_update(
     "amsgrad", <void *> amsgrad[float], <void *> amsgrad[double], "m v v_max t lr beta1 beta2 eps weight_decay")
 nadam_update = bind_update(
     "nadam", <void *> nadam[float], <void *> nadam[double], "m v t lr beta1 beta2 eps weight_decay momentum_decay")
+radam_update = bind_update(
+    "radam", <void *> radam[float], <void *> radam[double], "m v t lr beta1 beta2 eps weight_decay")
 adamax_update = bind_update(
     "adamax", <void *> adamax[float], <void *> adamax[double], "m u t lr beta1 beta2 eps weight_decay")
 lion_update = bind_update("lion", <void *> lion[float], <void *> lion[double], "m lr beta1 beta2 weight_decay")
