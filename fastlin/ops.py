@@ -168,6 +168,7 @@ STORAGES: dict[str, Storage] = {
         Storage("dense", reads=None, converts=False),
         Storage("uint8", reads="uint8"),
         Storage("float16", reads="float16"),
+        Storage("float32", reads="float32", W_dtypes=("float64",)),  # a float64 fit without a float64 copy of X
     )
 }
 

@@ -82,10 +82,10 @@ def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
     add_product(row_buffer[: len(order), first:last], dscores, dW[:, first:last], sums)
 
 
-uint8_scores = float16_scores = dense_scores
-uint8_gradient = float16_gradient = dense_gradient
-uint8_gather_scores = float16_gather_scores = dense_gather_scores
-uint8_gather_gradient = float16_gather_gradient = dense_gather_gradient
+uint8_scores = float16_scores = float32_scores = dense_scores
+uint8_gradient = float16_gradient = float32_gradient = dense_gradient
+uint8_gather_scores = float16_gather_scores = float32_gather_scores = dense_gather_scores
+uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dense_gather_gradient
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------

@@ -260,6 +260,9 @@ def from_half(bits):
 
 
 uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = converting_storage("uint8", as_it_is)
+float32_scores, float32_gradient, float32_gather_scores, float32_gather_gradient = converting_storage(
+    "float32", as_it_is
+)
 float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = map(
     Float16Kernel, converting_storage("float16", from_half)
 )

@@ -77,10 +77,10 @@ def converted_gradient(X, start, row_buffer, dscores, dW):
     add_product(row_buffer[: dscores.shape[1]], dscores, dW[:, :-1], dW[:, -1])
 
 
-uint8_scores = float16_scores = converted_scores
-uint8_gradient = float16_gradient = converted_gradient
-uint8_gather_scores = float16_gather_scores = dense_gather_scores
-uint8_gather_gradient = float16_gather_gradient = dense_gather_gradient
+uint8_scores = float16_scores = float32_scores = converted_scores
+uint8_gradient = float16_gradient = float32_gradient = converted_gradient
+uint8_gather_scores = float16_gather_scores = float32_gather_scores = dense_gather_scores
+uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dense_gather_gradient
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------

@@ -334,7 +334,7 @@ cdef inline void scale_and_shift(
             x[k] = x[k] * x_scale[k] + x_shift[k]
 
 
-# ---- Rows of another type, converted into row_buffer: "uint8", "float16" ------------------------------------
+# ---- Rows of another type, converted into row_buffer: "uint8", "float16", "float32" beside float64 weights -----
 
 cdef void scores_of_converted(
         const Samples *X, const RowRange *rows, const Sizes *sizes, const floating *weights, floating *row_buffer,
@@ -376,6 +376,12 @@ cdef void gather_scores_converted(
 
 
 cdef void convert_uint8(const uint8_t *x, Py_ssize_t d, floating *row) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(d):
+        row[k] = x[k]
+
+
+cdef void convert_float32(const float *x, Py_ssize_t d, double *row) noexcept nogil:
     cdef Py_ssize_t k
     for k in range(d):
         row[k] = x[k]
@@ -444,3 +450,5 @@ uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = bind_
     "uint8", sizeof(uint8_t), <void *> convert_uint8[float], <void *> convert_uint8[double])
 float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = bind_converting(
     "float16", sizeof(half_t), <void *> convert_float16[float], <void *> convert_float16[double])
+float32_scores, float32_gradient, float32_gather_scores, float32_gather_gradient = bind_converting(
+    "float32", sizeof(float), NULL, <void *> convert_float32)
