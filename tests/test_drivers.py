@@ -53,8 +53,8 @@ def assert_close(found, expected, dtype, terms):
 
 
 def served(storage, dtype):
-    if dtype not in STORAGES[storage].W_dtypes:
-        pytest.skip(f"{storage} has no {dtype} weights")
+    """The dtype of W, or the one that the storage has."""
+    return dtype if dtype in STORAGES[storage].W_dtypes else STORAGES[storage].W_dtypes[0]
 
 
 def test_every_backend_has_every_driver(backend):
@@ -73,12 +73,16 @@ def test_the_reference_is_as_its_row_says(name):
     assert set(row.writes) <= set(row.args)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize(("parts", "chunks"), [(1, 1), (3, 2)])
-@pytest.mark.parametrize(("storage", "loss"), PAIRS)
-def test_loss(storage, loss, parts, chunks, threads, backend, dtype):
+@pytest.mark.paired(
+    whole=[("pair", "backend"), ("cut", "threads", "backend", "dtype")],
+    pair=PAIRS,
+    cut=[(1, 1), (3, 2)],
+    threads=[1, 3],
+)
+def test_loss(pair, cut, threads, backend, dtype):
     """dW of a W without b; parts of unequal size, in several calls; nothing but `writes` is written."""
-    served(storage, dtype)
+    (storage, loss), (parts, chunks) = pair, cut
+    dtype = served(storage, dtype)
     n, d, c, block = 103, 37, 5, 16
     hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
 
@@ -140,10 +144,11 @@ EPOCHS = [
 ]
 
 
-@pytest.mark.parametrize(("storage", "loss", "update", "bias"), EPOCHS)
-def test_epoch(storage, loss, update, bias, backend, dtype):
+@pytest.mark.paired(whole=[("composition", "backend")], composition=EPOCHS)
+def test_epoch(composition, backend, dtype):
     """Batches of several blocks, the last batch shorter; penalty, both clips, prox, a map of the columns."""
-    served(storage, dtype)
+    storage, loss, update, bias = composition
+    dtype = served(storage, dtype)
     n, d, c, batch, block = 53, 40, 3, 20, 8
     row, hyper = UPDATES[update], tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
     others = tuple(spec.test_value for name, spec in row.hyper.items() if name != "lr")
@@ -169,7 +174,8 @@ def test_epoch(storage, loss, update, bias, backend, dtype):
         blocks = 3 * -(-batch // block)
         for first in range(0, blocks, 2):
             kernel(data, steps, EpochWeights(W, dW, tuple(state)), workspace, first, min(first + 2, blocks), 2)
-        return W, *state, workspace.losses.sum(), workspace.penalties.sum()
+        # Where there is no b nobody reads its column of the state.
+        return W, *(A[:, : d + bias] for A in state), workspace.losses.sum(), workspace.penalties.sum()
 
     names = f"{storage}_gather_scores", LOSSES[loss].epilogue, f"{storage}_gather_gradient"
     stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage"
@@ -199,3 +205,26 @@ def test_squares(backend, dtype):
     ops.squares_kernel(backend)(g, sums, 2)
     exact = [np.square(part, dtype=np.float64).sum() for part in (g[:250], g[250:500], g[500:750], g[750:])]
     np.testing.assert_allclose(sums, exact, rtol=1e-12)
+
+
+def test_wrong_numbers_of_arguments_are_refused(compiled):
+    """Compiled code would read numbers and arrays that are not there."""
+    w, w2, w3 = np.zeros(4), np.zeros((3, 5)), np.zeros((1, 6, 4))
+    refused = pytest.raises((ValueError, TypeError), match="adam_update takes")
+    with refused:
+        ops.step_kernel("adam_update", compiled)(w, w, (w,), (1, 0.1, 0.9, 0.9, 1e-8, 0.0), NO_STAGES, 1, 1)
+    with refused:
+        ops.step_kernel("adam_update", compiled)(w, w, (w, w), (1, 0.1, 0.9, 0.9, 1e-8), NO_STAGES, 1, 1)
+    with pytest.raises((ValueError, TypeError), match="svm_epilogue takes 1 hyper-parameters; found 2"):
+        ops.epilogue_kernel(LOSSES["svm"], compiled)(w2, w, w, (1.0, 1.0), w3, w, 1)
+    with pytest.raises((ValueError, TypeError), match="logistic_epilogue takes 0 hyper-parameters; found 1"):
+        ops.loss_kernel(LOSSES["logistic"], STORAGES["dense"], compiled)(
+            *(w2, w2, w2, w, (1.0,), 1.0, w2, w3, w3, w3, w, w2, 0, 1, 1)
+        )
+    data = EpochData(w2, np.zeros(3, np.int32), w[:3], np.arange(3), np.empty((0, 4)), (1.0,), True, 3)
+    steps = EpochSteps(1, False, w[:1], (0.9, 0.1), (0.0, 0.0), (np.inf, np.inf), np.empty((0, 2)))
+    workspace = _plan.epoch_workspace(_plan.EpochPlan(1, 3, 1, 1), 3, 4, np.dtype(float))
+    epoch = ops.epoch_kernel(LOSSES["svm"], STORAGES["dense"], "momentum_update", compiled)
+    for state, others in (((w2, w2), (0.9, 0.1)), ((w2,), (0.9,)), ((w2,), (0.9, 0.1, 0.1, 0.1))):
+        with pytest.raises((ValueError, TypeError), match="momentum_update takes"):
+            epoch(data, steps._replace(others=others), EpochWeights(w2, w2, state), workspace, 0, 1, 1)
