@@ -8,7 +8,7 @@ import pytest
 
 from fastlin import ops
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 COMMON = {"cpu": "A CPU", "cores": "2", "threads": "2", "isa": "avx2", "load": "0.1", "numpy_version": "2.4"}
 COMMON |= {"torch_version": "", "shape": "256x3072x10", "dtype": "float32", "loss": "svm", "gemm_gf_s": "200"}
 

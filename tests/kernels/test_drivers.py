@@ -10,7 +10,7 @@ from fastlin.kernels import drivers
 from fastlin.kernels.records import NO_STAGES, EpochData, EpochSteps, EpochWeights, Stages
 from fastlin.ops import DRIVERS, LOSSES, STORAGES, UPDATES
 
-# Every storage with every loss would be the product of what tests/test_contract.py and others cover: they are paired.
+# Every storage with every loss would be the product of what test_contract.py and others cover: they are paired.
 PAIRS = list(zip(itertools.cycle(STORAGES), LOSSES, strict=False)) + [(name, "svm") for name in STORAGES]
 
 
