@@ -209,10 +209,10 @@ def inputs(loss: Loss, W: Any, X: Any, y: Any, bias: bool, sample_weight: Any = 
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     W = weights(W)
     X = check_X(X, W, bias)
-    own = labels_or_targets(loss, y, len(X), W)
+    own = labels_or_targets(loss, y, X.shape[0], W)
     if out is not None:
         out_like(out, W, **given)
-    return Inputs(W, X, own, row_weights(sample_weight, len(X), native(W)))
+    return Inputs(W, X, own, row_weights(sample_weight, X.shape[0], native(W)))
 
 
 def labels_or_targets(loss: Loss, y: Any, n: int, W: Array) -> Array:
@@ -224,12 +224,6 @@ def labels_or_targets(loss: Loss, y: Any, n: int, W: Array) -> Array:
 def native(A: Array) -> np.dtype[Any]:
     """The dtype of A in the machine's own byte order."""
     return A.dtype if A.dtype.isnative else A.dtype.newbyteorder("=")
-
-
-def walkable(A: Array, dtype: Any) -> bool:
-    """Whether compiled kernels can read the rows of A in place: native, aligned, unit column stride."""
-    unit = A.strides[1] == A.itemsize or A.shape[1] <= 1
-    return bool(A.dtype == dtype and A.flags.aligned and unit and A.strides[0] % A.itemsize == 0)
 
 
 def out_like(out: Any, W: Array, **inputs: Any) -> None:

@@ -12,6 +12,7 @@ from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
 from fastlin._optimizer import Optimizer
 from fastlin.kernels.records import EpochData, EpochWeights
+from fastlin.ops import Storage
 from fastlin.penalties import L1, L2, ElasticNet
 
 
@@ -61,8 +62,9 @@ def run_epoch(
     One kernel does it all where everything is of our own making; else each step is a few calls. Both take the same
     steps, up to rounding.
     """
-    if average is None and _ours(optimizer) and _kernel_can(objective, inputs):
-        return _fused(objective, inputs, scale_shift, order, batch_size, optimizer)
+    storage = ops.storage_of(inputs.X, inputs.W.dtype)
+    if storage is not None and average is None and _ours(optimizer) and _kernel_can(objective, inputs.W):
+        return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer)
     W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)
     total = 0.0
@@ -85,16 +87,16 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
     return getattr(optimizer.step, "__func__", None) is Optimizer.step
 
 
-def _kernel_can(objective: Objective, inputs: Inputs) -> bool:
-    """Whether one kernel does a whole epoch: for penalties that it knows, rows that it can read in place."""
-    wide = ops.BACKENDS[objective.backend].compiled and inputs.W.shape[1] >= _plan.WIDE_CLASSES
-    known = objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet)
-    return known and not wide and _run.readable(inputs.X, inputs.W)
+def _kernel_can(objective: Objective, W: Array) -> bool:
+    """Whether one kernel does a whole epoch: with penalties that it knows, and few classes."""
+    wide = ops.BACKENDS[objective.backend].compiled and W.shape[1] >= _plan.WIDE_CLASSES
+    return not wide and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
 
 
 def _fused(
     objective: Objective,
     inputs: Inputs,
+    storage: Storage,
     scale_shift: Affine | None,
     order: Array,
     batch_size: int,
@@ -110,7 +112,7 @@ def _fused(
     count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
     terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
     steps, state = optimizer._epoch_steps(W, count, terms)
-    kernel = ops.epoch_kernel(loss, ops.storage_for(X.dtype, dtype), optimizer.rule, backend)
+    kernel = ops.epoch_kernel(loss, storage, optimizer.rule, backend)
     columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
     data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
     own_W, *own_state = (_run.kernel_weights(A, d, backend) for A in (W, *state))

@@ -43,7 +43,7 @@ class Objective(NamedTuple):
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
         _check.choice("reduction", reduction, ("mean", "sum"))
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
-        rows = len(inputs.X) if reduction == "mean" else 1
+        rows = inputs.X.shape[0] if reduction == "mean" else 1
         if rows == 0:
             raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
         return self.at(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), rows, out)
@@ -85,7 +85,7 @@ class Objective(NamedTuple):
     def inputs(self, W: Array, X: Any, y: Any, sample_weight: Any = None) -> Inputs:
         """Checked arrays, of which there must be at least one row."""
         found = _check.inputs(self.loss, W, X, y, self.bias, sample_weight)
-        if not len(found.X):
+        if not found.X.shape[0]:
             raise ValueError("X has 0 rows; there must be at least one")
         return found
 

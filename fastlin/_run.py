@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastlin import _plan, _pool, ops
-from fastlin._check import Array, Inputs, native, read_only, walkable
+from fastlin._check import Array, Inputs, native, read_only
 from fastlin._plan import Workspace
-from fastlin.ops import Loss
+from fastlin.ops import Loss, Storage
 
 if TYPE_CHECKING:
     from fastlin._objective import Objective
 
 
+DENSE = ops.STORAGES["dense"]
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
 
 
@@ -31,24 +32,23 @@ def loss_grad(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> 
     scale : 1/n for the mean.
     """
     W, X, _, _, contiguous = inputs
-    many = W.shape[1] >= _plan.WIDE_CLASSES and ops.BACKENDS[objective.backend].compiled
-    if many and ops.storage_for(X.dtype, W.dtype).is_matrix:
-        run = _wide
-    elif contiguous or readable(X, W):
-        run = _fused
-    else:
-        run = _converted
-    if contiguous or (W.dtype.isnative and W.flags.aligned and dW.flags.aligned):
-        return run(objective, inputs, scale, dW)
-    result = np.empty(dW.shape, native(W))
-    value = run(objective, inputs._replace(W=W.astype(result.dtype)), scale, result)
-    dW[...] = result
-    return value
+    storage = DENSE if contiguous else ops.storage_of(X, native(W))
+    if not (contiguous or (W.dtype.isnative and W.flags.aligned and dW.flags.aligned)):
+        result = np.empty(dW.shape, native(W))
+        value = _run(objective, inputs._replace(W=W.astype(result.dtype)), storage, scale, result)
+        dW[...] = result
+        return value
+    return _run(objective, inputs, storage, scale, dW)
 
 
-def readable(X: Array, W: Array) -> bool:
-    """Whether a storage reads the rows of X where they lie."""
-    return walkable(X, ops.storage_for(X.dtype, W.dtype).reads or native(W))
+def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: float, dW: Array) -> float:
+    """The way that the storage and the number of classes ask for."""
+    many = inputs.W.shape[1] >= _plan.WIDE_CLASSES and ops.BACKENDS[objective.backend].compiled
+    if many and (storage is None or storage.is_matrix):
+        return _wide(objective, inputs, scale, dW)
+    if storage is None:
+        return _converted(objective, inputs, scale, dW)
+    return _fused(objective, inputs, storage, scale, dW)
 
 
 class _Route:
@@ -57,8 +57,7 @@ class _Route:
     Fresh memory costs a page fault for every 4 KB: as much as the arithmetic of a small batch.
     """
 
-    def __init__(self, loss: Loss, backend: str, n: int, d: int, c: int, X_dtype: Any, dtype: Any) -> None:
-        storage = ops.storage_for(X_dtype, dtype)
+    def __init__(self, loss: Loss, storage: Storage, backend: str, n: int, d: int, c: int, dtype: Any) -> None:
         self.kernel = ops.loss_kernel(loss, storage, backend)
         self.cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
         self._sizes = self.cut, c, d, dtype, storage.converts
@@ -80,11 +79,11 @@ class _Route:
 _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 
-def _fused(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> float:
+def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float, dW: Array) -> float:
     """The backend's fused kernel, all rows at once."""
     loss, hyper, _, _, backend, threads = objective
     W, X, y, sample_weight, _ = inputs
-    route = _route(loss, backend, *X.shape, W.shape[1], X.dtype, W.dtype)
+    route = _route(loss, storage, backend, *X.shape, W.shape[1], W.dtype)
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     for chunk in range(cut.chunks):
@@ -104,7 +103,8 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
     while start < len(X):
         rows = _rows(X, W.dtype, start, compiled)
         stop = start + len(rows)
-        value += _fused(objective, Inputs(W, rows, y[start:stop], sample_weight[start:stop]), scale, some)
+        few = Inputs(W, rows, y[start:stop], sample_weight[start:stop])
+        value += _fused(objective, few, DENSE, scale, some)
         dW += some
         start = stop
     return value
@@ -120,7 +120,7 @@ def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> floa
     n, d = X.shape
     c, dtype, bias = W.shape[1], W.dtype, len(W) > d
     weights = kernel_weights(W, d, objective.backend)
-    in_place = walkable(X, dtype)
+    in_place = DENSE.holds(X, dtype)
     most = max(1, _plan.WIDE_BYTES // (c * dtype.itemsize))
     memory = np.empty(c * min(most, n), dtype)
     gradient = dW if dW.flags.forc else np.empty_like(dW)  # BLAS writes whole rows or columns
@@ -158,19 +158,19 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
     n, d = X.shape
     c, dtype = W.shape[1], native(W)
     weights = kernel_weights(W, d, backend)
-    storage = ops.storage_for(X.dtype, dtype)
-    in_place = readable(X, W)
-    kernel = ops.kernel(f"{storage.name if in_place else 'dense'}_scores", backend, FLOATS[dtype.itemsize])
+    storage = ops.storage_of(X, dtype)
+    kernel = ops.kernel(f"{(storage or DENSE).name}_scores", backend, FLOATS[dtype.itemsize])
     S = np.empty((c, n), dtype)
     compiled = ops.BACKENDS[backend].compiled
     cut = _plan.plan(n, d, c, dtype.itemsize, compiled)
-    most = _copied_rows(d, dtype) if compiled and storage.converts else max(n, 1)
+    converts = storage is not None and storage.converts
+    most = _copied_rows(d, dtype) if compiled and converts else max(n, 1)
 
     def fill(part: int) -> Iterator[None]:
         start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
-        row_buffer = np.empty((min(most, stop - start) if in_place and storage.converts else 0, d), dtype)
+        row_buffer = np.empty((min(most, stop - start) if converts else 0, d), dtype)
         while start < stop:
-            if in_place:
+            if storage is not None:
                 end = min(start + most, stop)
                 kernel(read_only(X), start, weights, row_buffer, S[:, start:end])
             else:

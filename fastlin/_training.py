@@ -54,7 +54,7 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = shuffled(len(self.inputs.X), self.batch_size, self.seed, self.epoch)
+        order = shuffled(self.inputs.X.shape[0], self.batch_size, self.seed, self.epoch)
         inputs = self.inputs._replace(W=self.W)
         how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
         row = {"loss": run_epoch(self.objective, inputs, *how)}
@@ -86,7 +86,7 @@ class Training:
         """Loss, penalty included, and accuracy or R^2 on other rows."""
         loss, _, _, bias, backend, threads = self.objective
         W = self.weights()
-        value, _ = self.objective.at(inputs._replace(W=W), self.scale_shift, len(inputs.X), None)
+        value, _ = self.objective.at(inputs._replace(W=W), self.scale_shift, inputs.X.shape[0], None)
         if self.scale_shift is not None:
             W = self.scale_shift.fold(W, bias)
         name = "validation_r2" if loss.predicts == "values" else "validation_accuracy"

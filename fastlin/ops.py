@@ -84,10 +84,14 @@ class Storage:
 
     name: str
     reads: str | None  # the dtype of X; None: that of W
-    W_dtypes: tuple[str, ...] = ("float32", "float64")  # that it serves
+    W_dtypes: tuple[str, ...] = ("float32", "float64")  # the dtypes of W that it is read beside
     converts: bool = True  # rows become numbers of W's dtype in `row_buffer`, a block at a time
     layout: str = "class_major"  # of W and dW inside kernels
     is_matrix: bool = True  # NumPy can multiply with its rows, once they are of W's dtype
+
+    def holds(self, X: Any, W_dtype: np.dtype[Any]) -> bool:
+        """Whether its functions read the rows of this X where they lie, beside weights of this dtype."""
+        return W_dtype in self.W_dtypes and in_place(X, self.reads or W_dtype)
 
     @property
     def ops(self) -> dict[str, Op]:
@@ -109,6 +113,12 @@ class Storage:
             ),
             f"{self.name}_gather_gradient": Op("gather", (*several, "row_buffer", "dscores", "dW"), writes=("dW",)),
         }
+
+
+def in_place(X: np.ndarray[Any, Any], dtype: Any) -> bool:
+    """Whether kernels can read the rows of a matrix where they lie: native, aligned, a row's numbers side by side."""
+    unit = X.strides[1] == X.itemsize or X.shape[1] <= 1
+    return bool(X.dtype == dtype and X.flags.aligned and unit and X.strides[0] % X.itemsize == 0)
 
 
 @dataclass(frozen=True)
@@ -329,12 +339,12 @@ def loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-def storage_for(X: np.dtype[Any], W: np.dtype[Any]) -> Storage:
-    """The storage that reads an X of this dtype in place beside such a W; "dense" where X must be converted first."""
+def storage_of(X: Any, W_dtype: np.dtype[Any]) -> Storage | None:
+    """The storage that holds X; None where its rows must be copied first, some at a time, for "dense"."""
     for row in STORAGES.values():
-        if row.reads == X.name and W.name in row.W_dtypes:
+        if row.holds(X, W_dtype):
             return row
-    return STORAGES["dense"]
+    return None
 
 
 def missing(backend: str) -> str | None:

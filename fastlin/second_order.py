@@ -77,7 +77,7 @@ def minimize(
 
     def f(x: Array) -> tuple[float, Array]:
         here = inputs._replace(W=x.reshape(start.shape).astype(start.dtype))
-        value, dW = objective.at(here, scale_shift, len(inputs.X), None)
+        value, dW = objective.at(here, scale_shift, inputs.X.shape[0], None)
         return value, dW.ravel().astype(np.float64)
 
     x = start.astype(np.float64).ravel()
