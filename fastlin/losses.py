@@ -192,21 +192,25 @@ def predict(
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
-    """Compile and load everything of a backend now, both dtypes, instead of at the first calls.
+    """Compile and load the losses, scores and optimizer steps of a backend now, instead of at the first calls.
 
-    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request.
+    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request. This is for
+    every type of X and W; a first epoch of `train` and a first search compile a little more.
     loss : this one alone, such as "softmax"; None for all.
     """
     if loss is not None:
         _check.choice("loss", loss, ops.losses())
     backend = ops.resolve(backend)
+    y = np.zeros(2, np.int64)
     for dtype in ops.DTYPES:
-        W, X, y = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype), np.zeros(2, np.int64)
+        W, X = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype)
         many = np.zeros((2, WIDE_CLASSES), dtype)
-        softmax(scores(W, X, backend=backend), backend=backend)
+        stored = [X.astype(row.reads or dtype) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
+        for rows in stored:
+            softmax(scores(W, rows, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:
             objective = make_objective(name, with_defaults(name, {}, "warmup"), 0.0, False, backend, None)
-            for weights, rows in ((W, X), (W, X.astype(np.uint8)), (many, X)):
+            for weights, rows in (*((W, rows) for rows in stored), (many, X)):
                 objective.evaluate(weights, rows, y, None, None, None)
     _step.warmup(backend)
 
