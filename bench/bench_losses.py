@@ -50,10 +50,6 @@ def test_loss_of_float16(benchmark, group, cases, loss, dtype, shape, backend):
     group(f"{loss} of float16", dtype)
     case = cases(shape)
     X = case.X.astype(np.float16)
-    try:
-        PUBLIC[loss](case.W.astype(dtype)[:, :2], X[:1], [0], backend=backend)
-    except TypeError as refused:
-        pytest.skip(str(refused))
     compare_and_time(benchmark, PUBLIC[loss], case, X, X.astype(np.float64), dtype, backend)
 
 

@@ -6,11 +6,7 @@ keeps every float to the bit.
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +17,12 @@ import numpy as np
 from fastlin._extras import need
 
 FACTS = "facts"
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error)
 
 
 def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """Write `values` whole or not at all: into PATH.tmp, which then takes PATH's place."""
+    import json  # these and zipfile are 6 ms that `import fastlin` need not cost
+
     path = Path(path)
     write = _writer(path)
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -46,6 +43,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises FileNotFoundError, or ValueError for a file that is cut short, damaged or of another kind.
     """
+    import json
+
     path = Path(path)
     _writer(path)
     with opened(path, "was not written by fastlin") as file:
@@ -62,8 +61,18 @@ def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
     with Path(path).open("rb") as file:
         try:
             yield file
-        except (ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError, *DAMAGE) as error:
+        except _reading_errors() as error:
             raise ValueError(f"{path} is damaged or {otherwise}: {error}") from error
+
+
+def _reading_errors() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises, zip files among them."""
+    import struct
+    import zipfile
+    import zlib
+
+    ours = ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError
+    return *ours, zipfile.BadZipFile, zlib.error, struct.error
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
@@ -96,6 +105,8 @@ def _write_npz(file: IO[bytes], arrays: dict[str, Any], facts: str) -> None:
 
 
 def _read_npz(file: IO[bytes]) -> tuple[dict[str, Any], str]:
+    import zipfile
+
     if not zipfile.is_zipfile(file):
         raise ValueError("it is no .npz file")
     file.seek(0)

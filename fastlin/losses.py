@@ -194,8 +194,8 @@ def predict(
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     """Compile and load the losses, scores and optimizer steps of a backend now, instead of at the first calls.
 
-    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request. This is for
-    every type of X and W; a first epoch of `train` and a first search compile a little more.
+    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request. Every type
+    of X and W is covered; a first epoch of `train` and a first search compile a little more.
     loss : this one alone, such as "softmax"; None for all.
     """
     if loss is not None:

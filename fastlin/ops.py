@@ -15,15 +15,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Hyper:
+class Hyper(NamedTuple):
     """A hyper-parameter: its default, the interval it must lie in, and a value off its neutral one for tests."""
 
     default: float
@@ -44,8 +44,7 @@ def inside(value: float, interval: str) -> bool:
     return low < value < high or (with_low and value == low) or (with_high and value == high)
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """What the function of this name promises in every backend."""
 
     # "function", "layout", "product", "scores", "gradient", "gather", "epilogue", "update", "stage" or "reduction"
@@ -53,7 +52,7 @@ class Op:
     args: tuple[str, ...]  # parameter names in order: arrays, then scalars
     writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
     state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
-    hyper: Mapping[str, Hyper] = field(default_factory=dict)
+    hyper: Mapping[str, Hyper] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +120,7 @@ def in_place(X: np.ndarray[Any, Any], dtype: Any) -> bool:
     return bool(X.dtype == dtype and X.flags.aligned and unit and X.strides[0] % X.itemsize == 0)
 
 
-@dataclass(frozen=True)
-class Driver:
+class Driver(NamedTuple):
     """A loop over functions of the table: NAME_driver(*pieces) of a backend returns kernel(*args)."""
 
     pieces: tuple[str, ...]
@@ -186,14 +184,14 @@ STORAGES: dict[str, Storage] = {
 UPDATES: dict[str, Op] = {
     "sgd_update": update({"lr": LR, "weight_decay": WEIGHT_DECAY}),
     "momentum_update": update(MOMENTUM_HYPER, "v"),
-    "velocity_update": update(MOMENTUM_HYPER | {"momentum": replace(MOMENTUM, default=0.9)}, "v"),
+    "velocity_update": update(MOMENTUM_HYPER | {"momentum": MOMENTUM._replace(default=0.9)}, "v"),
     "nesterov_update": update(MOMENTUM_HYPER, "v"),
     "adagrad_update": update(
-        {"lr": replace(LR, default=1e-2), "eps": replace(EPS, default=1e-10), "weight_decay": WEIGHT_DECAY}, "s"
+        {"lr": LR._replace(default=1e-2), "eps": EPS._replace(default=1e-10), "weight_decay": WEIGHT_DECAY}, "s"
     ),
     "rmsprop_update": update(
         {
-            "lr": replace(LR, default=1e-2),
+            "lr": LR._replace(default=1e-2),
             "alpha": Hyper(0.99, "[0, 1)", 0.8),
             "eps": EPS,
             "weight_decay": WEIGHT_DECAY,
@@ -202,27 +200,27 @@ UPDATES: dict[str, Op] = {
     ),
     "adadelta_update": update(
         {
-            "lr": replace(LR, default=1.0),
+            "lr": LR._replace(default=1.0),
             "rho": Hyper(0.9, "[0, 1)", 0.8),
-            "eps": replace(EPS, default=1e-6),
+            "eps": EPS._replace(default=1e-6),
             "weight_decay": WEIGHT_DECAY,
         },
         *("s", "u"),
     ),
     "adam_update": update(ADAM, "m", "v", counts=True),
     "adam_almost_update": update(ADAM, "m", "v"),
-    "adamw_update": update(ADAM | {"weight_decay": replace(WEIGHT_DECAY, default=1e-2)}, "m", "v", counts=True),
+    "adamw_update": update(ADAM | {"weight_decay": WEIGHT_DECAY._replace(default=1e-2)}, "m", "v", counts=True),
     "amsgrad_update": update(ADAM, "m", "v", "v_max", counts=True),
     "nadam_update": update(
-        ADAM | {"lr": replace(LR, default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
+        ADAM | {"lr": LR._replace(default=2e-3), "momentum_decay": Hyper(4e-3, "[0, inf)", 0.5)},
         *("m", "v"),
         counts=True,
     ),
     "radam_update": update(ADAM, "m", "v", counts=True),
-    "adamax_update": update(ADAM | {"lr": replace(LR, default=2e-3)}, "m", "u", counts=True),
+    "adamax_update": update(ADAM | {"lr": LR._replace(default=2e-3)}, "m", "u", counts=True),
     "lion_update": update(
         {
-            "lr": replace(LR, default=1e-4),
+            "lr": LR._replace(default=1e-4),
             "beta1": Hyper(0.9, "[0, 1)", 0.7),
             "beta2": Hyper(0.99, "[0, 1)", 0.8),
             "weight_decay": WEIGHT_DECAY,
@@ -300,8 +298,7 @@ DRIVERS: dict[str, Driver] = {
 }
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """Where a backend's kernels live, what it needs, and how to get that."""
 
     module: str
