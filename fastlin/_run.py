@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,12 +18,21 @@ from fastlin._check import Array, Inputs, native, read_only
 from fastlin._plan import Workspace
 from fastlin.ops import Loss, Storage
 
-if TYPE_CHECKING:
-    from fastlin._objective import Objective
-
-
 DENSE = ops.STORAGES["dense"]
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
+
+
+class Objective(Protocol):
+    """What is asked here of a fastlin._objective.Objective."""
+
+    @property
+    def loss(self) -> Loss: ...
+    @property
+    def hyper(self) -> tuple[float, ...]: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def threads(self) -> int | None: ...
 
 
 def loss_grad(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> float:
@@ -81,9 +90,9 @@ _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float, dW: Array) -> float:
     """The backend's fused kernel, all rows at once."""
-    loss, hyper, _, _, backend, threads = objective
     W, X, y, sample_weight, _ = inputs
-    route = _route(loss, storage, backend, *X.shape, W.shape[1], W.dtype)
+    hyper, threads = objective.hyper, objective.threads
+    route = _route(objective.loss, storage, objective.backend, *X.shape, W.shape[1], W.dtype)
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     for chunk in range(cut.chunks):
