@@ -23,7 +23,7 @@ from fastlin.penalties import L1, L2, ElasticNet, Penalty
 from fastlin.train import TrainResult, train
 
 DATA_HELP = """digits; cifar10:FOLDER, or the .tar.gz as downloaded; FILE.npz with X, y and perhaps X_test, y_test;
-or X.npy,y.npy, where X may be larger than memory"""
+or X.npy,y.npy, where X may be larger than memory. y are labels 0, 1, ..., or numbers for a regression"""
 
 EPILOG = """\
 examples:

@@ -186,15 +186,29 @@ def test_scaled_images_equal_floats(images, loss, bias, per_feature, backend, dt
     assert testing.error(S, fl.scores(W, floats, bias=bias)) <= limit
 
 
-def test_images_are_not_copied(compiled):
-    X = np.zeros((20000, 1000), np.uint8)  # 20 MB, 80 MB as float32
-    W, y = np.zeros((1000, 10), np.float32), np.zeros(20000, int)
-    fl.svm_loss(W, X[:9], y[:9], backend=compiled)
+@pytest.mark.parametrize(
+    ("stored", "real"), [("uint8", "float32"), ("float16", "float32"), ("float16", "float64"), ("float32", "float64")]
+)
+def test_what_is_converted_is_not_copied(stored, real, compiled):
+    """20 million numbers, 80 MB as float32: losses, scores and epochs convert a few at a time."""
+    X, W, y = np.zeros((20000, 1000), stored), np.zeros((1000, 10), real), np.arange(20000) % 10
+    how = {"x_scale": 1 / 255, "x_shift": -0.5, "backend": compiled}
+
+    def work(n):
+        fl.svm_loss(W, X[:n], y[:n], **how)
+        fl.train(X[:n], y[:n], W=W, bias=False, loss="svm", optimizer=fl.SGD(0.1), epochs=1, **how)
+
+    work(9)
+    fl.scores(W, X[:9], **how)
     tracemalloc.start()
-    fl.svm_loss(W, X, y, backend=compiled, x_scale=1 / 255, x_shift=-0.5)
+    work(20000)
     _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    fl.scores(W, X, threads=1, **how)
+    _, peak_of_scores = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 6 << 20
+    assert peak < 12 << 20
+    assert peak_of_scores < (12 << 20) + 20000 * 10 * W.itemsize
 
 
 @pytest.mark.parametrize(
