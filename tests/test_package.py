@@ -159,3 +159,16 @@ def test_readme_examples(tmp_path, monkeypatch):
     assert len(blocks) >= 5
     monkeypatch.chdir(tmp_path)  # they write files
     exec("\n".join(blocks), {})
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/kernels.md", "docs/lectures.md"])
+def test_files_that_a_page_names_are_there(page):
+    """`fastlin/ops.py`, `kernels/native/` and the like; a star stands for several."""
+    root = Path(__file__).parent.parent
+    if not (root / page).exists() or not (root / "kernels").exists():
+        pytest.skip("the pages are not beside the tests")
+    named = re.findall(r"`((?:fastlin|kernels|tests|bench|docs|native)/[\w./*]*)`", (root / page).read_text())
+    assert named
+    for name in named:
+        pattern = name.replace("native/", "kernels/native/") if name.startswith("native/") else name
+        assert list(root.glob(pattern.rstrip("/"))), name
