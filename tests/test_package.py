@@ -83,6 +83,8 @@ def test_arrows_only_go_down():
     bodies = Path(importlib.import_module("fastlin.kernels").__file__).parent
     for folder, allowed in ((edge, "fastlin"), (bodies, "fastlin.kernels")):
         for path in folder.rglob("*.py"):
+            if folder == edge and bodies in path.parents:  # installed, the bodies are inside
+                continue
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [node.module] if isinstance(node, ast.ImportFrom) else []
                 names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
