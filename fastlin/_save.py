@@ -1,7 +1,7 @@
 """Named values in a file without pickle: .npz, or .safetensors (an extra), by the file's suffix.
 
-Arrays are stored as arrays; numbers, strings and lists of them are the JSON text `facts` beside them, which
-keeps every float to the bit.
+Arrays are stored as arrays. Numbers, strings and lists of them are stored as the JSON text `facts`, which keeps every
+bit of a float.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error)
 
 
 def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Write `values` whole or not at all: into PATH.tmp, which then takes PATH's place."""
+    """Write all of `values` or nothing: into PATH.tmp, which then replaces PATH."""
     path = Path(path)
     write = _writer(path)
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -42,7 +42,7 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `save` wrote.
+    """The values that `save` wrote.
 
     Raises FileNotFoundError, or ValueError for a file that is cut short, damaged or of another kind.
     """
@@ -55,9 +55,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
-    """The file, open; what goes wrong in reading it is a ValueError: PATH is damaged or OTHERWISE.
+    """The open file; errors in reading it become a ValueError: PATH is damaged or OTHERWISE.
 
-    A damaged zip file raises any of these; only a file that cannot be opened keeps its own error.
+    A damaged zip file raises any of these. A file that cannot be opened keeps its own error.
     """
     with Path(path).open("rb") as file:
         try:
@@ -67,7 +67,7 @@ def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
-    """`path` as one that `save` can write later: a known suffix, its package there, its folder there."""
+    """Checks that `save` can write `path` later: a known suffix, an installed package for it, an existing folder."""
     found = Path(path)
     _writer(found)
     if not found.parent.is_dir():

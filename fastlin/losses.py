@@ -51,7 +51,7 @@ def softmax_loss(
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
-        float16 and uint8 are read in place; other integers are converted some rows at a time.
+        Floats and uint8 are read in place; other integers are converted some rows at a time.
     y : (n,) integers in [0, c).
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.
@@ -192,10 +192,10 @@ def predict(
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
-    """Compile and load everything of a backend now, both dtypes, instead of at the first calls.
+    """Compile and load the losses and steps of a backend now, for both dtypes, instead of at the first calls.
 
-    Numba compiles what is asked for when it is asked for; a server may want to pay before its first request.
-    loss : this one alone, such as "softmax"; None for all.
+    Numba compiles a kernel at its first call; a server can call this before its first request.
+    loss : only the kernels of this loss, for example "softmax"; None for all.
     """
     if loss is not None:
         _check.choice("loss", loss, ops.losses())
