@@ -192,10 +192,10 @@ def predict(
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
-    """Compile and load the losses and steps of a backend now, for both dtypes, instead of at the first calls.
+    """Compile and load the losses, scores and steps of a backend now, for both dtypes, instead of at the first calls.
 
     Numba compiles a kernel at its first call; a server can call this before its first request.
-    loss : only the kernels of this loss, for example "softmax"; None for all.
+    loss : the only loss to compile, for example "softmax"; None for all.
     """
     if loss is not None:
         _check.choice("loss", loss, ops.losses())

@@ -211,7 +211,7 @@ class plateau(Schedule):
             self._bad = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The current rate, the best report, and the number of reports since then."""
+        """The current rate, the best report, and the number of reports since the last improvement or reduction."""
         return {"now": self._now, "best": self._best, "bad": self._bad}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 LIBRARIES = ("fastlin-cython", "fastlin-numba", "numpy", "torch", "optax", "jax", "scikit-learn")
 EPOCHS = [("softmax", 32, 100), ("svm", 32, 96)]  # loss, batch, n: with and without a last batch that is smaller
 RULES = ("adam", "adamw", "momentum", "nesterov", "rmsprop", "adagrad", "lion")
-SIZE = 20_001  # more than a stretch of NumPy's
+SIZE = 20_001  # more than a chunk of NumPy's steps
 
 
 @pytest.fixture(params=LIBRARIES)
