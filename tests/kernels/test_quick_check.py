@@ -1,6 +1,6 @@
-"""The quick look at a call's arguments: it may say yes only where every check in Python does.
+"""The quick checks of a call's arguments accept only arguments that pass every check in Python.
 
-The bad inputs of test_check.py pass by it too.
+The bad inputs of test_check.py go through them too.
 """
 
 import itertools
@@ -117,12 +117,12 @@ def test_out_shares_no_byte_with_an_input():
     arguments = good()
     for name, shape in (("W", (D, C)), ("X", (N, D)), ("y", (N,))):
         size = arguments[name].size
-        room = np.zeros(2 * D * C + size)
+        buffer = np.zeros(2 * D * C + size)
         at = D * C
-        given = room[at : at + size].view(arguments[name].dtype).reshape(shape)
+        given = buffer[at : at + size].view(arguments[name].dtype).reshape(shape)
         given[...] = arguments[name]
-        for start in range(len(room) - D * C + 1):
-            out = room[start : start + D * C].reshape(D, C)
+        for start in range(len(buffer) - D * C + 1):
+            out = buffer[start : start + D * C].reshape(D, C)
             said = look(**{name: given, "out": out})
             assert (said is not None) == (start + D * C <= at or start >= at + size)
 
