@@ -67,8 +67,8 @@ def _curve(ax: Any, values: Sequence[float], colour: Any, name: str | None) -> N
 
 def _name(lr: float, losses: Sequence[float]) -> str:
     """The learning rate, and the first epoch whose loss cannot be drawn."""
-    lost = next((epoch for epoch, value in enumerate(losses, 1) if not math.isfinite(value)), None)
-    return f"lr {lr:g}" + (f"\nnot finite from epoch {lost}" if lost else "")
+    diverged = next((epoch for epoch, value in enumerate(losses, 1) if not math.isfinite(value)), None)
+    return f"lr {lr:g}" + (f"\nnot finite from epoch {diverged}" if diverged else "")
 
 
 def _scale(ax: Any, losses: Sequence[float]) -> None:

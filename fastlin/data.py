@@ -58,8 +58,8 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     lacking = [f"{name}{suffix}" for name in CIFAR10_FILES if f"{name}{suffix}" not in found]
     if lacking:
         raise FileNotFoundError(f"{path} lacks {', '.join(lacking)} of CIFAR-10 (https://www.cs.toronto.edu/~kriz)")
-    *fit, test = (found[f"{name}{suffix}"] for name in CIFAR10_FILES)
-    X, y = (np.concatenate(parts) for parts in zip(*fit, strict=True))
+    *train, test = (found[f"{name}{suffix}"] for name in CIFAR10_FILES)
+    X, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return Dataset(X, y, *test, CIFAR10_CLASSES, (3, 32, 32))
 
 
@@ -155,8 +155,8 @@ def load_digits() -> Dataset[Array]:
     X, y = need("sklearn.datasets", "sklearn", "the digits data set").load_digits(return_X_y=True)
     X, y = X / 16.0, y.astype(np.int64)
     order = np.random.default_rng(2026).permutation(len(X))
-    test, fit = order[: len(X) // 5], order[len(X) // 5 :]
-    return Dataset(X[fit], y[fit], X[test], y[test], tuple("0123456789"), (8, 8))
+    test, train = order[: len(X) // 5], order[len(X) // 5 :]
+    return Dataset(X[train], y[train], X[test], y[test], tuple("0123456789"), (8, 8))
 
 
 def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset[Array | None]:

@@ -164,10 +164,10 @@ class one_cycle(Schedule):
         )
 
     def __call__(self, t: int) -> float:
-        start, top, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
-        if t <= top:
-            return _along_cosine(start, self.lr, t / top if top else 1.0)
-        return _along_cosine(self.lr, start / self.final_div_factor, min((t - top) / (end - top), 1.0))
+        start, peak, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
+        if t <= peak:
+            return _along_cosine(start, self.lr, t / peak if peak else 1.0)
+        return _along_cosine(self.lr, start / self.final_div_factor, min((t - peak) / (end - peak), 1.0))
 
 
 def _along_cosine(start: float, end: float, part: float) -> float:

@@ -99,20 +99,20 @@ def cases() -> Iterator[Case]:
         yield random_case(n, d, c, bias=n % 2 == 1)
     rng = np.random.default_rng(1)
     y = rng.integers(0, 4, 9)
-    plain = Case("ties", np.zeros((3, 4)), rng.standard_normal((9, 3)), y)
-    yield plain
-    gap = plain.W.copy()
+    ties = Case("ties", np.zeros((3, 4)), rng.standard_normal((9, 3)), y)
+    yield ties
+    gap = ties.W.copy()
     gap[0] = 0.5, 1.0, 1.5, 2.0  # with X[:, 0] = 1, score gaps that are multiples of one half
     integers = rng.integers(-3, 4, (9, 3)).astype(float)
     integers[:, 0] = 1.0
-    yield replace(plain, name="integers", W=gap, X=integers)
+    yield replace(ties, name="integers", W=gap, X=integers)
     yield replace(random_case(9, 6, 4, scale=1e4), name="scores-1e4")
     yield replace(random_case(9, 6, 4, scale=1e-30), name="tiny-scores")
-    yield replace(plain, name="one-label", W=gap, X=integers, y=np.full(9, 2))
+    yield replace(ties, name="one-label", W=gap, X=integers, y=np.full(9, 2))
     dominated = np.zeros((3, 4))
     dominated[0, 2] = 200.0
-    yield replace(plain, name="dominated", W=dominated, X=integers)
-    yield replace(plain, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
+    yield replace(ties, name="dominated", W=dominated, X=integers)
+    yield replace(ties, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
 
 
 def layouts(A: Array) -> dict[str, Array]:

@@ -34,7 +34,7 @@ STEP_CHUNK = 2048  # numbers that are clipped, updated and shrunk while they are
 class Float16Kernel:
     """A function of a float16 X. Numba has no float16 arrays: `compiled` is given the bits of X, and Python calls this.
 
-    Drivers compile the functions that they are made of, and give them X as `see` returns it.
+    Drivers compile the functions that they are made of, and give them X as `as_read` returns it.
     """
 
     def __init__(self, compiled):
@@ -42,12 +42,12 @@ class Float16Kernel:
         update_wrapper(self, compiled.py_func)
 
     @staticmethod
-    def see(X):
+    def as_read(X):
         """X as the compiled function reads it."""
         return X.view(np.uint16)
 
     def __call__(self, X, *args):
-        return self.compiled(self.see(X), *args)
+        return self.compiled(self.as_read(X), *args)
 
 
 def compiled_piece(piece):
@@ -57,7 +57,7 @@ def compiled_piece(piece):
 
 def reader(piece):
     """The function that converts X into what a storage's compiled functions read; None if they read X itself."""
-    return getattr(piece, "see", None)
+    return getattr(piece, "as_read", None)
 
 
 def type_of_stored(X):
@@ -136,7 +136,7 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
     pieces = to_layout, scores, epilogue, gradient, combine
     member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
-    args, see, compiled = loss_args(epilogue), reader(scores), {}
+    args, as_read, compiled = loss_args(epilogue), reader(scores), {}
     count = args.hyper
 
     def loss_grad(
@@ -144,8 +144,8 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     ):
         if len(hyper) != count:
             args.refuse(hyper)
-        if see is not None:
-            X = see(X)
+        if as_read is not None:
+            X = as_read(X)
         if W.itemsize not in compiled:
             compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
         inputs = X, W, y, sample_weight, hyper, scale

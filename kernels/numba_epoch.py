@@ -300,15 +300,15 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         *(compiled_piece(gather_scores), epilogue, compiled_piece(gather_gradient), penalty_stage, sum_squares),
         *(clip_stage, same_arguments(update), prox_stage),
     )
-    see, compiled = reader(gather_scores), {}
+    as_read, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
         if len(data.hyper) != args.hyper:
             args.refuse(data.hyper)
         if (len(weights.state), len(steps.others)) != (how.states, how.others):
             how.refuse(len(weights.state), len(steps.others))
-        if see is not None:
-            data = data._replace(X=see(data.X))
+        if as_read is not None:
+            data = data._replace(X=as_read(data.X))
         stages = {
             "penalty_stage": any(steps.penalty),
             "sum_squares": steps.clip[1] < np.inf,

@@ -53,7 +53,7 @@ def every_second(A):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("label", [np.int32, np.int64])
-def test_common_arguments_are_plain(dtype, label, order):
+def test_common_arguments_are_accepted(dtype, label, order):
     """Labels are a new array; rows of X may stand apart, and so may labels; `out` may be of either order."""
     arguments = good(dtype)
     for apart, with_out in itertools.product((False, True), repeat=2):
@@ -69,7 +69,7 @@ def test_common_arguments_are_plain(dtype, label, order):
 
 
 SMALL = np.zeros((D, C))
-NOT_PLAIN = {
+NOT_COMMON = {
     "label C": {"y": np.array([0, 1, 2, 0, 1, C])},
     "label -1": {"y": np.array([0, 1, -1, 0, 1, 2])},
     "a label too few": {"y": np.array([0, 1, 2])},
@@ -107,9 +107,9 @@ NOT_PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_PLAIN)
+@pytest.mark.parametrize("name", NOT_COMMON)
 def test_of_anything_else_nothing_is_said(name):
-    assert look(**NOT_PLAIN[name]) is None
+    assert look(**NOT_COMMON[name]) is None
 
 
 def test_out_shares_no_byte_with_an_input():
