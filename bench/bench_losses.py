@@ -15,7 +15,7 @@ PIXELS = {"x_scale": 1 / 255, "x_shift": -0.5}
 
 @pytest.fixture(scope="session")
 def reference(cases):
-    """A loss in float64 by NumPy, which the tests hold against naive: naive itself takes too long here."""
+    """A loss in float64 by NumPy, which the tests compare with naive: naive itself takes too long here."""
 
     @cache
     def find(loss, shape):

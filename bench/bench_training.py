@@ -1,4 +1,4 @@
-"""Whole epochs and searches in every backend that ends within a second."""
+"""Whole epochs and searches in every backend that takes less than about a second."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_epoch(benchmark, group, cases, loss, dtype, shape, backend):
 @pytest.mark.shapes((500, 64, 10))
 @pytest.mark.parametrize("loss", ["softmax", "svm"])
 def test_search(benchmark, group, cases, loss, dtype, shape, backend):
-    """Random search among so few W that naive takes part."""
+    """Random search among few W, so that naive can take part."""
     group(f"random_search by {loss}", dtype)
     case = cases(shape)
 

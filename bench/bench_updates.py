@@ -14,5 +14,5 @@ def test_update(benchmark, group, rule, dtype, shape, backend):
     for found, exact in zip(case.step(backend), expected, strict=True):
         assert testing.error(found, exact) <= testing.tolerance(dtype, 1)
     kernel = case.kernel(backend)
-    # A step changes its arrays: each round starts from new ones, or thousands of steps drift to other numbers.
+    # A step changes its arrays, so each round starts from new ones: their numbers would drift over thousands of steps.
     benchmark.pedantic(kernel, setup=lambda: ((*case.fresh(), *case.scalars), {}), rounds=50, warmup_rounds=2)

@@ -1,7 +1,7 @@
-"""What all benches of pytest-benchmark share: shapes, backends, and as many threads for BLAS as for our kernels.
+"""Fixtures of all pytest-benchmark benches: shapes, backends, and as many threads for BLAS as for our kernels.
 
-Backends stand side by side in groups op|dtype|shape. Each bench compares its result with a reference in float64 before
-it times: a wrong kernel has no speed.
+Backends are compared in groups op|dtype|shape. Each bench compares its result with a reference in float64 before it
+measures time: a wrong kernel is not timed.
 """
 
 import os
@@ -14,7 +14,7 @@ import fastlin as fl
 from fastlin import machine, ops, testing
 
 SHAPES = [(64, 65, 10), (1797, 64, 10), (256, 3073, 10)]  # n, d, c; the second is that of scikit-learn's digits
-NAIVE_LIMIT = 5_000_000  # n * d * c of a naive call that surely ends within a second; longer ones are left out
+NAIVE_LIMIT = 5_000_000  # n * d * c of a naive call that takes less than a second; longer ones are left out
 # Found before numba loads scipy, which brings a BLAS of its own.
 NUMPYS_BLAS = [f"{lib['internal_api']} {lib['version']}" for lib in threadpoolctl.threadpool_info()]
 
@@ -61,7 +61,7 @@ def size(shape):
 
 @pytest.fixture(scope="session", autouse=True)
 def threads(request):
-    """The number of threads of everybody."""
+    """The number of threads that BLAS and our kernels use."""
     count = request.config.getoption("threads")
     fl.set_num_threads(count)
     with threadpoolctl.threadpool_limits(count, user_api="blas"):
@@ -71,7 +71,7 @@ def threads(request):
 
 @pytest.fixture
 def group(benchmark, shape):
-    """Names the group of a bench, in which its backends stand side by side."""
+    """Names the group of a bench, in which its backends are compared."""
 
     def name(op, dtype):
         benchmark.group = f"{op}|{dtype}|{size(shape)}"

@@ -1,9 +1,9 @@
-"""Each library works in a process of its own, for the threads of one that spin for more work slow another
-down seven times. Rounds are interleaved: each worker in turn does a burst of calls while all others sleep,
-so a machine whose speed drifts is as unfair to one as to the other. The machine's own limits are measured in
-the same rounds. Before anything is timed, each answer is held against NumPy in float64: a library that
-disagrees is reported as WRONG and has no speed. Rows are appended to a CSV file, from which bench/report.py
-writes the README's tables.
+"""A program that compares libraries. Each library works in a process of its own, because the threads of one library
+that spin for more work make another one seven times slower. Rounds are interleaved: each worker in turn does a burst of
+calls while all others sleep, so that changes of the machine's speed affect all alike. The machine's own limits are
+measured in the same rounds. Before anything is timed, each answer is compared with NumPy in float64: a library that
+disagrees is reported as WRONG and is not timed. Rows are appended to a CSV file, from which bench/report.py writes the
+README's tables.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FACTS = ("date", "cpu", "cores", "threads", "isa", "load")
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
     *("NUMBA_NUM_THREADS", "FASTLIN_NUM_THREADS"),
-    "NPROC",  # what XLA takes for the number of cores
+    "NPROC",  # XLA's number of cores
 )
 Limits = dict[str, float]  # the machine's limits in a row: seconds
 
@@ -43,19 +43,19 @@ class Row(Protocol):
 
     @property
     def name(self) -> str:
-        """What a user types to choose it."""
+        """The name by which a user chooses it."""
 
     @property
     def contestants(self) -> Sequence[str]:
-        """The libraries that can do it, and the limits that it is held against."""
+        """The libraries that can do it, and the limits that it is compared with."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an answer is worth."""
+    """The judgement of an answer."""
 
     agrees: str = "yes"  # WRONG and FAILED are not timed; other words are for work that is not the same
-    columns: dict[str, str] = field(default_factory=dict)  # what else the answer tells
+    columns: dict[str, str] = field(default_factory=dict)  # other facts about the answer
 
 
 @dataclass
@@ -78,18 +78,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Bench:
-    """What one program times."""
+    """The work that one program times."""
 
     name: str  # of its CSV file
     rows: Sequence[Row]
     libraries: Sequence[str]
     limits: Sequence[str]
-    packages: Sequence[str]  # whose versions belong beside a figure
+    packages: Sequence[str]  # their versions are recorded with every figure
     columns: Sequence[str]  # of the CSV file, after those of the machine
-    calls_of: CallsOf  # found by its name in the workers' processes
+    calls_of: CallsOf  # workers import it by its name
     judge: Callable[[Any, str, Any], Verdict]  # (row, library, answer)
     heading: Callable[[Any, Limits], str]
-    note: Callable[[Any, Result, Limits], str]  # what stands after a library's times
+    note: Callable[[Any, Result, Limits], str]  # the text after a library's times
     own_columns: Callable[[Any, Result, Limits], dict[str, object]]  # those that only this bench has
 
     @property
@@ -123,7 +123,7 @@ class Worker:
 
 
 def busy_cores() -> float:
-    """How many cores others keep busy now, or, where the system does not tell, did in the last minute."""
+    """How many cores other programs use now, or, on systems without /proc/stat, the load of the last minute."""
 
     def idle() -> float:
         times = STAT.read_text().split(maxsplit=9)  # of all cores together: user, nice, system, idle, iowait ...
@@ -143,7 +143,7 @@ def run(bench: Bench, doc: str) -> None:
     facts = {"date": date, "load": f"{load:.2f}", "threads": arguments.threads} | describe_machine(bench)
     print(f"{facts['cpu']}, {facts['cores']} cores, {facts['isa']}; {arguments.threads} threads")
     if load > 0.3:
-        print(f"This machine is busy (load {load:.1f}): whoever waits for a thread waits for other programs too.")
+        print(f"This machine is busy (load {load:.1f}): code that waits for a thread waits for other programs too.")
     limit_threads(arguments.threads)
     libraries = [name for name in arguments.libraries if is_installed(name)]
     workers = {name: Worker(bench, name, arguments.threads) for name in (*libraries, *bench.limits)}
@@ -191,7 +191,7 @@ def parse(bench: Bench, doc: str) -> argparse.Namespace:
 
 
 def check(bench: Bench, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with the rows that they ask for; what would spoil the run later is refused now."""
+    """The arguments with the rows that they select; arguments that would fail later are refused here."""
     if not 1 <= arguments.threads <= len(cpus()):
         parser.error(f"--threads must be from 1 to the {len(cpus())} physical cores, found {arguments.threads}")
     if arguments.rounds < 1:
@@ -226,14 +226,14 @@ def cpus() -> list[int]:
 
 
 def limit_threads(threads: int) -> None:
-    """Workers inherit the variables and the CPUs: a library that ignores the ones still has to keep to the others."""
+    """Workers inherit the variables and the CPUs: a library that ignores the variables is limited to these CPUs."""
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus()[:threads])
 
 
 def is_installed(library: str) -> bool:
-    """Whether it can take part; says so if not."""
+    """Whether the library can take part; prints the reason if not."""
     if library in OURS:
         why = ops.missing(library.removeprefix("fastlin-"))
     else:
@@ -244,8 +244,8 @@ def is_installed(library: str) -> bool:
 
 
 def contest(bench: Bench, row: Row, workers: Sequence[Worker], rounds: int, bar: tqdm) -> tuple[list[Result], Limits]:
-    """Agreement first, then the rounds."""
-    # One after the other: a worker that chooses among forms must not hear the others.
+    """Checks the answers first, and then runs the rounds."""
+    # One after the other: a worker that chooses among forms must not be slowed down by others.
     results = {worker: judge(bench, row, worker) for worker in workers}
     runners = {worker: result for worker, result in results.items() if takes_part(result)}
     for _ in range(rounds):
@@ -307,7 +307,7 @@ def megabytes(result: Result) -> str:
 
 
 def append(path: Path, bench: Bench, lines: Sequence[dict[str, object]]) -> None:
-    """Add lines to a CSV file, at once: what is measured stays if the run is interrupted."""
+    """Add lines to a CSV file immediately, so that an interrupted run keeps its measurements."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:

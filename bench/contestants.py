@@ -1,7 +1,7 @@
-"""What `bench/peers.py` times: one loss with its gradient, written for each library as its users write it best.
+"""The calls that `bench/peers.py` times: one loss with its gradient, as the users of each library write it best.
 
-Everything here runs in a worker process that holds one library only. Conventions differ (who divides by c,
-who wants W transposed); `Call.answer` brings a result to ours, loss and dW (d, c), after the clock has stopped.
+Everything here runs in a worker process that loads one library only. Conventions differ (some libraries divide by c, or
+take W transposed); `Call.answer` converts a result to ours, loss and dW (d, c), and is not timed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def calls_of(library: str, row: LossRow, threads: int) -> list[Call]:
     return CALLS[library](make_case(row.shape), row.loss, threads)
 
 
-@lru_cache(maxsize=1)  # the losses of one shape follow each other
+@lru_cache(maxsize=1)  # the rows of one shape are consecutive
 def make_case(shape: Shape) -> Case:
     """The same arrays in every process: made from the same seed."""
     case = random_case(shape.n, shape.d, shape.c)
@@ -147,7 +147,7 @@ def torch_calls(case: Case, loss: str, threads: int) -> list[Call]:
 
 
 def torch_loss(loss: str, c: int) -> tuple[Callable[[Any, Any, Any], Any], int]:
-    """The mean loss as a function of W (c, d), X and y, and by what it has to be multiplied to be ours."""
+    """The mean loss as a function of W (c, d), X and y, and the factor that makes it ours."""
     from torch.nn.functional import cross_entropy, linear, multi_margin_loss
 
     criterion, scale = {"softmax": (cross_entropy, 1), "svm": (multi_margin_loss, c)}[loss]  # torch divides by c too

@@ -1,6 +1,6 @@
-"""What `bench/peers_training.py` times of training: one epoch with Adam from W = 0, batches in the same order.
+"""The epochs that `bench/peers_training.py` times: one epoch with Adam from W = 0, batches in the same order.
 
-Ours is `fl.train` as it is called: its checks, its shuffling and its history are timed, a few tenths of a millisecond.
+Ours is a call of `fl.train`: the time includes its checks, shuffling and history, a few tenths of a millisecond.
 The others are given the order of the rows. scikit-learn has no epoch with Adam for a linear classifier: its
 SGDClassifier steps row by row, one class against all others, by a rule of its own.
 """
@@ -120,13 +120,13 @@ def numpy_calls(row: EpochRow, threads: int) -> list[Call]:
 def numpy_epoch(row: EpochRow, X: np.ndarray, batches: Sequence[np.ndarray], form: tuple[Any, Any]) -> np.ndarray:
     loss_grad, order = form
     W = np.zeros((row.d, row.c), X.dtype, order)
-    m, v, room = (np.zeros_like(W) for _ in range(3))
+    m, v, temp = (np.zeros_like(W) for _ in range(3))
     rows = np.empty((row.batch, row.d), X.dtype)
     for t, batch in enumerate(batches, start=1):
         part = rows[: len(batch)]
         np.take(X, batch, axis=0, out=part, mode="clip")  # with the default mode it is written twice
         _, dW = loss_grad(W, part, row.data.y[batch], row.loss)
-        numpy_adam(W, dW, m, v, room, t, LR)
+        numpy_adam(W, dW, m, v, temp, t, LR)
     return W
 
 
@@ -163,7 +163,7 @@ def torch_calls(row: EpochRow, threads: int) -> list[Call]:
 
 
 def jax_calls(row: EpochRow, threads: int) -> list[Call]:
-    """The whole epoch is one jitted call: a scan over the full batches, then what is left. Forms as for a loss."""
+    """The whole epoch is one jitted call: a scan over the full batches, then the smaller one. Forms as for a loss."""
     import jax
 
     X, y = jax.device_put(row.data.X), jax.device_put(row.data.y.astype(np.int32))

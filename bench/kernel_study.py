@@ -1,6 +1,6 @@
-"""What docs/kernels.md says of the kernels, measured on this machine: each table is a group of figures whose bursts
-take turns, so that a drifting machine is as unfair to one as to the other. The results replace the table's lines in a
-CSV file, from which bench/report.py writes the tables.
+"""Measures the tables of docs/kernels.md on this machine. Each table is a group of figures whose bursts take turns, so
+that changes of the machine's speed affect all alike. The results replace the table's lines in a CSV file, from which
+bench/report.py writes the tables.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ L2_BYTES = 512 << 10  # of rows that stay in the L2 cache
 
 @dataclass
 class Figure:
-    """A cell of a table: what is timed, and the figure that its seconds make."""
+    """A cell of a table: a timed function, and the conversion of its seconds into the figure."""
 
     row: str
     column: str
@@ -123,7 +123,7 @@ def exponential(threads: Sequence[int]) -> Iterator[Figure]:
 
 
 def calls(threads: Sequence[int]) -> Iterator[Figure]:
-    """What a small softmax loss costs beside its arithmetic, and a hand-over from Python to Python, us."""
+    """The time of a small softmax loss, of its parts, and of two empty tasks of the Python pool, us."""
     for shape in ((1, 64, 10), (64, 65, 10)):
         case = random_case(*shape).astype("float32")
         W, X, y = case.W, case.X, case.y.astype(np.int64)
@@ -170,7 +170,7 @@ def step(backend: str, threads: int) -> Callable[[], object]:
     return lambda: optimizer.step(W, dW, backend=backend, threads=threads)
 
 
-_KEPT: dict[object, Any] = {}  # inputs are shared by all who work on them
+_KEPT: dict[object, Any] = {}  # inputs that several figures share
 
 
 def inputs(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

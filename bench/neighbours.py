@@ -1,6 +1,6 @@
-"""What our calls cost while other libraries' threads are alive in the same process, as a ratio to the calls alone.
+"""The time of our calls while other libraries' threads are alive in the same process, as a ratio to the calls alone.
 
-NumPy's BLAS, PyTorch and joblib keep threads that go on looking for work for a while after theirs is done. Before
+NumPy's BLAS, PyTorch and joblib keep threads that poll for more work for a while after their work is done. Before
 each timed call of ours the neighbour does some work of its own with all its threads. Rounds are interleaved.
 """
 

@@ -1,4 +1,4 @@
-"""fastlin beside the libraries that its users would otherwise call: same arrays, same dtype, same threads.
+"""Compares fastlin with the libraries that its users would otherwise call: same arrays, same dtype, same threads.
 
 A line shows the median (20th, 80th percentile) of all calls, how far one call raises the process's memory at its
 peak, and GF/s counted as 4ndc with their share of what a large matrix product (gemm) reaches in the same rounds.
@@ -20,12 +20,12 @@ SHAPES = [
     Shape(10_000, 3072, 10, "float32"),  # X comes from memory
     Shape(10_000, 3072, 10, "float64"),
     Shape(10_000, 3073, 10, "float32"),
-    Shape(1797, 64, 10, "float32"),  # digits: X fits the cache, exp counts
+    Shape(1797, 64, 10, "float32"),  # digits: X fits the cache, exp takes much of the time
     Shape(1797, 64, 10, "float64"),
-    Shape(64, 65, 10, "float32"),  # microseconds: what a call costs
+    Shape(64, 65, 10, "float32"),  # microseconds: the overhead of a call
     Shape(65_536, 128, 2, "float32"),
     Shape(16_384, 768, 1000, "float32"),  # many classes: two large matrix products
-    Shape(10_000, 3072, 10, "uint8"),  # pixels as they come; peers convert them within the timed call
+    Shape(10_000, 3072, 10, "uint8"),  # pixels as they are stored; peers convert them within the timed call
 ]
 LOSSES = ("softmax", "svm")
 COLUMNS = ("shape", "dtype", "loss", "library", "agrees", "calls", "p20", "p50", "p80")
@@ -39,7 +39,7 @@ def judge(row: LossRow, library: str, answer: tuple[float, np.ndarray]) -> Verdi
     return Verdict() if error <= limit else Verdict(f"WRONG: error {error:.1e} above {limit:.1e}")
 
 
-@lru_cache(maxsize=1)  # every library of a row asks for it
+@lru_cache(maxsize=1)  # every library of a row needs it
 def reference(row: LossRow) -> Reference:
     """The row in float64."""
     exact = make_case(row.shape).astype("float64")

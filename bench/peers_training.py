@@ -1,9 +1,9 @@
-"""Training beside the libraries that its users would otherwise call: steps of optimizers, and epochs with Adam.
+"""Compares training with the libraries that users would otherwise call: steps of optimizers, and epochs with Adam.
 
 A line shows the median (20th, 80th percentile) of all calls and how far one call raises the process's memory at its
-peak. "Of memory" is the time that it takes to move what has to be moved at least (W, the state and the gradient of
-a step; X, once, of an epoch), measured in the same rounds, as a share of the median. Beside epochs stands the accuracy
-that W then has on held-out rows.
+peak. "Of memory" is the time to move the least possible data (W, the state and the gradient of a step; X, once, of an
+epoch), measured in the same rounds, as a share of the median. A line of an epoch also shows the accuracy of W on
+held-out rows.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from epoch_contestants import EpochRow
 from step_contestants import StepRow
 from worker import Call
 
-SIZES = (30_730, 25_000_000)  # W of CIFAR-10 with its bias: in the cache; and what comes from memory
+SIZES = (30_730, 25_000_000)  # W of CIFAR-10 with its bias, which fits the cache; and a W that comes from memory
 BATCHES = (256, 32)
 LOSSES = ("softmax", "svm")
 COLUMNS = ("task", "size", "library", "agrees", "calls", "p20", "p50", "p80", "peak_mb", "memory_s", "accuracy")
-STEP_TOLERANCE = 5e-5  # of the largest change: 1 - beta2^t, in float32, has lost three digits
-EPOCH_TOLERANCE = 1e-4  # of W, in norm: where an entry of the first gradients is all rounding, Adam follows its sign
+STEP_TOLERANCE = 5e-5  # of the largest change: 1 - beta2^t in float32 has three digits less
+EPOCH_TOLERANCE = 1e-4  # of W, in norm: Adam follows the sign of a gradient that is only a rounding error
 
 
 def calls_of(library: str, row: StepRow | EpochRow, threads: int) -> list[Call]:
@@ -32,7 +32,7 @@ def calls_of(library: str, row: StepRow | EpochRow, threads: int) -> list[Call]:
 
 
 def judge(row: StepRow | EpochRow, library: str, W: np.ndarray) -> Verdict:
-    """W against the reference, and what it is worth on held-out rows."""
+    """Compares W with the reference, and measures its accuracy on held-out rows."""
     expected = reference(row)
     if isinstance(row, StepRow):
         W_exact, W_start = expected
@@ -47,7 +47,7 @@ def verdict(error: float, limit: float, reached: dict[str, str]) -> Verdict:
     return Verdict("yes" if error <= limit else f"WRONG: error {error:.1e} above {limit:.1e}", reached)
 
 
-@lru_cache(maxsize=1)  # every library of a row asks for it
+@lru_cache(maxsize=1)  # every library of a row needs it
 def reference(row: StepRow | EpochRow) -> Any:
     """The row in float64."""
     return (steps if isinstance(row, StepRow) else epochs).expected_weights(row)

@@ -25,7 +25,7 @@ Line = dict[str, str]
 
 @dataclass(frozen=True)
 class Marked:
-    """What is rendered between two markers of a document."""
+    """A table that is rendered between two markers of a document."""
 
     name: str  # in the markers
 
@@ -42,7 +42,7 @@ class Marked:
 class Table(Marked):
     """A table of the README; its CSV files have its name."""
 
-    key: tuple[str, ...]  # the columns that tell its rows apart
+    key: tuple[str, ...]  # the columns that identify its rows
     header: str
     alignment: str
     cells: Callable[[Sequence[Line]], list[str]]  # of a row, from the lines of its libraries
@@ -51,15 +51,15 @@ class Table(Marked):
         return render(self.files(folder), self)
 
     def files(self, folder: Path) -> list[Path]:
-        """What the bench of this name wrote."""
+        """The lines that the bench of this name wrote."""
         return sorted(folder.glob(f"{self.name}-*.csv"))
 
 
 @dataclass(frozen=True)
 class Grid(Marked):
-    """A table of docs/kernels.md: what bench/kernel_study.py wrote under its name, a figure for each row and column."""
+    """A table of docs/kernels.md: the figures that bench/kernel_study.py wrote under its name, by row and column."""
 
-    corner: str  # what the figures are
+    corner: str  # the unit of the figures
 
     def render(self, folder: Path) -> str:
         files = sorted(folder.glob("kernels-*.csv"))
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def insert(text: str, table: Marked, rendered: str) -> str:
-    """The text with what was rendered between the table's markers."""
+    """The text with the rendered table between its markers."""
     if text.count(table.begin) != 1 or text.count(table.end) != 1:
         raise SystemExit(f"expected one {table.begin} and one {table.end}")
     before, _, rest = text.partition(table.begin)
@@ -142,7 +142,7 @@ def render_machine(lines: Sequence[Line], table: Table) -> str:
 
 
 def heading(lines: Sequence[Line]) -> str:
-    """What the figures were measured on and with."""
+    """The machine, versions and date of the figures."""
     first = lines[0]
     names = [column.removesuffix("_version") for column in first if column.endswith("_version")]
     versions = [f"{name} {_span(line[f'{name}_version'] for line in lines)}" for name in names]
@@ -178,7 +178,7 @@ def _size(text: str) -> str:
 
 
 def _against_peers(row: Sequence[Line]) -> list[str]:
-    """How ours compare with the fastest peer that does the same work, and which that is."""
+    """The ratio of our time to that of the fastest peer that does the same work, and that peer's name."""
     medians = {line["library"]: float(line["p50"]) for line in row if line["p50"] and _agrees(line)}
     peers = {library: seconds for library, seconds in medians.items() if library not in OURS}
     best = min(peers, key=peers.__getitem__, default="")

@@ -1,6 +1,6 @@
-"""What `bench/peers_training.py` times of optimizers: one step of each rule, as a library's users take it.
+"""The optimizer steps that `bench/peers_training.py` times: one step of each rule, as a library's users write it.
 
-A step changes its arrays, so each call goes on from the last one. What is judged is W after STEPS from the start.
+A step changes its arrays, so each call continues from the last one. The judged result is W after STEPS from the start.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from worker import OURS, Call
 
 import fastlin as fl
 
-STEPS = 3  # from the second one on the state counts
-STRETCH = 1 << 14  # numbers: the arrays of a NumPy step stay in the cache
+STEPS = 3  # from the second step on the state matters
+CHUNK = 1 << 14  # numbers: the arrays of a NumPy step stay in the cache
 CACHED = 1 << 22  # numbers: up to here no step is bound by memory
 LR, DECAY = 0.05, 0.1
 MOMENTUM, BETA1, BETA2, LION_BETA2, ALPHA, EPS = 0.9, 0.9, 0.999, 0.99, 0.99, 1e-8
 
-Start = Callable[[], tuple[Callable[[], Any], Callable[[], np.ndarray]]]  # a new run: its step, and a look at its W
+Start = Callable[[], tuple[Callable[[], Any], Callable[[], np.ndarray]]]  # a new run: its step, and a getter of its W
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def step_calls(library: str, row: StepRow, threads: int) -> list[Call]:
 
 
 def stepping(start: Start) -> Call:
-    """A step as a call, and how its answer comes about."""
+    """A step as a call, with the function that computes its answer."""
 
     def answer(_: Any) -> np.ndarray:
         step, weights = start()
@@ -130,7 +130,7 @@ def torch_starts(rule: str, w0: np.ndarray, g: np.ndarray, threads: int) -> list
     forms: list[dict[str, bool]] = [{}]
     if rule in make:
         forms = [{"foreach": False}]
-        # Nesterov's foreach form adds to the gradient where it lies, which then serves no second step.
+        # Nesterov's foreach form changes the gradient in place, so that the next step would use another one.
         forms += [{"foreach": True}] if rule != "nesterov" else []
         forms += [{"fused": True}] if "fused" in inspect.signature(make[rule]).parameters else []
     return [partial(start, words) for words in forms]
@@ -146,7 +146,7 @@ def torch_lion(w: Any, m: Any) -> None:
 
 
 def optax_starts(rule: str, w0: np.ndarray, g: np.ndarray, threads: int) -> list[Start]:
-    """Jitted, with the buffers of W and the state donated: updated where they lie."""
+    """Jitted, with the buffers of W and the state donated, so that they are updated in place."""
     import jax
     import optax
 
@@ -180,8 +180,8 @@ def optax_starts(rule: str, w0: np.ndarray, g: np.ndarray, threads: int) -> list
 
 
 def numpy_starts(rule: str, w0: np.ndarray, g: np.ndarray, threads: int) -> list[Start]:
-    """In place with one temporary (Lion: two); over whole arrays, or by stretches if there are several."""
-    sweeps = (whole, by_stretches) if len(w0) > STRETCH else (whole,)
+    """In place with one temporary (Lion: two); over whole arrays, or by chunks if there are several."""
+    sweeps = (whole, by_chunks) if len(w0) > CHUNK else (whole,)
     return [partial(numpy_start, rule, w0, g, sweep) for sweep in sweeps]
 
 
@@ -190,41 +190,41 @@ def numpy_start(
 ) -> tuple[Callable[[], Any], Callable[[], np.ndarray]]:
     update, count = NUMPY_RULES[rule]
     arrays = (w0.copy(), g, *(np.zeros_like(w0) for _ in range(count)))
-    room = np.empty_like(w0)
+    temp = np.empty_like(w0)
     t = 0
 
     def step() -> None:
         nonlocal t
         t += 1
-        sweep(update, arrays, room, t)
+        sweep(update, arrays, temp, t)
 
     return step, lambda: arrays[0]
 
 
-def whole(update: Callable[..., None], arrays: Sequence[np.ndarray], room: np.ndarray, t: int) -> None:
-    update(*arrays, room, t, LR)
+def whole(update: Callable[..., None], arrays: Sequence[np.ndarray], temp: np.ndarray, t: int) -> None:
+    update(*arrays, temp, t, LR)
 
 
-def by_stretches(update: Callable[..., None], arrays: Sequence[np.ndarray], room: np.ndarray, t: int) -> None:
-    for start in range(0, len(room), STRETCH):
-        parts = [A[start : start + STRETCH] for A in arrays]
-        update(*parts, room[: len(parts[0])], t, LR)
+def by_chunks(update: Callable[..., None], arrays: Sequence[np.ndarray], temp: np.ndarray, t: int) -> None:
+    for start in range(0, len(temp), CHUNK):
+        parts = [A[start : start + CHUNK] for A in arrays]
+        update(*parts, temp[: len(parts[0])], t, LR)
 
 
-def numpy_adam(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
+def numpy_adam(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
     root = math.sqrt(1 - BETA2**t)
     m *= BETA1
-    np.multiply(g, 1 - BETA1, out=room)
-    m += room
-    np.multiply(g, g, out=room)
-    room *= 1 - BETA2
+    np.multiply(g, 1 - BETA1, out=temp)
+    m += temp
+    np.multiply(g, g, out=temp)
+    temp *= 1 - BETA2
     v *= BETA2
-    v += room
-    np.sqrt(v, out=room)
-    room += EPS * root
-    np.divide(m, room, out=room)
-    room *= lr * root / (1 - BETA1**t)
-    w -= room
+    v += temp
+    np.sqrt(v, out=temp)
+    temp += EPS * root
+    np.divide(m, temp, out=temp)
+    temp *= lr * root / (1 - BETA1**t)
+    w -= temp
 
 
 def numpy_adamw(w: np.ndarray, *rest: Any) -> None:
@@ -232,54 +232,54 @@ def numpy_adamw(w: np.ndarray, *rest: Any) -> None:
     numpy_adam(w, *rest)
 
 
-def numpy_momentum(w: np.ndarray, g: np.ndarray, v: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
+def numpy_momentum(w: np.ndarray, g: np.ndarray, v: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
     v *= MOMENTUM
     v += g
-    np.multiply(v, lr, out=room)
-    w -= room
+    np.multiply(v, lr, out=temp)
+    w -= temp
 
 
-def numpy_nesterov(w: np.ndarray, g: np.ndarray, v: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
+def numpy_nesterov(w: np.ndarray, g: np.ndarray, v: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
     v *= MOMENTUM
     v += g
-    np.multiply(v, MOMENTUM, out=room)
-    room += g
-    room *= lr
-    w -= room
+    np.multiply(v, MOMENTUM, out=temp)
+    temp += g
+    temp *= lr
+    w -= temp
 
 
-def numpy_rmsprop(w: np.ndarray, g: np.ndarray, s: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
-    np.multiply(g, g, out=room)
-    room *= 1 - ALPHA
+def numpy_rmsprop(w: np.ndarray, g: np.ndarray, s: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
+    np.multiply(g, g, out=temp)
+    temp *= 1 - ALPHA
     s *= ALPHA
-    s += room
-    _numpy_divide_by_root(w, g, s, room, lr)
+    s += temp
+    _numpy_divide_by_root(w, g, s, temp, lr)
 
 
-def numpy_adagrad(w: np.ndarray, g: np.ndarray, s: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
-    np.multiply(g, g, out=room)
-    s += room
-    _numpy_divide_by_root(w, g, s, room, lr)
+def numpy_adagrad(w: np.ndarray, g: np.ndarray, s: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
+    np.multiply(g, g, out=temp)
+    s += temp
+    _numpy_divide_by_root(w, g, s, temp, lr)
 
 
-def _numpy_divide_by_root(w: np.ndarray, g: np.ndarray, s: np.ndarray, room: np.ndarray, lr: float) -> None:
-    np.sqrt(s, out=room)
-    room += EPS
-    np.divide(g, room, out=room)
-    room *= lr
-    w -= room
+def _numpy_divide_by_root(w: np.ndarray, g: np.ndarray, s: np.ndarray, temp: np.ndarray, lr: float) -> None:
+    np.sqrt(s, out=temp)
+    temp += EPS
+    np.divide(g, temp, out=temp)
+    temp *= lr
+    w -= temp
 
 
-def numpy_lion(w: np.ndarray, g: np.ndarray, m: np.ndarray, room: np.ndarray, t: int, lr: float) -> None:
+def numpy_lion(w: np.ndarray, g: np.ndarray, m: np.ndarray, temp: np.ndarray, t: int, lr: float) -> None:
     w *= 1 - lr * DECAY
-    np.multiply(m, BETA1 / (1 - BETA1), out=room)  # the sign of a sum, whatever it is multiplied by
-    room += g
-    sign = np.sign(room)  # in place it takes ten times as long
+    np.multiply(m, BETA1 / (1 - BETA1), out=temp)  # a positive factor does not change the sign of the sum
+    temp += g
+    sign = np.sign(temp)  # in place it takes ten times as long
     sign *= lr
     w -= sign
     m *= LION_BETA2
-    np.multiply(g, 1 - LION_BETA2, out=room)
-    m += room
+    np.multiply(g, 1 - LION_BETA2, out=temp)
+    m += temp
 
 
 NUMPY_RULES = {  # with the number of arrays that the rule keeps
@@ -300,7 +300,7 @@ CALLS |= {"numpy": numpy_starts, "torch": torch_starts, "optax": optax_starts}
 
 
 def memory_calls(row: StepRow, threads: int) -> list[Call]:
-    """What a step reads and writes, and nothing done with it: W and the state are negated in place, g is read."""
+    """Moves the arrays of a step with almost no arithmetic: W and the state are negated in place, g is read."""
     written = np.ones((1 + NUMPY_RULES[row.rule][1], row.size), np.float32)
     shares = [np.array_split(A, threads) for A in (*written, make_arrays(row.size)[1])]
     pool = ThreadPoolExecutor(threads)

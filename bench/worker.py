@@ -1,4 +1,4 @@
-"""The process that holds one library: it prepares a row of a bench when asked, and times bursts of it."""
+"""The process that loads one library: it prepares a row of a bench on request, and times bursts of calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLOW = 1.0  # a call of this length needs no warming up
 
 @dataclass(frozen=True)
 class Call:
-    """What is timed, and how its result becomes the answer that is judged."""
+    """A timed function, and the conversion of its result into the answer that is judged."""
 
     run: Callable[[], Any]
     answer: Callable[[Any], Any] = lambda result: result
@@ -28,7 +28,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A worker's answer to a row: what it computes, or why it cannot."""
+    """A worker's answer to a row: the result, or the reason why there is none."""
 
     failure: str = ""
     result: Any = None  # None for the machine's limits
@@ -39,8 +39,8 @@ CallsOf = Callable[[str, Any, int], list[Call]]  # (library, row, threads) to th
 
 
 def work(calls_of: CallsOf, library: str, threads: int, pipe: Connection) -> None:
-    """A worker's life: prepare the row that it is sent, or do a burst of it; in between it sleeps."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    """Prepares each row that it is sent, or does a burst of calls of it; in between the process sleeps."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     call = None
     while (order := receive(pipe)) is not None:
         if order == "burst":
@@ -55,7 +55,7 @@ def work(calls_of: CallsOf, library: str, threads: int, pipe: Connection) -> Non
 
 
 def receive(pipe: Connection) -> Any:
-    """What the parent sends, or None once it is gone."""
+    """The parent's message, or None when the parent has ended."""
     try:
         return pipe.recv()
     except EOFError:
@@ -63,7 +63,7 @@ def receive(pipe: Connection) -> Any:
 
 
 def quickest(calls: list[Call]) -> Call:
-    """The form that a user who tries them all would keep."""
+    """The fastest form, which a user who tries all of them would keep."""
     if len(calls) == 1:
         return calls[0]
     best = {call: min(burst(call.run)) for call in calls}
@@ -90,12 +90,12 @@ def clock(run: Callable[[], Any]) -> float:
 
 
 def peak_bytes(run: Callable[[], Any]) -> int | None:
-    """How far a call raises this process's resident memory above where it stands."""
+    """How far a call raises this process's resident memory above its size before the call."""
     reset = Path("/proc/self/clear_refs")
     if platform.libc_ver()[0] != "glibc" or not reset.exists():
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed: the call would reuse it unseen
-    reset.write_text("5")  # the peak starts again from what is resident now
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps freed memory, which the call would reuse without raising the peak
+    reset.write_text("5")  # resets the peak to the resident memory
     before = _peak_resident()
     run()
     return max(0, _peak_resident() - before)  # the kernel counts pages in lots: some may be missing

@@ -1,7 +1,7 @@
-"""Features X * x_scale + x_shift without touching X: scale and shift go into W and b.
+"""Features X * x_scale + x_shift without a copy of X: scale and shift go into W and b.
 
-(X * scale + shift) @ W + b = X @ (scale * W) + (b + shift @ W), so the kernels see X as it lies in memory,
-uint8 images for example, and their gradient is taken back the same way.
+(X * scale + shift) @ W + b = X @ (scale * W) + (b + shift @ W), so the kernels read X as it is stored, for example as
+uint8. The gradient for the changed W and b is converted back in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Affine(NamedTuple):
     shift: Array
 
     def fold(self, W: Array, bias: bool) -> Array:
-        """W' (d + 1, c) with which X alone gives the scores: its last row is b' = b + shift @ W."""
+        """W' (d + 1, c), which gives the scores from the unscaled X: its last row is b' = b + shift @ W."""
         d = len(self.scale)
         folded = np.empty((d + 1, W.shape[1]), _check.native(W), order="F")
         np.multiply(self.scale, W[:d], out=folded[:d])

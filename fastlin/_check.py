@@ -1,6 +1,6 @@
 """Validation: everything is looked at here, before anything is written; kernels/native/quick_check.pyx says yes sooner.
 
-Messages name the argument, what was found and where, what was expected, and how to mend it.
+Messages name the argument, what was found and where, what was expected, and how to correct it.
 TypeError is for the wrong kind of thing, ValueError for everything else.
 """
 
@@ -147,7 +147,7 @@ def weights_for(y: Array, rows: int, dtype: Any) -> Array:
     except (MemoryError, ValueError):
         i = int(y.argmax())
         raise ValueError(
-            f"y[{i}] = {y[i]} asks for {c} classes, which have no room in memory; number the classes first: "
+            f"y[{i}] = {y[i]} asks for {c} classes, more than memory holds; number the classes first: "
             f"classes, y = np.unique(y, return_inverse=True)"
         ) from None
 

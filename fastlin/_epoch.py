@@ -44,7 +44,7 @@ class Average:
             self.mean += (W - self.mean) * (1.0 / self.t if self.decay is None else 1.0 - self.decay)
 
 
-@np.errstate(all="ignore")  # a rate that is too high ends in Inf and NaN, and they take IEEE's course
+@np.errstate(all="ignore")  # a rate that is too high ends in Inf and NaN, which follow IEEE's rules
 def run_epoch(
     objective: Objective,
     inputs: Inputs,

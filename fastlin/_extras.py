@@ -1,4 +1,4 @@
-"""Optional packages: imported when first used, with an error that says what to install."""
+"""Optional packages are imported when they are first used; the error for a missing one says what to install."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def progress(items: Iterable[T], what: str, show: bool, count: int | None = None
 
 @contextmanager
 def progress_bar(what: str, show: bool, count: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """A function to call after each of `count` things with what to write beside the bar; `done` are done already."""
+    """A function to call after each of `count` items with the text beside the bar; `done` items are done already."""
     if not show:
         yield lambda beside: None
         return

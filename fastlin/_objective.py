@@ -58,7 +58,7 @@ class Objective(NamedTuple):
             dW = np.empty_like(W) if out is None else out
             return _run.loss_grad(self, inputs, 1.0 / rows, dW) / rows, dW
         d = inputs.X.shape[1]
-        with np.errstate(all="ignore"):  # NaN and Inf take IEEE's course here too; kernels see to that themselves
+        with np.errstate(all="ignore"):  # NaN and Inf follow IEEE's rules here too; kernels see to that themselves
             # The penalty comes first: one that raises leaves `out` as it was.
             R = 0.0 if self.penalty is None else self.penalty.value(W[:d])
             R_gradient = None if self.penalty is None else np.asarray(self.penalty.gradient(W[:d]), W.dtype)

@@ -1,6 +1,7 @@
-"""What all optimizers share: checks, state, clipping, prox, saving. The rules are in fastlin/optim.py.
+"""The code that all optimizers share: checks, state, clipping, prox, saving. The rules are in fastlin/optim.py.
 
-A step is one pass over memory, clip -> update -> prox, by the kernel that fastlin/_step.py finds.
+A step is one pass over memory, clip -> update -> prox, by the kernel that fastlin/_step.py finds. With clip_norm
+another pass over the gradients comes before it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from fastlin.schedules import Lr
 
 
 class _Slot(NamedTuple):
-    """What an optimizer keeps for one W."""
+    """The data that an optimizer keeps for one W."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    order: str  # "F" for a W that is only Fortran-contiguous; the state lies as W does
+    order: str  # "F" for a W that is only Fortran-contiguous; the state has the same order
     state: tuple[Array, ...]  # flat
 
     @classmethod
@@ -33,12 +34,12 @@ class _Slot(NamedTuple):
         return cls(W.shape, W.dtype, _order(W), tuple(rows))
 
     def flat(self, A: Array) -> Array:
-        """A as a flat array in this order, a view if it lies so."""
+        """A as a flat array in this order, a view if A is stored in this order."""
         found = A.ravel(self.order)  # type: ignore[arg-type]
         return found if found.flags.aligned else found.copy()
 
     def put(self, flat: Array, W: Array) -> None:
-        """The opposite of `flat`."""
+        """Copies a flat array back into W."""
         target = W if self.order == "C" else W.T
         target[...] = flat.reshape(target.shape)
 
@@ -58,7 +59,7 @@ class _Slot(NamedTuple):
 class Optimizer:
     """An update rule with its hyper-parameters and state. `step(W, dW)` changes W in place.
 
-    The base of the classes of `fastlin.optim`, which name a rule; it is not built itself.
+    This is the base of the classes of `fastlin.optim`, each of which names a rule; it has no instances of its own.
     """
 
     rule: str  # the row of the table
@@ -66,7 +67,7 @@ class Optimizer:
     def __init__(
         self, lr: Lr, clip_value: float | None, clip_norm: float | None, prox: Proximal | None, **hyper: float
     ) -> None:
-        """`hyper` are the hyper-parameters of the rule's row other than lr; all is checked here."""
+        """`hyper` are the hyper-parameters of the rule's row other than lr. All arguments are checked here."""
         row = OPS[self.rule]
         others = {name: spec for name, spec in row.hyper.items() if name != "lr"}
         self._counts = "t" in row.args
@@ -101,7 +102,7 @@ class Optimizer:
         return _check.number(f"lr({t})", self._lr(t), LR.interval) if callable(self._lr) else self._lr
 
     def report(self, metric: float) -> None:
-        """Tell the schedule what was reached, smaller being better; `schedules.plateau` asks for it, others do not."""
+        """Give the schedule a metric for which smaller is better. Only `schedules.plateau` uses it."""
         report = getattr(self._lr, "report", None)
         if report is not None:
             report(metric)
@@ -118,10 +119,10 @@ class Optimizer:
         """One step: W is overwritten, dW only read.
 
         W, dW : arrays of one shape and dtype, float32 or float64, or lists of them, W[i] like dW[i]; any memory
-        order. Contiguous W is updated where it lies, other strides through a copy. The state belongs to the first
+        order. Contiguous W is updated in place, other strides through a copy. The state belongs to the first
         W's: number, shapes and dtypes must stay.
         bias : the last row of each W is b, which `prox` leaves alone.
-        threads : as in `softmax_loss`; large arrays are shared out. The same bits for any number.
+        threads : as in `softmax_loss`; threads divide large arrays. The bits are the same for any number.
 
         Raises ValueError or TypeError for bad input; nothing has been written then.
         """
@@ -159,9 +160,9 @@ class Optimizer:
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
     def _epoch_steps(self, W: Array, count: int, penalty: tuple[float, float]) -> tuple[EpochSteps, tuple[Array, ...]]:
-        """The next `count` steps of W as an epoch kernel takes them, and views of the state in W's shape.
+        """Describes the next `count` steps of W for an epoch kernel; also returns views of the state in W's shape.
 
-        The caller then says by `_took_steps` how many have been taken.
+        The caller then calls `_took_steps` with the number of steps that the kernel has taken.
         """
         self._match(_check.step_pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
@@ -183,7 +184,7 @@ class Optimizer:
         self.t += count
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> Stages:
-        """What is done to the gradients before this step, and to W after it."""
+        """The changes of the gradients before this step, and of W after it."""
         scale = 1.0
         if "clip_norm" in self._limits:
             scale = clip_scale(_step.norm(gradients, backend, threads), self._limits["clip_norm"])
@@ -191,7 +192,7 @@ class Optimizer:
         return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
 
     def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
-        """The pairs, once it is sure that the state is theirs; new state if there is none."""
+        """Returns the pairs if their shapes and dtypes are those of the state; makes the state if there is none."""
         if not self._slots:
             self._slots = [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
         expected = [(slot.shape, slot.dtype) for slot in self._slots]
@@ -209,7 +210,7 @@ class Optimizer:
         return pairs
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run needs to go on with the same bits, given an optimizer made with the same words.
+        """The state from which an optimizer made with the same arguments continues with the same bits.
 
         A flat dict of strings, numbers and arrays: "class", "rule", "t" (steps taken), "m.0" for the state m of the
         first W, in W's shape, and "schedule.*" if the schedule has state. `np.savez(path, **state)` keeps it.
@@ -220,7 +221,7 @@ class Optimizer:
         return found | {f"schedule.{key}": value for key, value in _schedule_state(self._lr).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned, read from anywhere; the arrays are copied.
+        """Continue from a dict that `state_dict` returned, also after it was saved and loaded; the arrays are copied.
 
         Raises ValueError if it is another class's or rule's, or lacks something, or does not fit the W that this
         optimizer has stepped already; nothing has been changed then.

@@ -1,7 +1,7 @@
-"""How a problem is cut into parts, chunks and blocks, with the reason of each size, and the workspaces of kernels.
+"""How inputs are cut into parts, chunks and blocks, with the reason of each size, and the workspaces of kernels.
 
-The cut depends on the sizes of the problem alone, never on the number of threads: the same bits for any number.
-Sizes that a loop needs for itself (columns copied at once, numbers of an optimizer's slice) stand beside that loop.
+The order of every sum depends on the sizes of the inputs alone, so the bits are the same for any number of threads.
+Sizes that only one loop needs (columns copied at once, numbers of an optimizer's slice) are defined beside that loop.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 from fastlin._check import Array
 from fastlin.kernels.records import EpochWorkspace
 
-# A part is what one thread does at once; it adds into a gradient of its own.
+# A part is the rows that one thread goes through at once; each part has a gradient of its own.
 PART_FLOPS = 500_000  # 5 us at 100 GF/s
 THREAD_FLOPS = 1_500_000  # 15 us: waking a thread takes 5 to 10
-PART_ROWS = 64  # with fewer, zeroing and summing the part's own dW shows
+PART_ROWS = 64  # with fewer rows, zeroing and summing the part's own dW takes a noticeable time
 MOST_PARTS = 16
 PARTS_BYTES = 16 << 20  # of all parts' gradients together
 
 # A block of rows is read for the scores and, from L2, again for the gradient.
-BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more gain nothing (docs/kernels.md)
+BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more rows are not faster (docs/kernels.md)
 BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB or more of L2
 SCORES_BYTES = 1 << 20  # of the scores of a block
 
 # With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
 WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
-WIDE_BYTES = 8 << 20  # of the scores of a block: each costs an addition of a whole gradient, and cache is wanted
-WIDE_ROWS = 64  # of one epilogue call: they go to L2 while it passes over them
+WIDE_BYTES = 8 << 20  # of the scores of a block: each block adds a whole gradient, and larger scores leave the cache
+WIDE_ROWS = 64  # of one epilogue call, whose scores stay in L2 while it goes over them
 WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
 CHUNK_FLOPS = 1_000_000_000  # of one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
@@ -48,12 +48,12 @@ class Plan:
     parts: int
     chunks: int
     block: int
-    threads: int  # more do not pay
+    threads: int  # more threads would not be faster
 
 
 @lru_cache(maxsize=1024)
 def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
-    """The cut for compiled kernels; the others get all rows at once, as a NumPy user would write it."""
+    """The cut for compiled kernels; other kernels get all rows at once, as in a NumPy user's code."""
     if not compiled:
         return Plan(parts=1, chunks=1, block=max(n, 1), threads=1)
     flops = 4 * n * max(d, 1) * c
@@ -64,11 +64,11 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     return Plan(parts, chunks=1 + flops // CHUNK_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
 
 
-# An epoch is shared out by blocks of columns (kernels/native/epoch_driver.pxi), while blocks of rows follow each other.
-EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads meet as rarely as can be
+# In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
+EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
-COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a meeting of threads takes about 2
+COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a barrier takes threads about 2
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class EpochPlan:
 
 @lru_cache(maxsize=1024)
 def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -> EpochPlan:
-    """The cut of an epoch's mini-batches; batches of other sizes may end other epochs."""
+    """The cut of an epoch's mini-batches; the last batch may be smaller."""
     if not compiled:
         return EpochPlan(1, batch_size, call=max(1, CHUNK_FLOPS // (4 * batch_size * max(d, 1) * c)), threads=1)
     blocks = 1
@@ -99,19 +99,20 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
     return EpochPlan(blocks, block, call=max(1, CHUNK_FLOPS // flops), threads=blocks)
 
 
-# An optimizer step is shared out by ranges of its arrays (kernels/native/step_driver.pxi). Each number is updated
+# In an optimizer step threads divide ranges of its arrays (kernels/native/step_driver.pxi). Each number is updated
 # on its own, so that ranges may depend on the number of threads; those of sums of squares may not.
 STEP_BYTES = 96 << 10  # of all arrays: one thread takes 2 us from here on, and another joins after 0.4
-STEP_RANGE = 1 << 18  # numbers, of arrays larger than all caches: a thread that is ahead takes more ranges
+STEP_RANGE = 1 << 18  # numbers, of arrays larger than all caches: a faster thread takes more ranges
 STEP_CHUNK = 1 << 22  # numbers in one kernel call: Ctrl-C is answered between calls, after some 5 ms from memory
 SUM_NUMBERS = 4096  # of a range of squares
-MOST_RANGES = 64  # a team can share out no more
+MOST_RANGES = 64  # no phase of a team has more items
 
 
 def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
     """How many ranges, 0 if the arrays need several calls, and how many threads.
 
-    Each thread has one range, the same in every step, so that it stays in that thread's cache.
+    Arrays of at most STEP_RANGE numbers for each thread have one range for each, the same in every step, so that it
+    stays in that thread's cache. Larger arrays have more ranges.
     """
     if n > STEP_CHUNK:
         return 0, threads
@@ -121,8 +122,8 @@ def step_plan(n: int, bytes_each: int, threads: int) -> tuple[int, int]:
     return max(threads, -(-n // STEP_RANGE)), threads
 
 
-# A search tries many W on blocks of rows (fastlin/_search.py): a group of W stands together as if all were classes.
-SEARCH_CLASSES = 240  # of a group: half as many read X from L2 twice as often, and lose 10 %
+# A search tries many W on blocks of rows (fastlin/_search.py): a group of W is stacked as if all were classes.
+SEARCH_CLASSES = 240  # of a group: with half as many X is read from L2 twice as often, and the search is 10 % slower
 SEARCH_BYTES = 512 << 10  # of the weights of a group
 SEARCH_ROWS = 128  # of a block: its scores stay in L2
 SEARCH_FLOPS = 20_000_000  # of a task: 300 us, for which Python needs 20
@@ -131,7 +132,7 @@ DRAWN, DRAWN_BYTES = 32, 512 << 10  # W drawn at once, at least, while those bef
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How many W are in a group, and how the rows that it goes through are cut."""
+    """The number of W in a group, and the cut of the rows."""
 
     group: int
     chunk: int  # rows that are copied into blocks at once
@@ -176,7 +177,7 @@ def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic])
     return EpochWorkspace(
         row_buffer=padded((cut.block, d), dtype),
         partial=padded((2, blocks, c, cut.block), dtype),
-        scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and what is gathered of y
+        scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and the gathered part of y
         losses=np.zeros(1),
         penalties=np.zeros(blocks),
         squares=np.zeros(blocks),

@@ -21,7 +21,7 @@ VALIDATION = "#e45756"
 def loss_picture(histories: Mapping[float, History], best: float, title: str, path: Path) -> None:
     """The loss of each learning rate over the epochs and, where measured, accuracy or R^2 on validation rows.
 
-    histories : of each learning rate.  best : the one that the legend names so, if there are several.
+    histories : one for each learning rate.  best : the rate that the legend calls best, if there are several.
     """
     figures = need("matplotlib.figure", "plot", "loss.png")
     scores = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
@@ -66,9 +66,9 @@ def _curve(ax: Any, values: Sequence[float], colour: Any, name: str | None) -> N
 
 
 def _name(lr: float, losses: Sequence[float]) -> str:
-    """The learning rate, and from where its loss cannot be drawn."""
-    lost = next((epoch for epoch, value in enumerate(losses, 1) if not math.isfinite(value)), None)
-    return f"lr {lr:g}" + (f"\nnot finite from epoch {lost}" if lost else "")
+    """The learning rate, and the first epoch whose loss cannot be drawn."""
+    diverged = next((epoch for epoch, value in enumerate(losses, 1) if not math.isfinite(value)), None)
+    return f"lr {lr:g}" + (f"\nnot finite from epoch {diverged}" if diverged else "")
 
 
 def _scale(ax: Any, losses: Sequence[float]) -> None:

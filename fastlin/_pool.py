@@ -1,7 +1,8 @@
-"""One small pool of threads for compiled kernels, and how many to use.
+"""How many threads to use, and a small pool of threads for work that Python divides: scores, conversions, searches.
 
-Not OpenMP: its children die after fork, and two of its runtimes in a process can deadlock. Not
-concurrent.futures: a hand-over through two plain locks costs a third of the time.
+Losses, steps and epochs use the teams of threads inside the kernels instead. OpenMP is not used: its threads do not
+survive a fork, and two of its runtimes in one process can deadlock. concurrent.futures is not used either: two locks
+pass a task to a thread in a third of the time.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ _limit: int | None = None
 
 
 def set_num_threads(n: int | None) -> None:
-    """Let compiled kernels use at most n threads in calls that do not say `threads=`; None undoes it.
+    """Let compiled kernels use at most n threads in calls without `threads=`; None removes this limit.
 
-    Results are the same bits for any number. Overrides the environment variable FASTLIN_NUM_THREADS.
+    The results have the same bits for any number. It overrides the environment variable FASTLIN_NUM_THREADS.
     """
     global _limit
     _limit = None if n is None else _check.count("n", n)
 
 
 def thread_limit(threads: int | None) -> int:
-    """The most threads of a call: its own word, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
+    """The most threads of a call: its argument, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
     if threads is not None:
         return _check.count("threads", threads)
     return _limit or _default()
@@ -36,7 +37,7 @@ def thread_limit(threads: int | None) -> int:
 
 @cache
 def _default() -> int:
-    named = os.environ.get("FASTLIN_NUM_THREADS")  # asked once: looking it up costs a microsecond
+    named = os.environ.get("FASTLIN_NUM_THREADS")  # read once: reading it takes a microsecond
     if not named:
         return physical_cores()
     if not named.isdecimal() or int(named) < 1:
@@ -78,7 +79,7 @@ class _Job:
 
 
 class _Worker:
-    """A daemon thread that waits for a job, works on it, says so, and waits again."""
+    """A daemon thread that waits for a job, works on it, reports that it is done, and waits again."""
 
     def __init__(self) -> None:
         self._go = threading.Lock()
@@ -100,7 +101,7 @@ class _Worker:
         self._done.acquire()
 
     def retire(self) -> None:
-        """Return when nothing is being done to the arrays of a job that was cancelled; another Ctrl-C does not help."""
+        """Return when this worker has stopped using the arrays of a cancelled job, even if Ctrl-C comes again."""
         self.retired = True
         while True:
             try:
@@ -171,7 +172,7 @@ pool = Pool()
 
 
 def _forget_threads() -> None:
-    """After fork the child has none of the parent's threads."""
+    """Replaces the pool after a fork: the child has none of the parent's threads."""
     global pool
     pool = Pool()
 

@@ -1,4 +1,4 @@
-"""What kernels/native/quick_check.pyx does, for an installation without a C compiler; fastlin/_check.py takes one."""
+"""The functions of kernels/native/quick_check.pyx in Python, for an installation without a C compiler."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def quick_labels(W: Any, X: Any, y: Any, bias: bool, out: Any) -> None:
-    """Nothing is known to be plain: in Python a quick look would take as long as the checks."""
+    """Always None, which means the full checks: in Python quick checks would take as long."""
 
 
 def same_layout(W: Any, dW: Any, shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> bool:
-    """Whether W and dW are plain arrays of this shape and type, both contiguous in this order, and no others, aligned
-    and apart, and W writeable: a step with these needs no further look.
+    """Whether W and dW are arrays of this shape and type and no subclasses, both contiguous in this order, aligned and
+    without overlap, and W is writeable. A step with these needs no other check.
     """
     if not (type(W) is type(dW) is np.ndarray and W.shape == dW.shape == shape and W.dtype == dW.dtype == dtype):
         return False

@@ -119,7 +119,7 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
     return value
 
 
-@np.errstate(all="ignore")  # NaN and Inf take IEEE's course in the products too
+@np.errstate(all="ignore")  # NaN and Inf follow IEEE's rules in the products too
 def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> float:
     """BLAS for the scores and the gradient of a block, the compiled epilogue between them on what is in cache.
 

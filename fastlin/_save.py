@@ -1,7 +1,7 @@
 """Named values in a file without pickle: .npz, or .safetensors (an extra), by the file's suffix.
 
-Arrays are stored as arrays; numbers, strings and lists of them are the JSON text `facts` beside them, which
-keeps every float to the bit.
+Arrays are stored as arrays. Numbers, strings and lists of them are stored as the JSON text `facts`, which keeps every
+bit of a float.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `save` wrote.
+    """The values that `save` wrote.
 
     Raises FileNotFoundError, or ValueError for a file that is cut short, damaged or of another kind.
     """
@@ -54,9 +54,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
-    """The file, open; what goes wrong in reading it is a ValueError: PATH is damaged or OTHERWISE.
+    """The open file; errors in reading it become a ValueError: PATH is damaged or OTHERWISE.
 
-    A damaged zip file raises any of these; only a file that cannot be opened keeps its own error.
+    A damaged zip file raises any of these. A file that cannot be opened keeps its own error.
     """
     with Path(path).open("rb") as file:
         try:
@@ -76,7 +76,7 @@ def _reading_errors() -> tuple[type[Exception], ...]:
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
-    """`path` as one that `save` can write later: a known suffix, its package there, its folder there."""
+    """Checks that `save` can write `path` later: a known suffix, an installed package for it, an existing folder."""
     found = Path(path)
     _writer(found)
     if not found.parent.is_dir():

@@ -1,8 +1,8 @@
-"""The losses of many W on the same rows, and who computes which: groups of W by parts of the rows.
+"""The losses of many W on the same rows; threads divide them by groups of W and parts of the rows.
 
-Some rows of X at a time are copied into blocks in which a feature's numbers stand side by side: the scores of a group
-of W are then a product like that of a gradient, where the tile is at its best. The cut depends on sizes alone
-(fastlin/_plan.py) and every sum has its order: the same bits for any number of threads.
+Some rows of X at a time are copied into blocks in which the numbers of a feature are contiguous. The scores of a group
+of W then have the form of a gradient's product, which the tile computes fastest. The cut depends on sizes alone
+(fastlin/_plan.py) and every sum has a fixed order, so the bits are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trial:
         self._threads = _pool.thread_limit(objective.threads) if compiled else 1
         self.cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
         self._blocks = _plan.padded((-(-min(n, self.cut.chunk) // self.cut.block), d, self.cut.block), W.dtype)
-        self._filled = -1  # the row that the blocks begin with
+        self._filled = -1  # the first row of the blocks
 
     @np.errstate(all="ignore")
     def losses(self, W: Array, meanwhile: Callable[[], None]) -> Array:

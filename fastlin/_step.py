@@ -1,7 +1,7 @@
-"""One optimizer step over flat arrays: which kernel, which stretch of the arrays, how many threads.
+"""One optimizer step over flat arrays: which kernel, which range of the arrays, how many threads.
 
-What a step does to a number depends on that number alone: the same bits for any number of threads. The sum of squares
-adds up ranges that depend on the size alone, in order.
+A number's update depends only on that number, its gradient and its state. The sum of squares adds up ranges that depend
+on the size alone, in order. So the bits are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def update(
 def _route(
     rule: str, backend: str, n: int, itemsize: int, states: int, threads: int
 ) -> tuple[Callable[..., None], int, int]:
-    """The kernel, how many ranges and threads; no ranges if that is too much for one call."""
+    """The kernel, and the numbers of ranges and threads; 0 ranges if the arrays need several calls."""
     kernel = ops.step_kernel(rule, backend)
     if not ops.BACKENDS[backend].compiled:
-        quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays: inf is no mistake
+        quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays, which may become inf
         return quiet(kernel), 1, 1
     return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
 

@@ -1,8 +1,7 @@
-"""`fastlin compare`: every op in every backend on the same arrays, agreement first, then time.
+"""`fastlin compare` runs every op in every backend on the same arrays, checks that they agree, and then times them.
 
-Each contestant is timed in bursts of its own after a pause: idle BLAS threads spin for tens of
-milliseconds and slow down whoever comes next. Bursts of all contestants alternate, so that a machine
-whose speed drifts is as unfair to one as to the other.
+Each contestant is timed in bursts of its own after a pause: idle BLAS threads spin for tens of milliseconds and slow
+down the next contestant. Bursts of all contestants alternate, so that changes of the machine's speed affect all alike.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Row:
 
 @dataclass
 class _Contest:
-    """A row and the call that it times."""
+    """A row and its timed call."""
 
     row: Row
     fresh: Callable[[], Callable[[], Any]]  # makes the call, with arrays of its own
@@ -82,7 +81,7 @@ def file_case(path: str, dtype: str) -> Case:
     return Case(f"{Path(path).name} {len(X)}x{X.shape[1]}x{c}", W, X, y)
 
 
-USUAL = ("softmax", "svm", "squared_svm", "logistic", "sgd", "momentum", "adam")  # a page of figures, not ten
+USUAL = ("softmax", "svm", "squared_svm", "logistic", "sgd", "momentum", "adam")  # few enough for one page
 
 
 def op_names() -> list[str]:
@@ -145,7 +144,7 @@ def _rounds(contests: Sequence[_Contest]) -> Iterator[_Contest]:
 def _burst(call: Callable[[], Any]) -> list[float]:
     """Durations of calls for a while, after a pause and one call that warms up.
 
-    One call is enough where it is slow, but never the first: a hiccup of the machine would pass for slowness.
+    One call is enough if it is slow, but the first does not count: it may be slow for another reason.
     """
     time.sleep(PAUSE)
     call()

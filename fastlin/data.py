@@ -1,4 +1,4 @@
-"""Data sets as they come: CIFAR-10's files, scikit-learn's digits, arrays of your own. Nothing is downloaded."""
+"""Loads CIFAR-10's files, scikit-learn's digits, and arrays of your own. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     """CIFAR-10 (Krizhevsky 2009) as it is distributed: the python or the binary version.
 
     path : the folder with data_batch_1 ... data_batch_5 and test_batch, or with these names and .bin; or the
-        .tar.gz as downloaded, which is read where it lies.
+        .tar.gz as downloaded, which is read without unpacking it.
 
     Returns X uint8 (50000, 3072) and X_test uint8 (10000, 3072), each row red, green, blue, 32 x 32 each; labels in
-    [0, 10); the names of the classes. uint8 X is what the losses read in place: x_scale=1/255.
+    [0, 10); the names of the classes. The losses read uint8 X in place; pass x_scale=1/255 to scale it to [0, 1].
 
-    The python version's files are pickles. They are read by an unpickler that admits arrays of bytes and plain
-    containers, and runs nothing that a file asks for.
+    The python version's files are pickles. They are read by an unpickler that accepts only arrays of bytes and
+    built-in containers, and that calls no function named in a file.
 
     Raises FileNotFoundError for a file that is not there and ValueError for one that is cut short or damaged.
     """
@@ -58,13 +58,13 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     lacking = [f"{name}{suffix}" for name in CIFAR10_FILES if f"{name}{suffix}" not in found]
     if lacking:
         raise FileNotFoundError(f"{path} lacks {', '.join(lacking)} of CIFAR-10 (https://www.cs.toronto.edu/~kriz)")
-    *fit, test = (found[f"{name}{suffix}"] for name in CIFAR10_FILES)
-    X, y = (np.concatenate(parts) for parts in zip(*fit, strict=True))
+    *train, test = (found[f"{name}{suffix}"] for name in CIFAR10_FILES)
+    X, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return Dataset(X, y, *test, CIFAR10_CLASSES, (3, 32, 32))
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of CIFAR-10's files in a folder or a .tar.gz."""
+    """The names and contents of CIFAR-10's files in a folder or a .tar.gz."""
     wanted = sorted(f"{name}{suffix}" for name in CIFAR10_FILES for suffix in ("", ".bin"))
     if path.is_dir():
         for name in wanted:
@@ -76,8 +76,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _archived(content: IO[bytes], wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Those of an open .tar.gz."""
-    import tarfile  # 3 ms that `import fastlin` need not cost
+    """The names and contents of CIFAR-10's files in an open .tar.gz."""
+    import tarfile  # here, because it would add 3 ms to `import fastlin`
 
     try:
         with tarfile.open(fileobj=content) as archive:
@@ -116,7 +116,7 @@ def _cifar10_pickle(where: str, content: bytes) -> tuple[Array, Array]:
 
 
 class _Record:
-    """Stands for whatever a pickle would make of NumPy: keeps what it was given, does nothing with it."""
+    """Replaces the NumPy objects of a pickle: keeps their arguments and does nothing with them."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -126,10 +126,10 @@ class _Record:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits what CIFAR-10's files contain: containers, strings, numbers, and a NumPy array as a `_Record`."""
+    """Accepts the contents of CIFAR-10's files: containers, strings, numbers, and a NumPy array as a `_Record`."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """A `_Record` for the three names that an array is pickled with; nothing else is looked up."""
+        """Returns `_Record` for the three names in the pickle of an array; all other names are refused."""
         array = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct")}
         if (module, name) not in array:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which CIFAR-10's files do not")
@@ -155,8 +155,8 @@ def load_digits() -> Dataset[Array]:
     X, y = need("sklearn.datasets", "sklearn", "the digits data set").load_digits(return_X_y=True)
     X, y = X / 16.0, y.astype(np.int64)
     order = np.random.default_rng(2026).permutation(len(X))
-    test, fit = order[: len(X) // 5], order[len(X) // 5 :]
-    return Dataset(X[fit], y[fit], X[test], y[test], tuple("0123456789"), (8, 8))
+    test, train = order[: len(X) // 5], order[len(X) // 5 :]
+    return Dataset(X[train], y[train], X[test], y[test], tuple("0123456789"), (8, 8))
 
 
 def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset[Array | None]:

@@ -33,10 +33,10 @@ BLOCK = 64  # images whose patches are in memory at once
 
 
 class _Transformer(_base.TransformerMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
-    """What is computed from a row alone: nothing to fit."""
+    """Base of features that are computed from a row alone, so that there is nothing to fit."""
 
     def fit(self, X: ArrayLike, y: Any = None) -> _Transformer:
-        """Nothing to learn; returns self."""
+        """Does nothing; returns self."""
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -44,7 +44,7 @@ class _Transformer(_base.TransformerMixin, _base.BaseEstimator):  # type: ignore
 
 
 class Polar(_Transformer):
-    """(x, y) -> (radius, angle in (-pi, pi]): what makes a disk in a ring separable by a line."""
+    """(x, y) -> (radius, angle in (-pi, pi]). A line then separates a disk from the ring around it."""
 
     def transform(self, X: ArrayLike) -> Array:
         """X (n, 2) -> (n, 2) float64."""

@@ -35,7 +35,7 @@ def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5)
 
 
 def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float) -> float:
-    """The slope of f along entry i of W, which is put back."""
+    """The slope of f along entry i of W; W is restored."""
     entries = W.reshape(-1)
     here = entries[i]
     entries[i] = here + h
@@ -52,7 +52,7 @@ def _value(result: Any) -> float:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `check_gradient` found. True in a condition if every entry agrees."""
+    """The result of `check_gradient`. It is true in a condition if every entry agrees."""
 
     ok: bool
     max_error: float  # the largest relative error
@@ -78,7 +78,7 @@ def check_gradient(
 
     f : W -> (loss, dW), such as `lambda W: fl.softmax_loss(W, X, y, 0.1)`.
     rtol : the largest relative error |a - n| / max(|a|, |n|, s) that agrees. s, a thousandth of the largest
-        entry, keeps entries that are all rounding from deciding.
+        entry, keeps entries that are only rounding errors from failing the check.
 
     At a kink of the hinge (a margin met exactly) the difference quotient is no gradient; move W a little.
 

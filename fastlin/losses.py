@@ -51,7 +51,7 @@ def softmax_loss(
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
-        float16 and uint8 are read in place; other integers are converted some rows at a time.
+        Floats and uint8 are read in place; other integers are converted some rows at a time.
     y : (n,) integers in [0, c).
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, instruction set, threads, versions."""
+"""Describes the machine of a measurement: processor, instruction set, threads, versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastlin import _pool, ops
 
 
 def cpu_name() -> str:
-    """The processor's own name where the system tells it."""
+    """The processor's model name if the system provides it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -33,7 +33,7 @@ def version(package: str) -> str | None:
 
 
 def describe() -> dict[str, str]:
-    """Everything that belongs beside a figure."""
+    """The facts that are recorded with every measurement."""
     facts = {
         "cpu": cpu_name(),
         "cores": str(_pool.physical_cores()),

@@ -345,7 +345,7 @@ def storage_of(X: Any, W_dtype: np.dtype[Any]) -> Storage | None:
 
 
 def missing(backend: str) -> str | None:
-    """Why `backend` cannot be used and how to mend it, or None if it is installed."""
+    """Why `backend` cannot be used and how to get it, or None if it is installed."""
     row = BACKENDS[backend]
     if importlib.util.find_spec(row.needs) is not None:
         return None

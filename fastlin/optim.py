@@ -9,7 +9,8 @@ prox : a penalty, `fl.L1(...)`, `fl.ElasticNet(...)` or `fl.L2(...)`. After the 
     the rate in force, so that L1 gives exact zeros. `step(W, dW, bias=True)` leaves the last row of W, b, as it is;
     otherwise every entry is penalised.
 
-Clipping, update and prox are one pass over memory; the caller's gradient is never written.
+Clipping, update and prox are one pass over memory; clip_norm reads the gradients once more before it. The caller's
+gradient is never written.
 
 >>> import numpy as np
 >>> W, dW = np.ones((2, 3)), np.full((2, 3), 0.5)
@@ -298,7 +299,8 @@ class NAdam(Optimizer):
     n = (1 - mu(t)) / (1 - P(t)) g + mu(t + 1) / (1 - P(t + 1)) m
     W <- W - lr n / (sqrt(v / (1 - beta2^t)) + eps)
 
-    P is computed from t in every step, so that it is no state: a few dozen factors, since it soon vanishes.
+    P is computed from t in every step, so that it is not part of the state. It has a few dozen factors, after which it
+    is 0 to rounding.
 
     clip_value, clip_norm, prox : see `fastlin.optim`.
     """
@@ -332,7 +334,7 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """RAdam: Adam that does without v while too few steps have told its size (Liu et al. 2020), as in torch.
+    """RAdam: Adam that does not use v in the first steps, where it is too uncertain (Liu et al. 2020), as in torch.
 
     g <- dW + weight_decay W;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2
     rho_inf = 2 / (1 - beta2) - 1;  rho = rho_inf - 2 t beta2^t / (1 - beta2^t)
@@ -340,7 +342,7 @@ class RAdam(Optimizer):
               W <- W - lr r (m / (1 - beta1^t)) sqrt(1 - beta2^t) / (sqrt(v) + eps)
     else:     W <- W - lr m / (1 - beta1^t)
 
-    t is the number of the step, from 1: with beta2 = 0.999 the first five steps do without v.
+    t is the number of the step, from 1: with beta2 = 0.999 the first five steps do not use v.
     clip_value, clip_norm, prox : see `fastlin.optim`.
     """
 

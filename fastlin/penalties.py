@@ -17,7 +17,7 @@ from fastlin._check import Array
 
 @runtime_checkable
 class Penalty(Protocol):
-    """What a loss asks of its `reg`."""
+    """The methods that a loss calls on its `reg`."""
 
     def value(self, W: Array) -> float:
         """R(W)."""
@@ -28,10 +28,10 @@ class Penalty(Protocol):
 
 @runtime_checkable
 class Proximal(Protocol):
-    """What an optimizer asks of its `prox`."""
+    """The method that an optimizer calls on its `prox`."""
 
     def shrinkage(self, step: float) -> tuple[float, float]:
-        """(shrink, factor) of the proximal step: w moves towards 0 by shrink, not past it, then is times factor."""
+        """(shrink, factor) of the proximal step: |w| falls by shrink, at most to 0; then w is multiplied by factor."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class ElasticNet:
 
 
 def penalty(reg: float | Penalty) -> Penalty | None:
-    """The penalty that `reg` means: a float is the lam of `L2`, and 0 is none."""
+    """The penalty that `reg` stands for: a number is the lam of `L2`, and 0 means no penalty."""
     if type(reg) is float and reg == 0.0:
         return None
     if hasattr(reg, "value") and hasattr(reg, "gradient"):
@@ -140,7 +140,7 @@ def penalty(reg: float | Penalty) -> Penalty | None:
     return L2(lam) if lam else None
 
 
-# ---- What regularises without being a term of the loss ----------------------------------------------------
+# ---- Regularisation that is not a term of the loss --------------------------------------------------------
 
 
 def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
@@ -165,7 +165,7 @@ def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
 def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
     """X with every entry zero with probability p, the others divided by 1 - p, a new array: for training only.
 
-    The mean of the scores stays, so that nothing needs to change when predicting ("inverted" scaling).
+    The mean of the scores stays the same, so that predictions use X without dropout ("inverted" scaling).
     p : in [0, 1).  seed : another one for each batch.
     The lectures name it among the regularisations. For a linear model with the squared error it is, on average, an L2
     penalty with a weight of its own for each feature; Srivastava et al. 2014, Wager et al. 2013.

@@ -24,21 +24,21 @@ Lr = float | Callable[[int], float]
 
 
 class Schedule:
-    """What all schedules have in common: those without state ignore these."""
+    """The base of all schedules. Its other methods do nothing; schedules with state override them."""
 
     def __call__(self, t: int) -> float:
         """The rate of step t."""
         raise NotImplementedError
 
     def report(self, metric: float) -> None:
-        """Hear what was reached; smaller is better."""
+        """Take note of a metric for which smaller is better."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What changes with time."""
+        """The state that reports change."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a state that `state_dict` returned."""
 
     def _within(self, **intervals: str) -> None:
         for name, interval in intervals.items():
@@ -47,7 +47,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class constant(Schedule):
-    """lr, always."""
+    """lr in every step."""
 
     lr: float
 
@@ -164,10 +164,10 @@ class one_cycle(Schedule):
         )
 
     def __call__(self, t: int) -> float:
-        start, top, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
-        if t <= top:
-            return _along_cosine(start, self.lr, t / top if top else 1.0)
-        return _along_cosine(self.lr, start / self.final_div_factor, min((t - top) / (end - top), 1.0))
+        start, peak, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
+        if t <= peak:
+            return _along_cosine(start, self.lr, t / peak if peak else 1.0)
+        return _along_cosine(self.lr, start / self.final_div_factor, min((t - peak) / (end - peak), 1.0))
 
 
 def _along_cosine(start: float, end: float, part: float) -> float:
@@ -200,7 +200,7 @@ class plateau(Schedule):
         return self._now
 
     def report(self, metric: float) -> None:
-        """Hear what was reached; smaller is better. A NaN is no better than anything."""
+        """Take note of a metric for which smaller is better. A NaN counts as no improvement."""
         margin = self.threshold * abs(self._best) if self._best < math.inf else 0.0
         if metric < self._best - margin:
             self._best, self._bad = float(metric), 0
@@ -211,11 +211,11 @@ class plateau(Schedule):
             self._bad = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The rate in force, the best report, and how many since were no better."""
+        """The current rate, the best report, and the number of reports since the last improvement or reduction."""
         return {"now": self._now, "best": self._best, "bad": self._bad}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from a state that `state_dict` returned."""
         now, best, bad = (float(_check.state_entry("plateau", state, key)) for key in ("now", "best", "bad"))
         self._now, self._best, self._bad = now, best, int(bad)
 

@@ -45,7 +45,7 @@ def minimize(
     y, loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. L-BFGS wants a
         smooth loss: "softmax", "logistic", "squared_svm" and `reg` a number; at the kinks of others it may stop early.
     method : "L-BFGS-B" keeps a few past gradients; "BFGS" a matrix of W.size^2 numbers; "CG" the last direction.
-    max_iter : at most so many iterations, with one or a few passes over X each.
+    max_iter : the largest number of iterations, each of which takes one or a few passes over X.
     tol : stop where no entry of the gradient is larger. 0 goes on as long as the loss falls.
 
     Returns
@@ -101,8 +101,8 @@ def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h
     W : float array of any shape, not changed.
     h : the step, finite and not zero.
 
-    Its condition number, `np.linalg.cond(H)`, says how ill-suited plain gradient descent is; eigenvalues of both signs
-    where the gradient is zero, a saddle point (lecture 3, "What if loss changes quickly in one direction ...").
+    The larger its condition number, `np.linalg.cond(H)`, the slower gradient descent is. Where the gradient is zero,
+    eigenvalues of both signs mean a saddle point (lecture 3, "What if loss changes quickly in one direction ...").
 
     >>> numerical_hessian(lambda W: (W[0] ** 2 - W[1] ** 2, np.array([2 * W[0], -2 * W[1]])), np.zeros(2)).round(6)
     array([[ 2.,  0.],

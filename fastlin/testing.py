@@ -1,4 +1,4 @@
-"""Cases, tolerances and errors: the one room that tests, benches and `fastlin compare` take them from."""
+"""Cases, tolerances and errors for tests, benches and `fastlin compare`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE = 8.0  # in units of eps * sqrt(numbers added up): rounding errors of a su
 
 @dataclass(frozen=True)
 class Case:
-    """A loss's inputs, under a name that says what is special about them."""
+    """The inputs of a loss and a name that says what is special about them."""
 
     name: str
     W: Array
@@ -66,7 +66,7 @@ def evaluate(
 
 
 def off_neutral(op: str) -> dict[str, float]:
-    """Hyper-parameters of a row, each off its neutral value: a kernel that forgets one must fail."""
+    """Hyper-parameters of a row, each off its neutral value, so that a kernel that ignores one fails."""
     return {name: spec.test_value for name, spec in OPS[op].hyper.items()}
 
 
@@ -85,7 +85,7 @@ def random_case(n: int, d: int, c: int, *, seed: int = 0, bias: bool = False, sc
 
 
 def cases() -> Iterator[Case]:
-    """The adversarial list: odd sizes, ties, extremes. Exact where a rounding could flip a margin."""
+    """Difficult cases: odd sizes, ties, extremes. Scores are exact where rounding could decide about a margin."""
     for n, d, c in [
         (1, 1, 1),
         (1, 3, 2),
@@ -99,24 +99,24 @@ def cases() -> Iterator[Case]:
         yield random_case(n, d, c, bias=n % 2 == 1)
     rng = np.random.default_rng(1)
     y = rng.integers(0, 4, 9)
-    plain = Case("ties", np.zeros((3, 4)), rng.standard_normal((9, 3)), y)
-    yield plain
-    gap = plain.W.copy()
+    ties = Case("ties", np.zeros((3, 4)), rng.standard_normal((9, 3)), y)
+    yield ties
+    gap = ties.W.copy()
     gap[0] = 0.5, 1.0, 1.5, 2.0  # with X[:, 0] = 1, score gaps that are multiples of one half
     integers = rng.integers(-3, 4, (9, 3)).astype(float)
     integers[:, 0] = 1.0
-    yield replace(plain, name="integers", W=gap, X=integers)
+    yield replace(ties, name="integers", W=gap, X=integers)
     yield replace(random_case(9, 6, 4, scale=1e4), name="scores-1e4")
     yield replace(random_case(9, 6, 4, scale=1e-30), name="tiny-scores")
-    yield replace(plain, name="one-label", W=gap, X=integers, y=np.full(9, 2))
+    yield replace(ties, name="one-label", W=gap, X=integers, y=np.full(9, 2))
     dominated = np.zeros((3, 4))
     dominated[0, 2] = 200.0
-    yield replace(plain, name="dominated", W=dominated, X=integers)
-    yield replace(plain, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
+    yield replace(ties, name="dominated", W=dominated, X=integers)
+    yield replace(ties, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
 
 
 def layouts(A: Array) -> dict[str, Array]:
-    """The same numbers laid out in memory in the ways that callers have them; all read-only."""
+    """The same numbers in the memory layouts that callers use; all read-only."""
     wide = np.zeros((A.shape[0] * 2, A.shape[1] * 3 + 1), A.dtype)
     wide[::2, 1::3] = A
     padded = np.zeros((A.shape[0], A.shape[1] + 3), A.dtype)
@@ -155,9 +155,9 @@ def error(found: Any, expected: Any, magnitude: float | None = None) -> float:
 
 @dataclass(frozen=True)
 class Reference:
-    """A case evaluated in float64, and how large the numbers are that it adds up.
+    """A case evaluated in float64, and the magnitude of the terms of its sums.
 
-    Rounding is relative to what is added, not to the result: a gradient of terms that cancel is small.
+    Rounding errors are relative to the terms, not to the result: a gradient whose terms cancel is small.
     """
 
     loss: float
@@ -181,7 +181,7 @@ class Reference:
 
 
 def reference(loss: str, case: Case, reg: float = 0.0) -> Reference:
-    """What every backend must return for this case, within `tolerance`."""
+    """The values that every backend must return for this case, within `tolerance`."""
     exact = case.astype("float64")
     return Reference.of(exact, *exact.evaluate(loss, reg, backend="naive"))
 
@@ -201,7 +201,7 @@ class UpdateCase:
         return arrays
 
     def repeat(self, backend: str) -> Callable[[], None]:
-        """A call that makes one step further each time, on copies of the arrays."""
+        """A function that makes one more step at each call, on copies of the arrays."""
         arrays, kernel = self.fresh(), self.kernel(backend)
         return lambda: kernel(*arrays, *self.scalars)
 

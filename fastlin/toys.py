@@ -1,4 +1,4 @@
-"""Toy data of the lectures: what a linear classifier can and cannot separate, and surfaces for optimizers to walk on.
+"""Toy data of the lectures: classes that lines can or cannot separate, and surfaces for optimizers.
 
 Data sets are drawn from a seed and come as X (n, d) float64 and y (n,) int64; they are imported as
 
@@ -26,7 +26,7 @@ MODES = np.array([[-1.8, -1.2], [1.9, -0.9], [0.0, 1.8]])  # the middles of `thr
 def blobs(n: int = 300, *, classes: int = 3, spread: float = 0.6, seed: int = 0) -> Data:
     """`classes` round clouds of standard deviation `spread`, their middles evenly spaced on a circle of radius 2.
 
-    X (n, 2), y in [0, classes). What the geometric viewpoint of the lectures shows: lines can separate them.
+    X (n, 2), y in [0, classes). Lines can separate them, as in the lectures' geometric viewpoint.
     """
     rng, n = _start(n, seed)
     y = np.arange(n) % _check.count("classes", classes)

@@ -1,7 +1,7 @@
-"""The Cython kernels: hands out those of the extension compiled for this CPU.
+"""The Cython kernels: this module offers those of the extension that was compiled for this CPU.
 
-One source, `native/kernels.pyx`, is compiled several times with different instruction sets. FASTLIN_ISA names the one
-to use, for tests; without it the widest that CPU and operating system support is taken.
+One source, `native/kernels.pyx`, is compiled several times with different instruction sets. Tests name the one to use
+in FASTLIN_ISA; without it this module takes the widest one that the CPU and the operating system support.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
-"""The drivers: how functions of the table become kernels. In plain Python, without threads.
+"""The drivers compose functions of the table into kernels, here in Python without threads.
 
-naive and numpy run them as they stand. numba_drivers.py and native/*_driver.pxi do the same with a team of threads:
-members share out parts of the rows, or blocks of columns, and the order of every sum stays the one that is seen here.
+naive and numpy run them as they are. numba_drivers.py and native/*_driver.pxi do the same with a team of threads, whose
+members divide parts of the rows, or blocks of columns, among themselves.
 """
 
 import math
@@ -42,7 +42,7 @@ def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
 
 
 def epilogue_driver(epilogue):
-    """The epilogue of many columns of scores: shares of the columns, and these in blocks."""
+    """The epilogue of many columns of scores, which are cut into shares, and the shares into blocks."""
 
     def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
         n, count, block = scores.shape[1], losses.size, scratch.shape[2]
@@ -60,8 +60,8 @@ def epilogue_driver(epilogue):
 def losses_driver(add_product, epilogue):
     """The weighted sum of losses of each of several W, without gradients.
 
-    The W stand one below the other as if all their rows were classes. `blocks` holds the rows of X, a feature's numbers
-    side by side, so that the scores W X^T are a product like that of a gradient, which is added to b.
+    The W are stacked as if all their rows were classes. `blocks` holds the rows of X transposed: the numbers of a
+    feature are contiguous. The scores W X^T then have the form of a gradient's product, which is added to b.
     """
 
     def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
@@ -90,7 +90,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
     """
 
     def add_block(data, weights, workspace, step, start, stop):
-        """Adds the loss of rows order[start:stop], and what they have of the mean gradient of their batch."""
+        """Adds the loss of rows order[start:stop], and their part of the mean gradient of their batch."""
         rows = data.order[start:stop]
         d, c = data.scale_shift.shape[1], weights.W.shape[0]
         S, scratch = workspace.scores[0, :c, : stop - start], workspace.scores[0, c:]
@@ -100,7 +100,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         gather_gradient(data.X, rows, 0, d, workspace.row_buffer, S, weights.dW)
 
     def finish_gradient(data, steps, weights, workspace, step):
-        """Adds the penalty's gradient; by how much the whole is to be scaled for its norm to keep its limit."""
+        """Adds the penalty's gradient; returns the factor that keeps the gradient's norm within its limit."""
         d = data.scale_shift.shape[1]
         penalty = squares = 0.0
         if not data.bias:
@@ -126,7 +126,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
 
     def epoch(data, steps, weights, workspace, first, last, threads):
         block = workspace.row_buffer.shape[0]
-        blocks = -(-data.batch_size // block)  # of a batch; the last batch may leave its last ones empty
+        blocks = -(-data.batch_size // block)  # of a batch; in the last batch some may be empty
         for number in range(first, last):
             step, inside = divmod(number, blocks)
             rows = rows_of_batch(data, step)

@@ -1,6 +1,6 @@
-"""Textbook loops: what the formulas say, a number at a time. See fastlin/ops.py for the contract.
+"""Textbook loops compute the formulas one number at a time. See fastlin/ops.py for the contract.
 
-Written to be read. Rows become lists first: Python indexes a list three times faster than an array.
+This code is written to be read. Rows become lists first: Python indexes a list three times faster than an array.
 """
 
 import math
@@ -97,16 +97,16 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     for r, label in enumerate(y.tolist()):
         s = scores[:, r].tolist()
         weight = float(sample_weight[r])
-        top = max(s)
+        row_max = max(s)
         z = 0.0
         for j in range(c):
-            z += math.exp(s[j] - top)
+            z += math.exp(s[j] - row_max)
         for j in range(c):
             target = label_smoothing / c
             if j == label:
                 target += 1.0 - label_smoothing
-            shifted = s[j] - top
-            if target:  # a class that is not asked for may be impossible: 0 * inf would be NaN
+            shifted = s[j] - row_max
+            if target:  # a class with target 0 may have log-probability -inf, and 0 * inf would be NaN
                 loss += weight * target * (math.log(z) - shifted)
             scores[j, r] = weight * (math.exp(shifted) / z - target)
     return loss
@@ -159,7 +159,7 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
         worst, most = -1, 0.0
         for j in range(len(s)):
             v = s[j] - s[label] + margin
-            if j != label and (v > most or (v != v and most == most)):  # the first NaN is kept: nothing is larger
+            if j != label and (v > most or (v != v and most == most)):  # keeps the first NaN as the maximum
                 worst, most = j, v
         loss += weight * most
         scores[:, r] = 0.0
@@ -183,7 +183,7 @@ def by_element(scores, targets, sample_weight, formula):
 
 def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
     def formula(s, t):
-        side = 2.0 * t - 1.0  # 1 is the class, -1 the rest
+        side = 2.0 * t - 1.0  # 1 for the class, -1 for the others
         v = margin - side * s
         return (0.0, 0.0) if v <= 0.0 else (v, -side)
 
@@ -211,7 +211,7 @@ def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
     def formula(s, t):
         e = math.exp(-abs(s))
         d = (1.0 if s >= 0.0 else e) / (1.0 + e) - t
-        return d * d, 2.0 * d * e / ((1.0 + e) * (1.0 + e))  # sigma (1 - sigma), without a difference
+        return d * d, 2.0 * d * e / ((1.0 + e) * (1.0 + e))  # slope of sigma: sigma (1 - sigma)
 
     return by_element(scores, targets, sample_weight, formula)
 
@@ -223,7 +223,7 @@ def squared_error_epilogue(scores, targets, sample_weight, scratch):
 def absolute_error_epilogue(scores, targets, sample_weight, scratch):
     def formula(s, t):
         d = s - t
-        return abs(d), 1.0 if d > 0.0 else -1.0 if d < 0.0 else d  # 0 and NaN stay
+        return abs(d), 1.0 if d > 0.0 else -1.0 if d < 0.0 else d  # keeps 0 and NaN
 
     return by_element(scores, targets, sample_weight, formula)
 
@@ -233,6 +233,6 @@ def huber_epilogue(scores, targets, sample_weight, scratch, delta):
         d = s - t
         if abs(d) <= delta:
             return 0.5 * d * d, d
-        return delta * (abs(d) - 0.5 * delta), delta if d > 0.0 else -delta if d < 0.0 else d  # a NaN stays
+        return delta * (abs(d) - 0.5 * delta), delta if d > 0.0 else -delta if d < 0.0 else d  # keeps a NaN
 
     return by_element(scores, targets, sample_weight, formula)

@@ -1,4 +1,4 @@
-"""Optimizer steps as the papers write them, a number at a time. See fastlin/ops.py for the contract."""
+"""Optimizer steps as the papers write them, one number at a time. See fastlin/ops.py for the contract."""
 
 import math
 
@@ -107,7 +107,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
         first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
         second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
         highest = float(v_max[i])
-        highest = highest if highest >= second else second  # a NaN gets in
+        highest = highest if highest >= second else second  # a NaN becomes the maximum
         m[i] = first
         v[i] = second
         v_max[i] = highest
@@ -122,7 +122,7 @@ def nadam_rates(t, lr, beta1, momentum_decay):
     following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
     step = 0.96**momentum_decay
     power, product, i = 1.0, 1.0, 0
-    while i < t and product > 1e-20:  # beyond, 1 - product is 1
+    while i < t and product > 1e-20:  # below this, 1 - product is 1
         power *= step
         product *= beta1 * (1.0 - 0.5 * power)
         i += 1
@@ -143,7 +143,7 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
 
 
 def radam_rates(t, lr, beta1, beta2):
-    """The rate of m / (sqrt(v) + eps) in step t, and that of m alone while v is known too badly; the other is 0."""
+    """The rate of m / (sqrt(v) + eps) in step t, or that of m alone while v is too uncertain; the other rate is 0."""
     rate = lr / (1.0 - beta1**t)
     decayed = beta2**t
     last = 2.0 / (1.0 - beta2) - 1.0
@@ -172,7 +172,7 @@ def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
         gradient = float(g[i]) + weight_decay * x
         first = beta1 * float(m[i]) + (1.0 - beta1) * gradient
         size, before = abs(gradient) + eps, beta2 * float(u[i])
-        largest = before if before > size else size  # a NaN gets in
+        largest = before if before > size else size  # a NaN becomes the maximum
         m[i] = first
         u[i] = largest
         w[i] = x - lr * first / (1.0 - beta1**t) / largest
@@ -182,7 +182,7 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     for i in range(len(w)):
         moment, gradient = float(m[i]), float(g[i])
         direction = beta1 * moment + (1.0 - beta1) * gradient
-        sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction  # 0 and NaN stay
+        sign = 1.0 if direction > 0.0 else -1.0 if direction < 0.0 else direction  # keeps 0 and NaN
         m[i] = beta2 * moment + (1.0 - beta2) * gradient
         w[i] = (1.0 - lr * weight_decay) * float(w[i]) - lr * sign
 
@@ -192,11 +192,11 @@ def penalty_stage(g, w, l2, l1):
     for i in range(len(w)):
         x = float(w[i])
         slope = 0.0
-        if l2:  # each on its own: 0 times an infinite weight is NaN
+        if l2:  # two separate terms: 0 times an infinite weight is NaN
             slope += 2.0 * l2 * x
             value += l2 * x * x
         if l1:
-            slope += l1 * (1.0 if x > 0.0 else -1.0 if x < 0.0 else x)  # 0 and NaN stay
+            slope += l1 * (1.0 if x > 0.0 else -1.0 if x < 0.0 else x)  # keeps 0 and NaN
             value += l1 * abs(x)
         g[i] += slope
     return value

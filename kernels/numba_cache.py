@@ -24,19 +24,19 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-# Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must take IEEE's course.
+# Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must follow IEEE's rules.
 FASTMATH = {"reassoc", "contract", "nsz"}
 
 
 @cache
 def directory():
-    """Where kernels are kept; None if there is no place that only this user can write to.
+    """The folder in which kernels are kept; None if there is no folder that only this user can write to.
 
-    A pickle is a program: who writes it decides what the process does that reads it.
+    Loading a pickle can run any code, so the files must not be writeable for other users.
     """
     users = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or "~/.cache"
     path = Path(os.path.expanduser(config.CACHE_DIR or users)) / "fastlin"
-    if not path.is_absolute():  # "~": there is no home
+    if not path.is_absolute():  # "~" is left: there is no home directory
         return None
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -51,14 +51,14 @@ def directory():
 
 @cache
 def _state():
-    """What every kernel depends on: the sources of all kernels, and the versions of what compiles and loads them."""
+    """The data that every compiled kernel depends on: the sources of all kernels, and the versions of its compiler."""
     sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     versions = numba.__version__, llvmlite.__version__, np.__version__, sys.version
     return *versions, hashlib.sha256(sources).hexdigest()
 
 
 class KernelCache(NullCache):
-    """The cache of one Numba dispatcher, which asks it before it compiles and tells it what it has compiled."""
+    """The cache of one Numba dispatcher, which loads from it before it compiles, and saves to it afterwards."""
 
     def __init__(self, name):
         self.name = name
@@ -75,7 +75,7 @@ class KernelCache(NullCache):
         target.refresh()
         with contextlib.suppress(Exception):
             digest, data = pickle.loads(self.file(signature, target.codegen()).read_bytes())
-            if digest == hashlib.sha256(data).digest():  # it differs after a full disk or a power failure
+            if digest == hashlib.sha256(data).digest():  # a full disk or a power failure can damage the data
                 return CompileResult._rebuild(target, *pickle.loads(data))
         return None
 
@@ -86,7 +86,7 @@ class KernelCache(NullCache):
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 draft = Path(folder, path.name)
                 draft.write_bytes(pickle.dumps((hashlib.sha256(data).digest(), data)))
-                draft.replace(path)  # in one step: another process sees the whole file or none
+                draft.replace(path)  # atomic: another process sees the whole file or none
 
 
 def jit(function, name=None, fastmath=FASTMATH, count_references=True):
@@ -106,8 +106,8 @@ def jit(function, name=None, fastmath=FASTMATH, count_references=True):
 
 
 def inlined(function):
-    """A function that Numba copies into the kernels that call it, where it is compiled once, with them.
+    """Returns the function as one that Numba copies into the kernels that call it and compiles together with them.
 
-    What is compiled by itself is optimised once more in every kernel that calls it.
+    A function with machine code of its own would be optimised a second time in every kernel that calls it.
     """
     return numba.njit(function, inline="always")

@@ -1,7 +1,7 @@
-"""The drivers for Numba: what kernels/drivers.py says, done by a team of threads (numba_team.py).
+"""The drivers of kernels/drivers.py for Numba, run by a team of threads (numba_team.py).
 
-Each NAME_driver makes a function that every member of the team runs, which is compiled at the first call for each
-dtype, and returns the kernel: a Python function that hands a job of these arrays to a team.
+Each NAME_driver makes a function that every member of the team runs and that is compiled at the first call for each
+dtype. It returns the kernel: a Python function that gives a team a job with these arrays.
 """
 
 import inspect
@@ -34,7 +34,7 @@ STEP_CHUNK = 2048  # numbers that are clipped, updated and shrunk while they are
 class Float16Kernel:
     """A function of a float16 X. Numba has no float16 arrays: `compiled` is given the bits of X, and Python calls this.
 
-    Drivers compile the functions that they are made of, and give them X as `see` returns it.
+    Drivers compile the functions that they are made of, and give them X as `as_read` returns it.
     """
 
     def __init__(self, compiled):
@@ -42,22 +42,22 @@ class Float16Kernel:
         update_wrapper(self, compiled.py_func)
 
     @staticmethod
-    def see(X):
+    def as_read(X):
         """X as the compiled function reads it."""
         return X.view(np.uint16)
 
     def __call__(self, X, *args):
-        return self.compiled(self.see(X), *args)
+        return self.compiled(self.as_read(X), *args)
 
 
 def compiled_piece(piece):
-    """What Numba compiles of a function of the table."""
+    """The part of a function of the table that Numba compiles."""
     return getattr(piece, "compiled", piece)
 
 
 def reader(piece):
-    """The function that makes of X what a storage's compiled functions read; None if they read X itself."""
-    return getattr(piece, "see", None)
+    """The function that converts X into what a storage's compiled functions read; None if they read X itself."""
+    return getattr(piece, "as_read", None)
 
 
 def type_of_stored(X):
@@ -68,14 +68,14 @@ def type_of_stored(X):
 
 
 class LossArgs(NamedTuple):
-    """What an epilogue takes."""
+    """The kinds of arguments that an epilogue takes."""
 
     name: str
     y_ndim: int
     hyper: int  # how many
 
     def refuse(self, hyper):
-        """Another number of hyper-parameters than the epilogue takes: compiled code does not look."""
+        """Refuses a wrong number of hyper-parameters, because compiled code does not check it."""
         raise TypeError(f"{self.name} takes {self.hyper} hyper-parameters; found {len(hyper)}")
 
     def types(self, real):
@@ -88,13 +88,13 @@ class LossArgs(NamedTuple):
 
 
 def loss_args(epilogue):
-    """What an epilogue takes, by the names of its arguments."""
+    """Reads the names of an epilogue's arguments."""
     _, y, _, _, *hyper = inspect.signature(epilogue).parameters
     return LossArgs(epilogue.__name__, 1 if y == "y" else 2, len(hyper))
 
 
 class UpdateArgs(NamedTuple):
-    """What an update takes beside w, g and the rate."""
+    """The arguments that an update takes beside w, g and the rate."""
 
     name: str
     states: int
@@ -102,7 +102,7 @@ class UpdateArgs(NamedTuple):
     others: int
 
     def refuse(self, states, others):
-        """Other numbers of them than the update takes: compiled code does not look."""
+        """Refuses wrong numbers of arguments, because compiled code does not check them."""
         raise TypeError(
             f"{self.name} takes {self.states} arrays of state and {self.others} hyper-parameters beside the rate; "
             f"found {states} and {others}"
@@ -110,14 +110,14 @@ class UpdateArgs(NamedTuple):
 
 
 def update_args(update):
-    """What an update takes, by the names of its arguments."""
+    """Reads the names of an update's arguments."""
     _, _, *names = inspect.signature(update).parameters
     counts = "t" in names
     return UpdateArgs(update.__name__, names.index("t" if counts else "lr"), counts, len(names) - 1 - names.index("lr"))
 
 
 def named_after(driver, *pieces):
-    """A name for a kernel that is unlike that of any other composition."""
+    """A name for a kernel that no other composition of functions has."""
     return "-".join([driver, *(piece.__name__ for piece in pieces)])
 
 
@@ -136,7 +136,7 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
     pieces = to_layout, scores, epilogue, gradient, combine
     member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
-    args, see, compiled = loss_args(epilogue), reader(scores), {}
+    args, as_read, compiled = loss_args(epilogue), reader(scores), {}
     count = args.hyper
 
     def loss_grad(
@@ -144,8 +144,8 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     ):
         if len(hyper) != count:
             args.refuse(hyper)
-        if see is not None:
-            X = see(X)
+        if as_read is not None:
+            X = as_read(X)
         if W.itemsize not in compiled:
             compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
         inputs = X, W, y, sample_weight, hyper, scale
@@ -159,9 +159,9 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
 def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
     """What every member of a team runs, in three phases that all members end together.
 
-    W is copied into the kernels' layout, a column block at a time; the rows are gone through, part by part, each part
-    with a gradient of its own; the gradients of the parts are summed, a column block at a time. A member begins with
-    its own share of the items of a phase.
+    The first phase copies W into the kernels' layout, a column block at a time. The second computes the gradient of
+    each part of the rows. The third sums the gradients of the parts, a column block at a time. In each phase a member
+    begins with its own share of the items.
     """
 
     def member(
@@ -264,7 +264,7 @@ def epilogue_member(epilogue):
 
 
 def losses_driver(add_product, epilogue):
-    """The kernel is the reference itself, compiled once for each dtype: it has no team, since its callers share out.
+    """The kernel is the reference itself, compiled once for each dtype, without a team: its callers divide the work.
 
     Its arrays may have any strides.
     """

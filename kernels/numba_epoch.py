@@ -1,12 +1,12 @@
-"""The steps of an epoch in one call, for Numba: the driver that kernels/drivers.py writes down, run by a team.
+"""The epoch driver of kernels/drivers.py for Numba: a team of threads runs many steps of an epoch in one call.
 
-The columns are cut into column blocks, and each member of the team has a share of these, of which it alone writes the
-entries of W, dW and the state: it adds up what each of its column blocks contributes to the scores of a block of rows;
-when all have done so, it knows the scores and adds its share of the gradient. The cut does not depend on the number of
-threads, so the bits do not. All that members tell each other are these few scores.
+The columns are cut into column blocks, and each member of the team has a share of these. It alone writes the entries of
+W, dW and the state in its share. It computes the partial scores of each of its column blocks for a block of rows. When
+all members have done so, it sums the partial scores and adds its share of the gradient. The cut does not depend on the
+number of threads, so the bits do not either. The members exchange nothing but these partial scores.
 
-The pieces are called by their addresses, an update with the same arguments for every rule: each piece is compiled once,
-on its own, and the driver once for all of them. Stages that an epoch does not use are not compiled.
+The pieces are called by their addresses, and every update takes the same arguments. So each piece is compiled once, on
+its own, and the driver once for all pieces. Stages that an epoch does not use are not compiled.
 """
 
 from functools import cache
@@ -59,7 +59,7 @@ class Pieces(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """For each share, what it gathers of a block of rows."""
+    """For each share, the columns that it has gathered of a block of rows."""
 
     y: np.ndarray
     sample_weight: np.ndarray
@@ -70,12 +70,12 @@ class Share(NamedTuple):
 
     number: int
     first_block: int
-    last_block: int  # behind the last one
+    last_block: int  # one past the last block
     first: int
     last: int
 
 
-# ---- Small loops -----------------------------------------------------------------------------------------
+# ---- Loops of a phase --------------------------------------------------------------------------------------
 
 
 @inlined
@@ -85,7 +85,7 @@ def rows_of_batch(data, step):
 
 @inlined
 def rows_of_block(data, number, block):
-    """Where the rows of a block stand in the order; the last batch may leave its last blocks empty."""
+    """The start and end of a block's rows in the order; in the last batch some blocks may be empty."""
     blocks = -(-data.batch_size // block)
     step, inside = number // blocks, number % blocks * block
     start = step * data.batch_size
@@ -109,7 +109,7 @@ def take_targets(order, y, sample_weight, own_y, own_weight):
 
 @inlined
 def sum_partial(S, partial, first, column_blocks):
-    """The scores of a block of rows: the sum of what the column blocks have of them."""
+    """The scores of a block of rows: the sum of the column blocks' partial scores."""
     for j in range(S.shape[0]):
         total = row(S, j)
         for i in range(column_blocks):
@@ -152,7 +152,7 @@ def norm_scale(squares, most_norm):
 def begin_block_with(gather_scores):
     @inlined
     def begin_block(pieces, data, weights, workspace, number, share):
-        """Gathers the share's columns of the rows of a block, and what they contribute to the scores."""
+        """Gathers the share's columns of the rows of a block, and computes their partial scores."""
         scores, column_blocks = workspace.scores, workspace.squares.size
         c, d = weights.W.shape[0], weights.W.shape[1] - 1
         start, stop = rows_of_block(data, number, scores.shape[2])
@@ -169,7 +169,7 @@ def begin_block_with(gather_scores):
 def end_block_with(epilogue, gather_gradient, take_y):
     @inlined
     def end_block(pieces, data, weights, workspace, gathered, number, share):
-        """Adds what the share's columns have of the mean gradient, from the scores of the block; and the loss."""
+        """Adds the block's part of the mean gradient in the share's columns, and the block's loss."""
         S, column_blocks, c = matrix(workspace.scores, share.number), workspace.squares.size, weights.W.shape[0]
         blocks = -(-data.batch_size // S.shape[1])
         if number % blocks == 0:
@@ -248,9 +248,9 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
 
     @inlined
     def do_share(pieces, data, steps, weights, workspace, gathered, moment, share):
-        """Ends the block before `number`, and begins that block: what a phase does with a share.
+        """One phase for a share: ends the block before `number`, and begins block `number`.
 
-        Clipping by a norm takes a second phase where a batch ends, because all must know the norm.
+        Clipping by a norm takes a second phase where a batch ends, because every share needs the norm.
         """
         number, begin, end, late = moment
         blocks, by_norm = -(-data.batch_size // workspace.scores.shape[2]), pieces.sum_squares != 0
@@ -300,15 +300,15 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         *(compiled_piece(gather_scores), epilogue, compiled_piece(gather_gradient), penalty_stage, sum_squares),
         *(clip_stage, same_arguments(update), prox_stage),
     )
-    see, compiled = reader(gather_scores), {}
+    as_read, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
         if len(data.hyper) != args.hyper:
             args.refuse(data.hyper)
         if (len(weights.state), len(steps.others)) != (how.states, how.others):
             how.refuse(len(weights.state), len(steps.others))
-        if see is not None:
-            data = data._replace(X=see(data.X))
+        if as_read is not None:
+            data = data._replace(X=as_read(data.X))
         stages = {
             "penalty_stage": any(steps.penalty),
             "sum_squares": steps.clip[1] < np.inf,
@@ -338,7 +338,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
 
 @cache
 def same_arguments(update):
-    """The same rule with the arguments that every rule is given."""
+    """The update with the same arguments as every other update."""
     how = update_args(update)
     states, others, skipped = how.states, how.others, 0 if how.counts else 1
 
@@ -349,7 +349,7 @@ def same_arguments(update):
 
 
 def addresses(pieces, kinds):
-    """The addresses of the pieces that there are, compiled."""
+    """Compiles the pieces that the epoch uses, and returns their addresses."""
     types_of = piece_types(*kinds)
     found = {
         name: 0 if piece is None else address_of(piece, types_of[name][1:]) for name, piece in pieces._asdict().items()
@@ -358,7 +358,7 @@ def addresses(pieces, kinds):
 
 
 def piece_types(stored, real, y_ndim, hyper):
-    """What each piece returns, and its arguments, for any strides: they are compiled once whatever the strides are."""
+    """The type that each piece returns and the types of its arguments, which cover arrays of any strides."""
     number, flat, matrix = types.float64, real[::1], Array(real, 2, "A")
     order, scale_shift = Array(types.int64, 1, "C", readonly=True), Array(real, 2, "C", readonly=True)
     rows = stored, order, types.intp, types.intp
@@ -378,7 +378,7 @@ def piece_types(stored, real, y_ndim, hyper):
 
 @cache
 def compile_epoch(stored, real, y_ndim, hyper):
-    """How to run an epoch by a team. It calls any pieces of these types."""
+    """The function that runs an epoch by a team. It can call any pieces of these types."""
     call = {name: by_address(kinds[0], kinds[1:]) for name, kinds in piece_types(stored, real, y_ndim, hyper).items()}
     member = epoch_member(
         begin_block_with(call["gather_scores"]),
@@ -403,5 +403,5 @@ def compile_epoch(stored, real, y_ndim, hyper):
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())
     job = Tuple((*given, types.intp, types.intp, types.intp[::1]))
-    # Sums over blocks, batches and threads are taken in the order that is written here.
+    # Sums over blocks, batches and threads are computed in the order of this code.
     return together(jit_member(member, "epoch", fastmath=FASTMATH - {"reassoc"}), job)

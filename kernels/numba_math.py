@@ -1,7 +1,7 @@
 """exp, log, float16 and views of arrays for loops in Numba, as instructions that LLVM can vectorise.
 
-np.exp would be a call of the C library for every number. Here the code stands in the loop itself and has no
-branches. Rounding is spelled out: multiply-adds may fuse, but sums are not reordered as `fastmath` would.
+np.exp would call the C library for every number. Here the instructions are part of the loop and have no branches.
+Multiply-adds may be fused, but sums keep their order: `fastmath` would change it.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numba.core import cgutils, config, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-# What the processor can do that kernels are compiled for: the host, unless NUMBA_CPU_FEATURES names another.
+# The features of the processor that kernels are compiled for: the host's, unless NUMBA_CPU_FEATURES lists others.
 CPU_FEATURES = frozenset((get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES).split(","))
 
 
@@ -37,7 +37,7 @@ class Real:
         return Real(self.b, self.b.fdiv(self.value, self.wrap(other).value, flags=("contract",)))
 
     def at_least(self, bound):
-        """The larger of both; a NaN stays."""
+        """The larger of both; NaN if one of them is NaN."""
         below = self.b.fcmp_ordered("<", self.value, self.wrap(bound).value, flags=("contract",))
         return Real(self.b, self.b.select(below, self.wrap(bound).value, self.value))
 
@@ -50,7 +50,7 @@ class Real:
         return total
 
     def bits(self):
-        """The number's memory, as an integer."""
+        """The number's bits as an integer."""
         return self.b.bitcast(self.value, ir.IntType(32 if isinstance(self.value.type, ir.FloatType) else 64))
 
     def from_bits(self, integer):
@@ -58,13 +58,13 @@ class Real:
 
 
 class Format(NamedTuple):
-    """What exp and log must know about a floating-point type."""
+    """The constants of a floating-point type that exp and log use."""
 
     mantissa: int  # bits
-    integer: float  # 2^mantissa: numbers from here to its double are integers, which stand in their lowest bits
+    integer: float  # 2^mantissa: from here to 2^(mantissa + 1) floats are integers, held by their lowest bits
     bias: int
     lowest: float  # exp is 0 below
-    ln2_hi: float  # so few bits that its product with an exponent is exact
+    ln2_hi: float  # has so few bits that its product with an exponent is exact
     ln2_lo: float
     exp: tuple[float, ...]
     log_terms: int
@@ -98,8 +98,8 @@ def _format(x):
 def _emit_exp(context, b, signature, args):
     """x = n ln 2 + r, and exp(x) = 2^n exp(r).
 
-    Adding 1.5 * 2^mantissa rounds to an integer, n, which then stands in the low bits of the sum. 2^n is the product
-    of two powers, because one alone cannot reach the subnormal numbers.
+    Adding 1.5 * 2^mantissa rounds to an integer n, which is then in the low bits of the sum. 2^n is the product of two
+    powers, because one power alone cannot be a subnormal number.
     """
     x = Real(b, args[0])
     form = _format(x)
@@ -108,7 +108,7 @@ def _emit_exp(context, b, signature, args):
     shifted = x * 1.44269504088896340736 + rounder
     n = shifted - rounder
     r = x - n * form.ln2_hi - n * form.ln2_lo
-    power = shifted.bits()  # n + 2 bias, below bits that are shifted out
+    power = shifted.bits()  # n + 2 bias in the low bits; the others are shifted out
     half = b.lshr(power, power.type(1))
     low, high = (x.from_bits(b.shl(part, power.type(form.mantissa))) for part in (half, b.sub(power, half)))
     return ((r * r * r.polynomial(form.exp) + r + 1) * low * high).value
@@ -146,7 +146,7 @@ def _half_bits_to_float(b, bits):
     int_t, float_t = ir.IntType(32), ir.FloatType()
     bits = b.zext(bits, int_t)
     sign = b.shl(b.and_(bits, int_t(0x8000)), int_t(16))
-    magnitude = b.shl(b.and_(bits, int_t(0x7FFF)), int_t(13))  # exponent and mantissa stand where a float has them
+    magnitude = b.shl(b.and_(bits, int_t(0x7FFF)), int_t(13))  # exponent and mantissa at their places in a float
     exponent = b.and_(magnitude, int_t(0x1F << 23))
     # The exponent's bias grows from 15 to 127; that of Inf and NaN from 31 to 255.
     normal = b.add(magnitude, int_t((127 - 15) << 23))
@@ -183,7 +183,7 @@ def cast_all(typingctx, numbers, like):
     return result(numbers, like), emit
 
 
-# ---- Views: Numba's own slices check their bounds, and do not know that entries of a row lie side by side -----------
+# ---- Views: Numba's own slices check their bounds, and lose the information that a row is contiguous ----------------
 
 
 @intrinsic

@@ -1,8 +1,8 @@
 """The functions of the table for Numba, compiled at the first call for each dtype. See fastlin/ops.py for the contract.
 
-The products with X are loops over tiles, whose sums stay in vector registers: see numba_tile.py. The others run down
-the classes and along the rows (or along the weights), where memory is contiguous: LLVM vectorises such loops by itself.
-`scratch` holds what an epilogue knows about each row: its largest score, its sum, the score of its label.
+The products with X are loops over tiles, whose sums stay in vector registers: see numba_tile.py. In the other loops the
+inner one runs along the rows (or along the weights), where memory is contiguous: LLVM vectorises it by itself.
+An epilogue keeps three numbers for each row in `scratch`, for example the largest score, a sum and the label's score.
 """
 
 import inspect
@@ -42,7 +42,7 @@ COPIED_COLUMNS = 256  # of all classes: they stay in L1 while they are copied
 def exp(x, out):
     highest = x.dtype.type(89 if x.itemsize == 4 else 710)
     for i in range(x.size):
-        out[i] = exp_below_highest(highest if x[i] > highest else x[i])  # a NaN is not above, and stays
+        out[i] = exp_below_highest(highest if x[i] > highest else x[i])  # the comparison keeps a NaN
 
 
 # ---- Layout ----------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def to_class_major(W, weights):
         some = W[start:stop]
         for j in range(W.shape[1]):
             out = row(weights, j)[start:stop]
-            for k in range(out.size):  # from 0: Numba need not ask whether an index is negative
+            for k in range(out.size):  # from 0, so that Numba makes no code for negative indices
                 out[k] = some[k, j]
     for j in range(W.shape[1]):
         for k in range(d, weights.shape[1]):  # W has no b
@@ -92,7 +92,7 @@ def classes_of_tile(c, most):
 
 @inlined
 def panel_of(c, itemsize):
-    """Columns of a panel: what W has in it stays in L1 from one group of rows to the next."""
+    """Columns of a panel: W's part of a panel stays in L1 from one group of rows to the next."""
     return max(2048, min(4096, 24576 // c // 64 * 64)) // itemsize
 
 
@@ -121,7 +121,7 @@ def add_scores(X, W, scores):
 
 @inlined
 def add_gathered_scores(X, order, mapped, copies, W, scores):
-    """scores += W X[order]^T; the rows of X are copied, or if they are mapped, their copies are read."""
+    """scores += W X[order]^T. It also copies these rows of X; if `mapped`, it reads existing copies instead of X."""
     c, rows = scores.shape
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
@@ -149,7 +149,7 @@ columns_of_tile = jit(gradient_vectors)
 def add_tiles(X, G, total):
     """total += G X"""
     c, rows = G.shape
-    classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have as many vectors
+    classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
     width = columns_of_tile(classes) * VECTOR_BYTES // total.itemsize
     for r in range(0, rows, ACTIVE_ROWS):
         active = active_rows(G, r)
@@ -371,7 +371,7 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
         s = row(scores, j)
         for r in range(rows):
             v = s[r] - required[r]
-            worse = ((v > most[r]) | ((v != v) & (most[r] == most[r]))) & (y[r] != j)  # the first NaN is kept
+            worse = ((v > most[r]) | ((v != v) & (most[r] == most[r]))) & (y[r] != j)  # keeps the first NaN
             most[r] = v if worse else most[r]
             worst[r] = real(j) if worse else worst[r]
     for j in range(c):
@@ -391,8 +391,8 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
 def by_element(formula):
     """The epilogue of a loss that is a sum over all scores, each of which has a target.
 
-    formula(s, t, *hyper, zero, one) -> (loss, slope), all in the type of the scores: beside a literal 0 or 1 a float
-    would become a double. The epilogue has the formula's name and hyper-parameters.
+    formula(s, t, *hyper, zero, one) -> (loss, slope), all in the type of the scores; literals 0 and 1 would make
+    doubles of floats. The epilogue has the formula's name and hyper-parameters.
     """
     name = formula.__name__
     _, _, *hyper, _, _ = inspect.signature(formula).parameters
@@ -426,7 +426,7 @@ def by_element(formula):
 
 @by_element
 def one_vs_rest_svm_epilogue(s, t, margin, zero, one):
-    side = t + t - one  # 1 is the class, -1 the rest
+    side = t + t - one  # 1 for the class, -1 for the others
     v = margin - side * s
     return (zero, zero) if v <= 0 else (v, -side)
 
@@ -450,7 +450,7 @@ def logistic_epilogue(s, t, zero, one):
 def sigmoid_squared_epilogue(s, t, zero, one):
     e = exp_below_highest(-abs(s))
     d = (one if s >= 0 else e) / (one + e) - t
-    return d * d, (d + d) * e / ((one + e) * (one + e))  # sigma (1 - sigma), without a difference
+    return d * d, (d + d) * e / ((one + e) * (one + e))  # slope of sigma: sigma (1 - sigma)
 
 
 @by_element
@@ -462,14 +462,14 @@ def squared_error_epilogue(s, t, zero, one):
 @by_element
 def absolute_error_epilogue(s, t, zero, one):
     d = s - t
-    sign = one if d > 0 else d  # 0 and NaN stay
+    sign = one if d > 0 else d  # keeps 0 and NaN
     return abs(d), -one if d < 0 else sign
 
 
 @by_element
 def huber_epilogue(s, t, delta, zero, one):
     d, half = s - t, one / (one + one)
-    sign = one if d > 0 else -one if d < 0 else d  # 0 and NaN stay
+    sign = one if d > 0 else -one if d < 0 else d  # keeps 0 and NaN
     if abs(d) <= delta:
         return half * d * d, d
     return delta * (abs(d) - half * delta), delta * sign

@@ -110,7 +110,7 @@ def _pause(typingctx):
 
 _yield = types.ExternalFunction("sched_yield", types.intc()) if os.name == "posix" else _pause
 
-# Python's own locks: the same on every system, and none of these needs the GIL.
+# Python's own lock functions are available on every system, and these do not need the GIL.
 _new_lock = types.ExternalFunction("PyThread_allocate_lock", types.intp())
 _acquire = types.ExternalFunction("PyThread_acquire_lock", types.intc(types.intp, types.intc))
 _release = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
@@ -146,7 +146,7 @@ def wait(progress, items):
 
 @inlined
 def rotated(i, count, rank, threads):
-    """The item that a member tries as its number i: it begins with its own share of the `count` items."""
+    """The i-th item that a member tries to take: the first ones are its own share of the `count` items."""
     return (i + rank * count // threads) % count
 
 
@@ -247,7 +247,7 @@ def lead(member, job_slot, threads, job):
         return
     helpers = _post(job_slot, entry, address, min(threads, MOST_HELPERS + 1))
     _take_part(entry, address, 0, helpers + 1)
-    helpers -= _swap(job_slot, OPENINGS, 0)  # the number of those that came
+    helpers -= _swap(job_slot, OPENINGS, 0)  # the number of helpers that have joined
     _wait_for(job_slot, LEFT, helpers)
     _swap(job_slot, BUSY, 0)
 
@@ -283,8 +283,8 @@ def by_address(result, kinds):
 def together(member, job):
     """run(job_slot, threads, job), which runs a kernel by a team, for jobs of these types.
 
-    The kernel and `lead` are compiled here and called directly: Numba's dispatchers look at the types of all arguments
-    in every call, which costs microseconds for twenty of them.
+    The kernel and `lead` are compiled here and called directly: Numba's dispatchers check the types of all arguments
+    in every call, which takes microseconds for twenty of them.
     """
     address = address_of(member, (*job, types.intp, types.intp))
     signature = types.intp, types.intp[::1], types.intp, job
@@ -294,7 +294,7 @@ def together(member, job):
 
 @numba.njit(nogil=True)
 def _join(job_slot):
-    """Joins the job if it takes another helper; returns the helper's rank, or 0 if it has not joined."""
+    """Joins the job if another helper may join; returns the helper's rank, or 0 if it has not joined."""
     opening = _load(job_slot, OPENINGS)
     while opening > 0 and not _replace(job_slot, OPENINGS, opening, opening - 1):
         opening = _load(job_slot, OPENINGS)
@@ -305,8 +305,8 @@ def _join(job_slot):
 def _sleep(job_slot, number):
     """Sleeps until there is a job.
 
-    The helper says that it sleeps, and then looks for a job once more. Either a leader sees its word ASLEEP, takes it
-    back and releases the lock, or the helper sees the job and takes its word back itself.
+    The helper sets its word to ASLEEP, and then looks for a job once more. If a leader finds the word first, it resets
+    the word and releases the lock. If the helper finds the job first, it resets the word itself.
     """
     _swap(job_slot, ASLEEP + number, 1)
     if _load(job_slot, OPENINGS) == 0 or not _swap(job_slot, ASLEEP + number, 0):
@@ -315,7 +315,7 @@ def _sleep(job_slot, number):
 
 @jit
 def help_out(job_slot, number):
-    """What a helper does until the process ends."""
+    """Joins job after job until the process ends."""
     lock = _new_lock()
     job_slot[LOCK + number] = lock
     if lock != 0:
@@ -336,7 +336,7 @@ def help_out(job_slot, number):
 
 
 class _Team:
-    """A job slot, and the threads that look at it. They are daemons, so that Python ends without them."""
+    """A job slot, and the threads that poll it. They are daemons, so that Python can exit while they sleep."""
 
     def __init__(self):
         self.job_slot = np.zeros(JOB_SLOT_SIZE, np.intp)
@@ -344,7 +344,7 @@ class _Team:
         self._hiring = threading.Lock()
 
     def hire(self, wanted):
-        """Start threads until there are as many helpers as wanted, or as many as the system allows."""
+        """Starts threads until there are `wanted` helpers, or as many as the system allows."""
         with self._hiring:
             help_out.compile((types.intp[::1], types.intp))
             while self.helpers < wanted:
@@ -358,7 +358,7 @@ _team = _Team()
 
 
 def job_slot_for(threads):
-    """The job slot of a team of this number of threads, or of as many as there can be."""
+    """The job slot of a team of this number of threads, or of as many as the system allows."""
     helpers = min(threads - 1, MOST_HELPERS)
     if _team.helpers < helpers:
         _team.hire(helpers)
@@ -366,7 +366,7 @@ def job_slot_for(threads):
 
 
 def _forget_threads():
-    """After fork the child has none of the parent's threads."""
+    """Forgets the helpers after a fork: the child has none of the parent's threads."""
     global _team
     _team = _Team()
 

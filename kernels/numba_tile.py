@@ -2,11 +2,11 @@
 
 A tile is a rectangle of sums that stay in vector registers while a loop runs: 4 rows x 5 classes of scores, or
 10 classes x 2 vectors of dW, or 5 x 4. Twenty sums hide the latency of the multiply-add, and need less than one load
-for two of them. Numba's own loops reach neither: LLVM keeps one sum per loop, and prefers half of AVX-512's width.
+for two of them. Numba's own loops do neither: LLVM keeps one sum per loop, and uses half of AVX-512's width.
 
 The functions marked @intrinsic are called from compiled code; at compile time each appends instructions to the
 function that calls it, through a builder `b`. Python's loops and lists in them run at compile time: they unroll.
-Vectors are loaded at any alignment, and at the end of a row under a mask: nothing outside a row is touched.
+Vectors are loaded at any alignment, and at the end of a row under a mask: no code reads or writes outside a row.
 """
 
 from llvmlite import ir
@@ -38,7 +38,7 @@ _lane_t = ir.IntType(32)
 
 
 class Matrix:
-    """A matrix that an intrinsic is given. Its rows may lie anywhere, the entries of a row lie side by side."""
+    """A matrix that an intrinsic is given. Its rows may have any stride, and each row is contiguous."""
 
     def __init__(self, context, b, kind, value):
         array = context.make_array(kind)(context, b, value)
@@ -49,11 +49,11 @@ class Matrix:
         self.lanes = VECTOR_BYTES // self.bytes
 
     def row(self, number):
-        """Where a row begins."""
+        """The address of a row."""
         return cgutils.pointer_add(self.b, self.data, self.b.mul(number, self.row_bytes))
 
     def at(self, row, column):
-        """Where an entry is."""
+        """The address of an entry."""
         return self.b.gep(self.row(row), [column])
 
     def load(self, row, column, lanes, mask=None):
@@ -79,7 +79,7 @@ class Matrix:
             self._masked("store", ir.VoidType(), vector.type, [vector, pointer, _lane_t(self.bytes), mask])
 
     def rows_after(self, row):
-        """Where a row behind the last row of this matrix begins; if rows lie far apart, where the matrix begins."""
+        """The address of a row past the last row of this matrix; if rows lie far apart, the address of the matrix."""
         near = self.b.icmp_signed("<", self.row_bytes, self.b.mul(self.columns, intp_t(2 * self.bytes)))
         return self.row(self.b.select(near, self.b.add(self.rows, row), intp_t(0)))
 
@@ -144,8 +144,8 @@ def loop(b, state, goes_on, step):
 
 
 def specialise(b, count, most, emit):
-    """emit(1), emit(2), ... emit(most), of which the one for `count` runs: only sums whose number is known when the
-    code is compiled stay in registers.
+    """Emits emit(1), emit(2), ... emit(most), and a switch that runs the one for `count`: sums stay in registers only
+    if their number is known when the code is compiled.
     """
     copies = [b.append_basic_block(f"count_{n}") for n in range(1, most + 1)]
     end = b.append_basic_block("end")
@@ -162,8 +162,8 @@ def specialise(b, count, most, emit):
 def lane_sums(b, vectors, part):
     """The sums of the lanes of four vectors, as one vector of four.
 
-    Neighbours are added until a 128-bit part (of `part` lanes) holds sums of as many vectors, then the parts are:
-    shuffles inside parts are the cheap ones.
+    First neighbours are added, until a 128-bit part (of `part` lanes) holds the sums of `part` vectors; then the parts
+    are added. Shuffles inside a part are cheap, those across parts are not.
     """
     while len(vectors) > SCORE_ROWS // part:
         vectors = [_add_neighbours(b, p, q, part) for p, q in zip(vectors[::2], vectors[1::2], strict=True)]
@@ -196,7 +196,7 @@ def scores_tile(typingctx, X, W, scores, tile):
         last = b.sub(X.rows, intp_t(1))
         rows = [X.row(least(b, b.add(r, intp_t(i)), last)) for i in range(SCORE_ROWS)]
         # Each of the first two groups of classes prefetches a row of the block that follows with each tile.
-        fours = b.lshr(r, intp_t(2))  # no division: where rows are short it takes as long as the tile
+        fours = b.lshr(r, intp_t(2))  # a shift: where rows are short a division takes as long as the tile
         group, groups = (b.zext(b.icmp_signed(">", *pair), intp_t) for pair in ((j, intp_t(0)), (W.rows, classes)))
         prefetch_hint = X.rows_after(b.add(b.shl(fours, groups), group))
 
@@ -249,7 +249,7 @@ def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, tile):
 def _emit_scores(b, W, scores, where, rows, meanwhile):
     """A tile of the scores of four rows; `rows` are the addresses at which they begin.
 
-    meanwhile(k, x, mask) : emits what else is done while the vectors x of the rows at k are multiplied.
+    meanwhile(k, x, mask) : emits further work with the vectors x of the rows at k, beside their multiplication.
     """
     r, j, classes, start, stop = where
     lanes = W.lanes
@@ -313,7 +313,7 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
-            # The scores have prefetched the first part of the next block. A half is missing, or three quarters where
+            # The scores have prefetched the first part of the next block. A half remains, or three quarters where
             # there are few classes.
             fetched = 3 if vectors == 4 else 1
             missing = b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))

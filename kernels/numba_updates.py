@@ -1,7 +1,7 @@
 """Optimizer steps as loops for Numba, compiled at the first call for each dtype. See fastlin/ops.py for the contract.
 
 Scalars become the arrays' type first: one float64 factor would make every product a float64. What depends on t alone
-is computed before the loop, so that a number costs one root and one division.
+is computed before the loop, so that the loop takes one root and one division for a number.
 """
 
 import numpy as np
@@ -17,9 +17,9 @@ clip_scale = jit(records.clip_scale)
 def jit_elements(function):
     """The function as a kernel that makes IEEE's operations one by one.
 
-    A number must come out the same wherever it stands in the array. With fused multiply-adds it would not: LLVM fuses
-    in whole vectors, but not in the loop behind the last one. Fusing gains nothing here, because memory and the divider
-    are the limit.
+    A number's result must not depend on its place in the array. With fused multiply-adds it would: LLVM fuses in whole
+    vectors, but not in the loop after the last one. Fusing gains nothing here, because memory and the divider are the
+    limit.
     """
     return jit(function, fastmath=False)
 
@@ -122,7 +122,7 @@ def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
 @jit_elements
 def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     real = w.dtype.type
-    decoupled_decay = real(lr * weight_decay)  # 1 - lr weight_decay would be rounded, and in every step again
+    decoupled_decay = real(lr * weight_decay)  # subtracted, because 1 - lr weight_decay would be rounded in every step
     lr, bias_correction2 = real(lr / (1.0 - beta1**t)), real(1.0 / (1.0 - beta2**t))
     one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
     beta1, beta2, eps = real(beta1), real(beta2), real(eps)
@@ -142,7 +142,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
         gradient = g[i] + weight_decay * w[i]
         m[i] = beta1 * m[i] + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
-        v_max[i] = v_max[i] if v_max[i] >= v[i] else v[i]  # a NaN gets in
+        v_max[i] = v_max[i] if v_max[i] >= v[i] else v[i]  # a NaN becomes the maximum
         w[i] -= lr * m[i] / (np.sqrt(v_max[i] * bias_correction2) + eps)
 
 
@@ -183,7 +183,7 @@ def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
         gradient = g[i] + weight_decay * w[i]
         m[i] = beta1 * m[i] + one_minus_beta1 * gradient
         size, before = abs(gradient) + eps, beta2 * u[i]
-        u[i] = before if before > size else size  # a NaN gets in
+        u[i] = before if before > size else size  # a NaN becomes the maximum
         w[i] -= rate * m[i] / u[i]
 
 
@@ -195,7 +195,7 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     lr, beta1, beta2 = real(lr), real(beta1), real(beta2)
     for i in range(w.size):
         direction = beta1 * m[i] + one_minus_beta1 * g[i]
-        sign = one if direction > 0 else -one if direction < 0 else direction  # 0 and NaN stay
+        sign = one if direction > 0 else -one if direction < 0 else direction  # keeps 0 and NaN
         m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
         w[i] = w[i] - decoupled_decay * w[i] - lr * sign
 
@@ -238,7 +238,7 @@ def penalty_stage(g, w, l2, l1):
     if l1 != 0:
         factor, absolute = real(l1), 0.0
         for k in range(g.size):
-            sign = real(1) if w[k] > 0 else w[k]  # 0 and NaN stay
+            sign = real(1) if w[k] > 0 else w[k]  # keeps 0 and NaN
             g[k] += factor * (real(-1) if w[k] < 0 else sign)
             absolute += np.float64(abs(w[k]))
         value += l1 * absolute

@@ -1,4 +1,4 @@
-"""The vectorised NumPy forms: what a good NumPy user would write. See fastlin/ops.py for the contract."""
+"""The vectorised NumPy kernels, as a good NumPy user would write them. See fastlin/ops.py for the contract."""
 
 import numpy as np
 
@@ -90,12 +90,12 @@ uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dens
 def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     rows = np.arange(y.size)
     scores -= scores.max(axis=0)
-    fit = (1 - label_smoothing) * scores[y, rows]
+    target_logit = (1 - label_smoothing) * scores[y, rows]
     if label_smoothing:
-        fit += label_smoothing * scores.mean(axis=0)
+        target_logit += label_smoothing * scores.mean(axis=0)
     np.exp(scores, out=scores)
     z = scores.sum(axis=0)
-    loss = np.dot(np.log(z) - fit, sample_weight.astype(np.float64))
+    loss = np.dot(np.log(z) - target_logit, sample_weight.astype(np.float64))
     scores /= z
     scores[y, rows] -= 1 - label_smoothing
     scores -= label_smoothing / len(scores)
@@ -143,13 +143,13 @@ def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
 
 
 def weighted(losses, sample_weight):
-    """Their sum, weighted, in float64."""
+    """The weighted sum of the losses in float64."""
     return float(np.dot(losses, sample_weight.astype(np.float64)))
 
 
 @quiet
 def one_vs_rest_svm_epilogue(scores, targets, sample_weight, scratch, margin):
-    side = 2 * targets.T - 1  # 1 is the class, -1 the rest
+    side = 2 * targets.T - 1  # 1 for the class, -1 for the others
     v = np.maximum(margin - side * scores, 0)
     np.multiply(~(v <= 0) * -side, sample_weight, out=scores)
     return weighted(v.sum(axis=0), sample_weight)
@@ -175,7 +175,7 @@ def logistic_epilogue(scores, targets, sample_weight, scratch):
 def sigmoid_squared_epilogue(scores, targets, sample_weight, scratch):
     e = np.exp(-np.abs(scores))
     d = np.where(scores >= 0, 1, e) / (1 + e) - targets.T
-    np.multiply(2 * d * e / np.square(1 + e), sample_weight, out=scores)  # sigma (1 - sigma), without a difference
+    np.multiply(2 * d * e / np.square(1 + e), sample_weight, out=scores)  # slope of sigma: sigma (1 - sigma)
     return weighted(np.square(d).sum(axis=0), sample_weight)
 
 

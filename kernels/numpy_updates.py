@@ -4,7 +4,7 @@ import numpy as np
 
 from fastlin.kernels.naive_updates import nadam_rates, radam_rates
 
-# NaN and Inf take IEEE's course here as in the compiled kernels, whatever the caller told NumPy to do about them.
+# NaN and Inf follow IEEE's rules here as in the compiled kernels, whatever np.errstate the caller has set.
 quiet = np.errstate(all="ignore")
 
 
@@ -137,7 +137,7 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
 @quiet
 def penalty_stage(g, w, l2, l1):
     value = 0.0
-    if l2:  # each on its own: 0 times an infinite weight is NaN
+    if l2:  # two separate terms: 0 times an infinite weight is NaN
         g += (2 * l2) * w
         value += l2 * np.square(w, dtype=np.float64).sum()
     if l1:

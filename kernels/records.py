@@ -1,6 +1,6 @@
-"""What kernels are given together: records, so that no call has twenty arguments in a row. The edge makes them.
+"""Records of the arguments of kernels, so that no call has twenty of them in a row. fastlin/ makes the records.
 
-One formula stands here too, because the edge and the kernels both need it.
+One formula is here too, because fastlin/ and the kernels both need it.
 
 n rows, d features, c classes; kernels see W, dW and an optimizer's state class-major, (c, d + 1) with b last.
 """
@@ -12,32 +12,32 @@ import numpy as np
 
 
 class Stages(NamedTuple):
-    """What is done to g before an update and to w after it; the defaults change nothing."""
+    """The changes of g before an update and of w after it; the defaults change nothing."""
 
     scale: float = 1.0  # of g
     limit: float = math.inf  # of |scale g|
-    shrink: float = 0.0  # of w, towards 0 and not past it
-    factor: float = 1.0  # of w, then
+    shrink: float = 0.0  # subtracted from |w|, down to 0
+    factor: float = 1.0  # multiplies w afterwards
 
 
 NO_STAGES = Stages()
 
 
 class EpochData(NamedTuple):
-    """What an epoch reads."""
+    """The arrays and options that an epoch reads."""
 
     X: np.ndarray  # (n, d), or what its storage reads
     y: np.ndarray  # (n,) int32 labels, or (n, c) targets
     sample_weight: np.ndarray  # (n,)
     order: np.ndarray  # int64: the rows of all batches, one after the other
-    scale_shift: np.ndarray  # (2, d): what each feature is multiplied by and what is then added; (0, d): as it is
+    scale_shift: np.ndarray  # (2, d): the scale and then the shift of each feature; (0, d): none
     hyper: tuple  # of the loss
-    bias: bool  # whether there is a b; else the last column of W is 0 and stays so
+    bias: bool  # whether there is a b; without one the last column of W stays 0
     batch_size: int
 
 
 class EpochSteps(NamedTuple):
-    """What the optimizer does with each batch's gradient."""
+    """The optimizer's steps: rates, hyper-parameters, penalty, clipping and prox."""
 
     t: int  # the number of the first step, from 1
     counts: bool  # whether the update is given t
@@ -49,7 +49,7 @@ class EpochSteps(NamedTuple):
 
 
 class EpochWeights(NamedTuple):
-    """What the steps change, all of one shape and memory layout."""
+    """The arrays that the steps change, all of one shape and memory layout."""
 
     W: np.ndarray
     dW: np.ndarray  # overwritten
@@ -57,7 +57,7 @@ class EpochWeights(NamedTuple):
 
 
 class EpochWorkspace(NamedTuple):
-    """What an epoch works in, and the sums that it adds to."""
+    """The buffers of an epoch, and the sums that it adds to."""
 
     row_buffer: np.ndarray  # (block, d)
     partial: np.ndarray  # (2, column blocks, c, block): each column block's part of the scores, of two blocks of rows
@@ -68,6 +68,6 @@ class EpochWorkspace(NamedTuple):
 
 
 def clip_scale(norm, limit):
-    """What a gradient of this norm is multiplied by so that its norm keeps the limit, as by torch's clip_grad_norm_."""
+    """The factor that keeps a gradient of this norm within the limit, as in torch's clip_grad_norm_."""
     scale = limit / (norm + 1e-6)
-    return 1.0 if scale >= 1.0 else scale  # a NaN stays
+    return 1.0 if scale >= 1.0 else scale  # keeps a NaN

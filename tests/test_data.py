@@ -35,7 +35,7 @@ def as_python2(value):
 
 
 def batches():
-    """What is in each file: images, labels."""
+    """The contents of each file: images, labels."""
     rng = np.random.default_rng(0)
     return {
         name: (rng.integers(0, 256, (ROWS, 3072)).astype(np.uint8), rng.integers(0, 10, ROWS).tolist())
@@ -63,7 +63,7 @@ def in_folder(files, path):
 
 def in_archive(files, path):
     with tarfile.open(path, "w:gz") as archive:
-        for name, content in reversed(list(files)):  # the order in an archive is anybody's
+        for name, content in reversed(list(files)):  # files may have any order in an archive
             member = tarfile.TarInfo(f"cifar-10-batches/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
@@ -88,7 +88,7 @@ def test_cifar10(version, put, tmp_path):
 
 
 def test_pickles_are_those_of_python_2():
-    """The test's own writer: what the real files begin with, and what pickle itself reads from it."""
+    """Checks the test's own writer: its files begin like the real ones, and pickle reads the same values."""
     name, content = next(python_version())
     assert name == "data_batch_1"
     assert content.startswith(b"\x80\x02}q")
@@ -177,7 +177,7 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_any_damage_is_an_error_or_other_pixels():
-    """Never an exception of another kind, whatever a byte is changed to."""
+    """A changed byte raises no exception of another kind."""
     _, content = next(python_version())
     rng = np.random.default_rng(0)
     frame = [i for i in range(len(content)) if i < 200 or i > len(content) - 200]  # between them lie pixels

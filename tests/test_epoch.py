@@ -1,4 +1,4 @@
-"""A whole epoch in one kernel call, against the plain loop of gather, loss, penalty and step; from the table."""
+"""A whole epoch in one kernel call, against a loop of gather, loss, penalty and step; generated from the table."""
 
 from functools import partial
 
@@ -65,7 +65,7 @@ def train(how, **more):
 
 
 def step_by_step(how, **more):
-    """The plain loop by NumPy in float64: no kernel knows an optimizer whose `step` was set by its owner."""
+    """The same training in float64 by NumPy, step by step: no epoch kernel runs an instance with its own `step`."""
     settings = exactly(how) | more
     make = settings.pop("make", lambda: optimizer("adam_update"))
 
@@ -78,7 +78,7 @@ def step_by_step(how, **more):
 
 
 def assert_agree(how, backend, dtype, **more):
-    """The kernel's run is the plain loop's in float64, up to what `dtype` rounds."""
+    """The kernel's result is that of the loop in float64, up to rounding errors of `dtype`."""
     found = train(how, backend=backend, **more)
     expected = step_by_step(how, **more)
     limit = testing.tolerance(dtype, sum(how["X"].shape) + found.W.shape[1])
@@ -264,7 +264,7 @@ def test_resumed_to_the_same_bits(compiled, dtype, sizes):
 
 
 def test_state_goes_from_the_plain_loop_to_the_kernel_and_back(compiled):
-    """What an optimizer holds after an epoch is what single steps would have left."""
+    """An optimizer's state after an epoch is that after single steps."""
     how = case(dtype="float64") | {"epochs": 1}
     made = {backend: optimizer("adam_update", clip_norm=0.5) for backend in (compiled, "numpy")}
     for order in ((compiled, "numpy"), ("numpy", compiled)):
@@ -276,7 +276,7 @@ def test_state_goes_from_the_plain_loop_to_the_kernel_and_back(compiled):
         assert testing.error(left[name], right[name]) <= testing.tolerance("float64", 150)
 
 
-# ---- X as it lies, and what is in it ---------------------------------------------------------------------
+# ---- Layouts of X, and its values ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layout", ["C", "padded", "rows-reversed", "every other row"])
@@ -311,7 +311,7 @@ def test_what_is_no_number_reaches_W(bad, clip_norm, compiled, dtype, sizes, cal
 
 @pytest.mark.parametrize("reg", [fl.L1(0.1), fl.L2(0.1)])
 def test_an_infinite_weight_keeps_to_itself(reg, compiled, dtype, calls):
-    """A class that no row comes near: the penalty, not the loss, must be what sees its weight."""
+    """No row has a gradient for this class, so that only the penalty reads its weight."""
     how = case(c=3, dtype=dtype, bias=False) | {"loss": "svm", "reg": reg, "make": lambda: fl.SGD(0.1)}
     how["y"] = how["y"] % 2
     how["X"][:, 5] = abs(how["X"][:, 5]) + 1
@@ -337,7 +337,7 @@ def test_an_order_of_any_integers(kind, compiled, calls):
     assert runs[0] == runs[1]
 
 
-# ---- Whose step it is ------------------------------------------------------------------------------------
+# ---- Steps of the user -----------------------------------------------------------------------------------
 
 
 def test_a_step_of_the_callers_own_is_taken(calls):

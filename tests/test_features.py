@@ -89,7 +89,7 @@ def test_bag_of_words_step_2_by_hand():
 
 
 def test_bag_of_words_step_1_finds_the_words_that_there_are():
-    """Images of one grey each have two kinds of patches; more images than a block holds."""
+    """Images of one grey have two kinds of patches; there are more images than a block holds."""
     greys = np.where(np.arange(300) % 3 == 0, 0.9, 0.1)
     bag = features.BagOfWords((6, 5), words=2, patch=3, sample=1000).fit(np.repeat(greys[:, None], 30, axis=1))
     words = bag.codebook_[bag.codebook_[:, 0].argsort()]

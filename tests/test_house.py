@@ -1,4 +1,4 @@
-"""What a stranger meets: short files, short functions, shallow nesting, calls whose arguments have names."""
+"""The code is easy to read: short files, short functions, shallow nesting, calls with named arguments."""
 
 import ast
 import re

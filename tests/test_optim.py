@@ -26,7 +26,7 @@ def optimizers():
 
 @pytest.fixture(params=range(len(optimizers())), ids=[repr(o) for o in optimizers()])
 def optimizer(request):
-    """A new one for each test: it has state."""
+    """A new optimizer for each test, because it has state."""
     return optimizers()[request.param]
 
 
@@ -45,7 +45,7 @@ def test_steps_follow_naive(optimizer, order, backend, dtype):
 
 
 def test_strided_and_mixed_orders_are_updated(optimizer):
-    """W and dW of any strides, and of different orders: the same numbers as for plain arrays."""
+    """W and dW of any strides, and of different orders, give the same numbers as contiguous arrays."""
     start, dW = testing.random_case(1, 6, 5).W, testing.random_case(2, 6, 5).W
     plain = copy.deepcopy(optimizer)
     expected = start.copy()
@@ -182,7 +182,7 @@ def test_step_refuses_overlap_and_another_shape():
 
 
 def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
-    """Shapes and orders of their own; what holds for all of them together is the norm only."""
+    """Each array has its own shape and order; only the norm is taken over all of them together."""
     rng = np.random.default_rng(0)
     Ws = [rng.standard_normal((4, 3)), rng.standard_normal(5), np.asfortranarray(rng.standard_normal((3, 2)))]
     dWs = [rng.standard_normal(W.shape) for W in Ws]
@@ -197,7 +197,7 @@ def test_a_list_of_arrays_is_stepped_as_one(optimizer, backend):
 
 
 def test_later_steps_are_looked_at_too(backend):
-    """Arrays like those of the last step go a shorter way; whatever is different does not."""
+    """Arrays like those of the last step skip the full checks; arrays that differ in anything do not."""
     optimizer, A = fl.Adam(lr=0.1), np.ones((9, 4))
     optimizer.step(np.ones((4, 3)), np.ones((4, 3)), backend=backend)
     state = optimizer.state_dict()

@@ -44,8 +44,8 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False):
                 parts = [BY_ELEMENT[kind](mpmath.mpf(v), t, HYPER) for v, t in zip(s, targets, strict=True)]
                 loss = float(mpmath.fsum(parts))
         elif kind == "softmax":
-            top = max(s)
-            log_z = top + math.log(math.fsum(math.exp(v - top) for v in s))
+            largest = max(s)
+            log_z = largest + math.log(math.fsum(math.exp(v - largest) for v in s))
             smoothing = HYPER["label_smoothing"]
             loss = math.fsum(((1 - smoothing) * (j == y[i]) + smoothing / c) * (log_z - s[j]) for j in range(c))
         else:

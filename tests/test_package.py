@@ -18,7 +18,7 @@ MODULES = [m.name for m in pkgutil.walk_packages(fl.__path__, "fastlin.") if m.n
 
 
 def run(code, **env):
-    """Run Python code in a process of its own; what it prints."""
+    """Runs Python code in a process of its own, and returns its output."""
     import os
 
     done = subprocess.run(
@@ -66,7 +66,7 @@ def test_kernels_refuse_their_bare_name(monkeypatch):
 
 
 def test_without_a_compiler():
-    """Nothing that was compiled can be imported: losses and steps do the same by NumPy."""
+    """Without any compiled module losses and steps give the same results by NumPy."""
     code = (
         "import sys; sys.modules.update({f'fastlin.kernels.{name}': None for name in ('quick_check', 'cython_base')});"
         "import numpy as np, fastlin as fl; fl.use_backend('numpy').__enter__();"
@@ -127,7 +127,7 @@ def test_unknown_instruction_set_is_refused():
 def test_choice_of_backend(monkeypatch):
     def setenv(name):
         monkeypatch.setenv("FASTLIN_BACKEND", name)
-        ops._default.cache_clear()  # a process asks once
+        ops._default.cache_clear()  # a process reads it once
 
     setenv("")
     assert ops.resolve(None) == next(name for name in ("cython", "numba", "numpy") if name in ops.installed())

@@ -1,4 +1,4 @@
-"""What `@pytest.mark.paired` chooses: nothing that must meet is left out, and it is far less than everything."""
+"""`@pytest.mark.paired` chooses all combinations that must occur, and far fewer than all combinations."""
 
 import importlib.util
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A run that is cut short goes on to the same bits; its checkpoint is whole at every moment."""
+"""An interrupted run continues to the same bits; its checkpoint is whole at every moment."""
 
 import contextlib
 import functools
@@ -44,7 +44,7 @@ arguments = _script["arguments"]
 
 
 def bits(result):
-    """All of a result, but for the seconds."""
+    """All values of a result except its times."""
     values = dict(result.state) | {"result": result.W, "best": result.best_epoch}
     del values["history.seconds"]
     return {name: A.tobytes("F") if isinstance(A, np.ndarray) else A for name, A in values.items()}
@@ -174,7 +174,7 @@ def test_a_schedule_goes_on_where_it_was(checkpoint):
         return arguments() | {"optimizer": fl.SGD(lr, momentum=0.9), "epochs": epochs, "patience": None}
 
     whole = fl.train(**given(6))
-    assert len(set(whole.history["lr"][1:])) > 2  # it heard of the losses
+    assert len(set(whole.history["lr"][1:])) > 2  # it was given the losses
     fl.train(**given(4), checkpoint=checkpoint)
     assert bits(fl.train(**given(6), resume=checkpoint)) == bits(whole)
 
@@ -282,7 +282,7 @@ def test_a_write_that_fails_leaves_the_old_file(checkpoint, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
-def test_whoever_reads_meanwhile_has_the_old_file_whole(checkpoint):
+def test_a_reader_during_a_write_has_the_whole_old_file(checkpoint):
     _save.save(checkpoint, {"epoch": 1})
     content = checkpoint.read_bytes()
     with checkpoint.open("rb") as reader:

@@ -48,7 +48,7 @@ def test_values(schedule, expected):
 
 
 def test_plateau():
-    """Two reports no better than the best are borne, the third halves the rate; better is by a hundredth."""
+    """Two reports without improvement keep the rate, the third halves it; an improvement is at least a hundredth."""
     schedule = schedules.plateau(1.0, factor=0.5, patience=2, threshold=0.01, min_lr=0.2)
     rates = []
     for metric in (10.0, 9.0, 8.95, math.nan, 9.5, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 7.0):

@@ -84,7 +84,7 @@ def test_huber_is_scikit_learns_at_its_scale():
         assert result.score(X, PRICE) == pytest.approx(expected.score(Z, PRICE), abs=1e-4)
 
 
-# ---- Targets in whatever takes y ---------------------------------------------------------------------------
+# ---- Targets in all functions of y -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", REGRESSIONS)

@@ -1,4 +1,4 @@
-"""Training, threads, and what happens when a call is cut short."""
+"""Training, threads, and calls that are interrupted."""
 
 import functools
 import os
@@ -60,7 +60,7 @@ def test_dtype_follows_X(blobs):
     assert fl.train((X * 10).astype(np.int16), y, epochs=1).W.dtype == np.float64
 
 
-# ---- Against the formulas, in plain NumPy ----------------------------------------------------------------
+# ---- Against the formulas, in NumPy ----------------------------------------------------------------------
 
 
 def _softmax_gradient(W, F, y, weight, smoothing):
@@ -174,7 +174,7 @@ def _far():
 
 def test_patience_without_validation_watches_the_loss(blobs):
     X, y = blobs
-    result = fl.train(X, y, optimizer=fl.SGD(1e-300), epochs=9, patience=2)  # it never gets better
+    result = fl.train(X, y, optimizer=fl.SGD(1e-300), epochs=9, patience=2)  # the loss never improves
     assert len(result.history["loss"]) == 3
     assert result.best_epoch == 1
 
@@ -190,7 +190,7 @@ def test_plateau_hears_of_the_validation_loss(blobs):
     assert heard[3:] == result.history["loss"]
 
 
-# ---- What it is given ------------------------------------------------------------------------------------
+# ---- Arguments -------------------------------------------------------------------------------------------
 
 
 def test_an_optimizer_of_the_callers_own(blobs):
@@ -326,10 +326,10 @@ def test_an_error_in_a_helper_reaches_the_caller():
     def task(number):
         time.sleep(0.02)  # long enough for both threads to take one
         if threading.current_thread() is not threading.main_thread():
-            raise MemoryError("no room")
+            raise MemoryError("no memory")
         yield
 
-    with pytest.raises(MemoryError, match="no room"):
+    with pytest.raises(MemoryError, match="no memory"):
         pool.run(task, 4, threads=2)
     done = []
     pool.run(lambda number: done.append(number) or (), 4, threads=2)
@@ -338,7 +338,7 @@ def test_an_error_in_a_helper_reaches_the_caller():
 
 @pytest.mark.parametrize("when", ["helpers start", "the caller works"])
 def test_ctrl_c_returns_after_the_helpers(when, monkeypatch):
-    """A step writes to the caller's W: nobody may do so once the call has ended."""
+    """A step writes to the caller's W: no thread may do so after the call has ended."""
     pool, begun, writing = _pool.Pool(), threading.Event(), []
 
     def task(number):
@@ -393,7 +393,7 @@ def _evaluate_until_the_alarm(case, backend, out):
 def test_thread_numbers(monkeypatch):
     def named(value):
         monkeypatch.setenv("FASTLIN_NUM_THREADS", value)
-        _pool._default.cache_clear()  # it is asked once
+        _pool._default.cache_clear()  # it is read once
 
     named("3")
     assert _pool.thread_limit(None) == 3

@@ -1,4 +1,4 @@
-"""What a type checker says to a user of the package: of the README, the examples, and of right and wrong calls."""
+"""Type checkers accept the README, the examples and correct calls, and report wrong calls."""
 
 import importlib.util
 import os
@@ -52,7 +52,7 @@ fl.Adamm  # type: ignore[attr-defined]
 
 @pytest.fixture(scope="module", params=["mypy", "pyright"])
 def check(request, tmp_path_factory):
-    """Runs a checker over files; what it prints."""
+    """Runs a checker over files, and returns its output."""
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     cache = tmp_path_factory.mktemp("cache")

@@ -136,7 +136,7 @@ def test_division_by_a_root_is_within_two_ulp(compiled, dtype):
     low, high = np.log2(float(info.tiny)), np.log2(float(info.max))
     s = np.exp2(rng.uniform(low, high, 20_000).astype(np.longdouble)).astype(dtype)
     s = np.concatenate([s, np.full(37, info.smallest_subnormal), info.tiny * rng.uniform(0, 1, 40).astype(dtype)])
-    g = np.full(s.size, 2.0 ** (-76 if dtype == "float32" else -550), dtype)  # its square is nothing
+    g = np.full(s.size, 2.0 ** (-76 if dtype == "float32" else -550), dtype)  # its square is negligible
     w, exact = np.zeros_like(s), s.astype(np.longdouble)
     ops.kernel("adagrad_update", compiled, dtype)(w, g, s.copy(), 1.0, 1e-300, 0.0)
     expected = -g.astype(np.longdouble) / np.sqrt(exact)
@@ -145,7 +145,7 @@ def test_division_by_a_root_is_within_two_ulp(compiled, dtype):
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if "eps" in ops.OPS[rule].hyper])
 def test_special_numbers_as_the_formula_says(rule, compiled, dtype):
-    """Zeros beside Inf and NaN, in one vector: what NumPy gives in the same type."""
+    """Zeros, Inf and NaN in one vector give the same results as NumPy in the same type."""
     op, h = ops.OPS[rule], testing.off_neutral(rule) | {"weight_decay": 0.0}
     g = np.array([0, 0, 1, np.inf, -np.inf, np.nan, 0, 1e-30, -0.0] * 5, dtype)
     second = np.array([0, 0, 0, 1, 1, 1, np.inf, 1e-44, 0] * 5, dtype)
@@ -205,7 +205,7 @@ def test_norm_of_several_large_arrays(backend, dtype):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
-    """Over several stretches and a tail; g is not written."""
+    """The arrays have several slices and a tail; g is not written."""
     case = testing.update_case(rule, 2 * 2048 + 5, dtype)
     stages = _step.Stages(scale=0.5, limit=0.7, shrink=0.02, factor=0.9)
     arrays = case.fresh()
@@ -224,7 +224,7 @@ def test_stages_are_those_pieces_in_turn(rule, backend, dtype):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("stages", [_step.NO_STAGES, _step.Stages(0.5, 0.7, 0.02, 0.9)])
 def test_ranges_make_no_difference(rule, stages, compiled, dtype):
-    """Wherever w begins in a cache line, and whoever does what: the same bits, and nothing around the arrays."""
+    """Any start of w in a cache line, any ranges and any threads give the same bits, and write only to the arrays."""
     kernel = ops.step_kernel(rule, compiled)
     for size, begin in ((0, 3), (1, 0), (7, 5), (33, 15), (4999, 1), (5003, 4)):
         case = testing.update_case(rule, size, dtype)
@@ -239,7 +239,7 @@ def test_ranges_make_no_difference(rule, stages, compiled, dtype):
 
 
 def test_same_bits_for_any_number_of_threads(compiled):
-    """Several calls, ranges and a rest; and the numbers are those of NumPy, which gets all at once."""
+    """Several calls, ranges and a tail give the numbers of NumPy, which gets the whole arrays at once."""
     size = _plan.STEP_CHUNK + 2 * _plan.STEP_RANGE + 77
 
     def run(backend, threads):

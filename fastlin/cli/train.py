@@ -34,8 +34,8 @@ examples:
   fastlin train --data prices.npz --loss squared_error --out runs/prices   y are numbers; predicts values, prints R2
   fastlin predict --weights runs/cifar/weights.npz --data cifar10:cifar-10-batches-py
 
-The last rows of X are held out for validation (--validation); test rows are looked at once, at the end.
-uint8 X are taken for images: scaled to [0, 1], the mean image subtracted.
+The last rows of X are held out for validation (--validation); test rows are used once, at the end.
+uint8 X are treated as images: they are scaled to [0, 1], and the mean image is subtracted.
 
 --out writes weights, history.csv, loss.png, for image data templates.png, and a checkpoint of every run."""
 
@@ -46,14 +46,14 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 @dataclass
 class Run:
-    """A learning rate and what came of it."""
+    """A learning rate and the result of training with it."""
 
     lr: float
     result: TrainResult
 
     @property
     def score(self) -> float:
-        """By which the best run is chosen: its validation loss, or its loss; Inf instead of NaN."""
+        """The loss by which the best run is chosen: of validation if there is one; Inf instead of NaN."""
         history = self.result.history
         losses = history.get("validation_loss", history["loss"])
         epoch = self.result.best_epoch or len(losses)
@@ -202,7 +202,7 @@ def _given(data: Dataset[Array | None], arguments: argparse.Namespace) -> dict[s
     if X.dtype == np.uint8:
         given |= {"x_scale": 1 / 255, "x_shift": -X[:cut].mean(axis=0) / 255}
         start = start_weights(arguments.loss, None, X, y, bias=True)
-        given["W"] = start.astype(np.float32, order="F")  # float64 would gain pixels nothing
+        given["W"] = start.astype(np.float32, order="F")  # pixels need no float64
     return given
 
 
@@ -212,7 +212,7 @@ def _rows(given: dict[str, Any]) -> str:
 
 
 def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run:
-    """Train with one learning rate, from its checkpoint if that is wanted and there."""
+    """Train with one learning rate, from its checkpoint if --resume is given and there is one."""
     checkpoint = resume = None
     if arguments.out is not None:
         checkpoint = arguments.out / f"checkpoint-lr{lr:.12g}.{arguments.format}"
@@ -238,7 +238,7 @@ def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run
 
 
 def _resumable(checkpoint: Path, arguments: argparse.Namespace) -> Path | None:
-    """The checkpoint, or None for a run that had not begun when the others were interrupted."""
+    """The checkpoint, or None for a run that had not begun when the command was interrupted."""
     if not any(arguments.out.glob("checkpoint-lr*")):
         raise FileNotFoundError(f"--resume: there is no checkpoint in {arguments.out}")
     return checkpoint if checkpoint.exists() else None
@@ -262,12 +262,12 @@ def _penalty(reg: float, l1: float) -> Penalty:
 
 
 def _show_bar() -> bool:
-    """A bar is for whoever watches; without tqdm the training goes on without one."""
+    """Whether to show a progress bar: standard error is a terminal, and tqdm is installed."""
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
 
 
 def _judged(data: Dataset[Array | None]) -> tuple[str, Array, Array]:
-    """The rows that are judged by: those for testing, where there are any."""
+    """The rows for the final score: those for testing if there are any, else those for training."""
     if data.X_test is None or data.y_test is None:
         return "training", data.X, data.y
     return "test", data.X_test, data.y_test
@@ -295,7 +295,7 @@ def _table(runs: Sequence[Run], best: Run) -> str:
 
 
 def _write(arguments: argparse.Namespace, data: Dataset[Array | None], runs: Sequence[Run], best: Run) -> None:
-    """Everything that --out promises."""
+    """Writes all files of --out."""
     out: Path = arguments.out
     weights = out / f"weights.{arguments.format}"
     best.result.save(weights)

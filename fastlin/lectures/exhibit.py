@@ -1,4 +1,4 @@
-"""What the figures of `fastlin lectures` share: what one is, colours, regions of a classifier. Needs matplotlib."""
+"""Code that the figures of `fastlin lectures` share: their type, colours, regions of a classifier. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PALE = ListedColormap(("#c9d8ea", "#f8cfcf", "#cfe6cb"))  # of the first three c
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure, a table, or both, with what a reader needs to make sense of it alone."""
+    """A figure, a table, or both, with the texts that explain it."""
 
     title: str
     source: str  # the lecture and the topic of its slide; empty if there is none
-    caption: str  # what to see
+    caption: str  # explains the figure
     made_with: str  # the functions of fastlin that it shows, as their users call them
     alt: str = ""  # the figure in words
     figure: Figure | None = None
@@ -54,7 +54,8 @@ def regions(ax: Any, X: Array, y: Array, classify: Callable[[Array], Array], tit
     ground = classify(np.column_stack([across.ravel(), up.ravel()])).reshape(across.shape)
     extent = (low[0], high[0], low[1], high[1])
     ax.imshow(ground, cmap=PALE, vmin=0, vmax=2, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
-    for label, marker in zip(np.unique(y), ("o", "s", "^"), strict=False):  # shapes too, for who cannot tell colours
+    # Different shapes are for readers who cannot distinguish the colours.
+    for label, marker in zip(np.unique(y), ("o", "s", "^"), strict=False):
         points = X[y == label]
         ax.scatter(*points.T, s=9, c=COLOURS[label], marker=marker, linewidths=0)
     ax.set_title(title, loc="left", fontsize=10)

@@ -86,7 +86,7 @@ def digit_accuracy(transformer: Any) -> tuple[int, float, float]:
 
 
 def codebook() -> Exhibit:
-    """The visual words of digits, and what each kind of feature is worth."""
+    """The visual words of digits, and the accuracy with each kind of feature."""
     words = features.BagOfWords(GREY_DIGIT, 64, patch=4).fit(digits()[0]).codebook_
     order = np.argsort(words.sum(axis=1))  # from empty to full of ink
     figure, axes = new(4, 16, size=(9, 2.5))
@@ -113,7 +113,7 @@ def codebook() -> Exhibit:
 
 
 def backends() -> Exhibit:
-    """The same gradient four ways, timed on this machine."""
+    """The same gradient in all four backends, timed on this machine."""
     names = [name for name in ops.BACKENDS if ops.missing(name) is None]
     rows = compare.compare([compare.digits_case("float32")], ["softmax", "svm"], names, 1, lambda jobs, count: jobs)
     return Exhibit(

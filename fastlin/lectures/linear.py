@@ -115,7 +115,7 @@ HARD_CASES: dict[str, tuple[Callable[..., toys.Data], Callable[[], Any], str]] =
 
 
 def hard_case(name: str) -> tuple[fl.TrainResult, fl.TrainResult, Any, tuple[float, float]]:
-    """A linear classifier of a hard case as it is and after its features, these, and both accuracies on unseen rows."""
+    """The classifiers of a hard case without and with features, the features, and both accuracies on unseen rows."""
     make, make_features, _ = HARD_CASES[name]
     (X, y), (X_test, y_test) = make(600, seed=0), make(2000, seed=1)
     transformer = make_features()

@@ -1,4 +1,4 @@
-"""Figures of `fastlin lectures`: is the gradient right, which way down, how fast."""
+"""Figures of `fastlin lectures`: gradient checks, searches, learning rates and optimizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Surface = Callable[[Array], tuple[float, Array]]
 
 
 def checked_gradients() -> list[tuple[str, fl.GradientCheck]]:
-    """What is checked, and what `check_gradient` says; the last one is wrong on purpose."""
+    """The names of functions and the results of `check_gradient`; the last gradient is wrong on purpose."""
     case = random_case(12, 7, 4).astype("float64")
     W, X, y = case.W, case.X, case.y
 
@@ -55,11 +55,11 @@ def gradient_checks() -> Exhibit:
 
 
 class Trace(NamedTuple):
-    """A search, by how many looks at the loss it may take."""
+    """The results of a search after different numbers of evaluations of the loss."""
 
-    best: list[float]  # the lowest loss after 1, 2, 3, ... looks
-    looks: list[int]  # some of these,
-    accuracy: list[float]  # and the share of unseen digits that its W then gets right
+    best: list[float]  # the lowest loss after 1, 2, 3, ... evaluations
+    looks: list[int]  # some numbers of evaluations
+    accuracy: list[float]  # the share of unseen digits that W classifies correctly after each of these
 
 
 def searches(tries: int = 1000) -> dict[str, Trace]:
@@ -112,7 +112,7 @@ def ways_to_search() -> Exhibit:
 
 
 def mini_batch_losses(batch: int = 32, epochs: int = 6) -> Array:
-    """The loss of each mini-batch of digits before the step that it leads to, in a loop of one's own."""
+    """The loss of each mini-batch of digits before its step, in a training loop without `fl.train`."""
     X, y, _, _ = digits()
     rng = np.random.default_rng(0)
     W, optimizer = np.zeros((X.shape[1], 10)), fl.SGD(0.5)
@@ -234,7 +234,7 @@ OPTIMIZERS: dict[str, tuple[Callable[[], fl.Optimizer], Callable[[], fl.Optimize
 
 
 def walk(surface: Surface, optimizer: fl.Optimizer, start: tuple[float, float], steps: int) -> Array:
-    """The places (steps + 1, 2) that an optimizer comes by."""
+    """The points (steps + 1, 2) that an optimizer reaches."""
     W = np.array(start)
     places = [W.copy()]
     for _ in range(steps):

@@ -56,7 +56,7 @@ th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px soli
 
 
 def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
-    """Compute every figure and write folder/index.html; `say` is told what is being done. Returns the page's path."""
+    """Compute every figure and write folder/index.html; `say` is called with progress texts. Returns its path."""
     for module, extra in (
         ("matplotlib.figure", "plot"),
         ("sklearn.pipeline", "features"),

@@ -31,11 +31,11 @@ ctypedef void (*convert_t)(const char *x, Py_ssize_t d, void *row) noexcept nogi
 
 
 cdef struct Samples:
-    # X, as its storage reads it; drivers hand it on without looking into it.
+    # X, as its storage reads it; drivers pass it on unread.
     const char *data
     Py_ssize_t row_step  # from one row to the next, in bytes
     Py_ssize_t itemsize  # of a stored number
-    convert_t convert  # makes numbers of W's type of a stored row; NULL where rows are read as they lie
+    convert_t convert  # converts a stored row to W's type; NULL where rows are read in place
 
 cdef struct RowRange:
     # Rows of X, and those that are likely to follow, which a storage may prefetch.
@@ -49,7 +49,7 @@ cdef struct RowSelection:
     Py_ssize_t first, last
 
 cdef struct Sizes:
-    # Of the arrays that a storage's functions are given. A stride is the distance of two rows, in numbers.
+    # The sizes of the arrays that a storage's functions are given. A stride is the distance of two rows, in numbers.
     Py_ssize_t d, c
     Py_ssize_t row_buffer_stride, weights_stride, scores_stride, dW_stride
 
@@ -66,10 +66,10 @@ cdef struct Workspace:
     Py_ssize_t stride  # from one row to the next, in numbers
 
 cdef struct ScoreBlock:
-    # What an epilogue is given besides the scores (c, rows).
+    # The arguments of an epilogue besides the scores (c, rows).
     Py_ssize_t c, rows
     Py_ssize_t stride  # of the scores, in numbers
-    const void *y  # int32 labels, or rows of c targets of the scores' type; each loss knows which
+    const void *y  # int32 labels, or rows of c targets of the scores' type, as the loss requires
     const void *sample_weight
     void *scratch  # three numbers for each row
     const double *hyper
@@ -85,7 +85,7 @@ cdef inline bint is_single(ndarray A) noexcept:
 
 
 cdef inline Py_ssize_t stride_of(ndarray A) noexcept:
-    # From one row of its last two axes to the next, in numbers.
+    # The distance of two rows of the last two axes, in numbers.
     return PyArray_STRIDE(A, PyArray_NDIM(A) - 2) // PyArray_ITEMSIZE(A)
 
 
@@ -98,12 +98,12 @@ cdef inline Workspace workspace_of(ndarray A) noexcept:
 
 
 cdef inline Py_ssize_t target_bytes(ndarray y) noexcept:
-    # Of one row of y, which is (n,) or (n, c) and contiguous. (The stride of an array of one row may be anything.)
+    # The bytes of one row of y, which is (n,) or (n, c) and contiguous. (An array of one row may have any stride.)
     return PyArray_ITEMSIZE(y) * (PyArray_DIM(y, 1) if PyArray_NDIM(y) == 2 else 1)
 
 
 cdef inline Py_ssize_t column_border(Py_ssize_t columns, int item, int count) noexcept nogil:
-    # Where column block `item` of `count` begins. Blocks are whole cache lines of float or double, so that no two
+    # The first column of column block `item` of `count`. Blocks are whole cache lines of numbers, so that no two
     # threads write to one line.
     return columns if item == count else columns * item // count // 16 * 16
 
@@ -112,7 +112,7 @@ cdef inline Py_ssize_t column_border(Py_ssize_t columns, int item, int count) no
 #
 # They are written once, for Cython's `floating`, and called through the types below, whose pointers to numbers are
 # `void *`: every ABI passes these as it passes `float *` and `double *`. So a driver picks float or double once a call.
-# fastlin/ops.py says what each kind of function does.
+# fastlin/ops.py documents each kind of function.
 
 ctypedef void (*to_layout_t)(
     const Matrix *W, const Sizes *sizes, Py_ssize_t first, Py_ssize_t last, void *weights) noexcept nogil
@@ -129,7 +129,7 @@ ctypedef void (*gradient_t)(
     void *dW) noexcept nogil
 ctypedef void (*gather_scores_t)(
     const Samples *X, const RowSelection *rows, const Sizes *sizes, const void *x_scale, const void *x_shift,
-    const void *weights, void *row_buffer, void *scores) noexcept nogil  # x_scale is NULL where X is taken as it is
+    const void *weights, void *row_buffer, void *scores) noexcept nogil  # x_scale is NULL if X is not scaled
 ctypedef void (*gather_gradient_t)(
     const Samples *X, const RowSelection *rows, const Sizes *sizes, const void *row_buffer, const void *dscores,
     void *dW) noexcept nogil
@@ -181,7 +181,7 @@ cdef int check_count(Piece piece, str what, Py_ssize_t found, Py_ssize_t expecte
 
 cdef int check_limit(Piece piece, str what, Py_ssize_t found, Py_ssize_t limit) except -1:
     if found > limit:
-        raise ValueError(f"{piece.__name__} has {found} {what}; common.pxi has room for {limit}")
+        raise ValueError(f"{piece.__name__} has {found} {what}; common.pxi allows {limit}")
     return 0
 
 

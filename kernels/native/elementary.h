@@ -18,8 +18,8 @@ static inline uint32_t bits_of_float(float x) { uint32_t bits; memcpy(&bits, &x,
 static inline uint64_t bits_of_double(double x) { uint64_t bits; memcpy(&bits, &x, sizeof x); return bits; }
 
 /* Adding `round` rounds x / ln 2 to an integer n and leaves n plus twice the exponent's bias in the low bits.
- * They make 2^n as a product of two powers: one alone can neither reach the subnormal numbers nor stop at
- * infinity. The comparisons are false for a NaN, which stays. */
+ * 2^n is the product of two powers: one power alone can neither be subnormal nor overflow to infinity. The
+ * comparisons are false for a NaN, so that it is kept. */
 static inline float exp_float(float x) {
     const float round = 0x1.8p23f + 254;
     x = x < -104.0f ? -104.0f : x;
@@ -56,7 +56,7 @@ static inline double exp_double(double x) {
 }
 
 /* x = 2^n m with m in [1/sqrt 2, sqrt 2); log m is the series of 2 artanh z, z = (m - 1) / (m + 1), |z| < 0.172.
- * n is made a float by the same addition as above; x - x lets a NaN through. */
+ * n becomes a float by the same addition as above; x - x is NaN for a NaN. */
 static inline float log_float(float x) {
     const uint32_t n = (bits_of_float(x) - bits_of_float(0.70710678118654752440f)) >> 23;
     const float m = float_of(bits_of_float(x) - (n << 23)), z = (m - 1) / (m + 1), z2 = z * z;

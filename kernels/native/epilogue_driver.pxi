@@ -2,7 +2,7 @@
 # kernels/drivers.py is the same for one thread. Uses common.pxi and losses.pxi (Epilogue).
 
 cdef struct EpilogueJob:
-    # What every member of the team sees.
+    # The data that all members of the team share.
     epilogue_t epilogue
     Py_ssize_t n, c, block
     char *scores

@@ -4,11 +4,11 @@
 # The columns of W, its gradient and the optimizer's state are cut into blocks. Each member of the team has a share of
 # the column blocks, which it alone reads and writes: it computes what each of them contributes to the scores of a block
 # of rows, and when all members have done so, it sums these partial scores and adds its share of the gradient. The cut
-# does not depend on the number of threads, so the bits do not. The partial scores are all that members tell each
-# other; if they shared out the rows instead, every step would make each of them fetch what the others have done to W.
+# does not depend on the number of threads, so the bits do not either. The members exchange nothing but the partial
+# scores. With shares of the rows instead, every member would have to fetch the others' changes of W in every step.
 
 cdef struct EpochJob:
-    # What every member of the team sees.
+    # The data that all members of the team share.
     gather_scores_t gather_scores
     epilogue_t epilogue
     gather_gradient_t gather_gradient
@@ -90,7 +90,7 @@ cdef void begin_block(EpochJob *job, Py_ssize_t number, int column_block) noexce
 
 cdef double end_block(
         EpochJob *job, Py_ssize_t number, Columns columns, floating *scores, const floating *partial) noexcept nogil:
-    # Sums the partial scores, and adds what these columns have of the mean gradient of the batch; the loss.
+    # Sums the partial scores, and adds these columns' part of the mean gradient of the batch; returns the loss.
     cdef Py_ssize_t stride = job.scores.stride
     cdef Py_ssize_t step = job.partial.part_step // <Py_ssize_t> sizeof(floating)
     cdef Py_ssize_t c = job.sizes.c
@@ -151,7 +151,7 @@ cdef void finish_gradient(EpochJob *job, Py_ssize_t step, int column_block) noex
 
 
 cdef double clip_scale(EpochJob *job) noexcept nogil:
-    # What the gradient is multiplied by, as by torch's clip_grad_norm_.
+    # The factor that clips the gradient's norm, as in torch's clip_grad_norm_.
     cdef double total = 0
     cdef double scale
     cdef int i
@@ -160,7 +160,7 @@ cdef double clip_scale(EpochJob *job) noexcept nogil:
     for i in range(job.column_blocks):
         total += job.squares[i]
     scale = job.norm_limit / (c_sqrt(total) + 1e-6)
-    return 1 if scale >= 1 else scale  # a NaN stays
+    return 1 if scale >= 1 else scale  # keeps a NaN
 
 
 cdef void take_step(EpochJob *job, Py_ssize_t step, Columns columns) noexcept nogil:

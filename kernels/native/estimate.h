@@ -1,11 +1,12 @@
-/* Square roots of a few numbers at once, for loops that also divide: the processor has one unit for both, and a
- * root of float32 by an estimate and Newton's correction leaves that unit to the division.
+/* Square roots of a few numbers at once, for loops that also divide: the processor has one unit for roots and
+ * divisions. Roots from an estimate and Newton's correction do not use that unit.
  *
  * The estimate r of 1/sqrt(x) has 14 bits, s = x r. With x r^2 = 1 - 2e the root is s (1 + e + 3/2 e^2 + ...), and
  * s + s e is within 1 ULP. 0, -0, inf and NaN give what sqrt gives, subnormal numbers too.
  *
- * Only AVX-512 does so: there a root and a division of 16 floats take the unit 22 cycles, while memory in L2 needs
- * 15. AVX2's estimate has 11 bits and takes subnormal numbers for 0; correcting both costs as much as it gains.
+ * Only AVX-512 code uses the estimate: there the unit needs 22 cycles for a root and a division of 16 floats, while
+ * L2 delivers them in 15. AVX2's estimate has 11 bits and treats subnormal numbers as 0; correcting both costs as
+ * much as it gains.
  */
 #ifndef FASTLIN_ESTIMATE_H
 #define FASTLIN_ESTIMATE_H
@@ -30,7 +31,7 @@ static inline void roots_float(float *x) {
     }
 }
 
-/* With one step more: r (1 + e + 3/2 e^2) has 40 bits. */
+/* One more step: r (1 + e + 3/2 e^2) has 40 bits. */
 static inline void roots_double(double *x) {
     const __m512d half = _mm512_set1_pd(0.5), one = _mm512_set1_pd(1.0), more = _mm512_set1_pd(1.5);
     for (int k = 0; k < LANES; k += 8) {

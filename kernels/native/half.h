@@ -1,5 +1,5 @@
-/* Rows of IEEE half-precision numbers (float16) as float or double. Both hold every half exactly: the conversion is the
- * same on every machine, infinities and subnormal numbers included. A signalling NaN becomes a quiet one.
+/* Rows of IEEE half-precision numbers (float16) as float or double. The conversion is exact, and so the
+ * same on every machine, also for infinities and subnormal numbers. A signalling NaN becomes a quiet one.
  */
 #ifndef FASTLIN_HALF_H
 #define FASTLIN_HALF_H

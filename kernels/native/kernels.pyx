@@ -1,4 +1,4 @@
-# All that an extension holds. setup.py compiles this file once for each instruction set: cython_base, cython_avx2,
+# The whole source of an extension. setup.py compiles this file once for each instruction set: cython_base, cython_avx2,
 # cython_avx512; kernels/cython_ops.py picks one of them at import. common.pxi comes first, the pieces before the
 # drivers that compose them.
 include "common.pxi"

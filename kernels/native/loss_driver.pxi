@@ -1,16 +1,16 @@
 # A loss with its gradient, by a team of threads; loss_driver in kernels/drivers.py is the same for one thread.
 # Uses common.pxi, storages.pxi (the pieces, COPY_COLUMNS) and losses.pxi (Epilogue).
 #
-# The first phase copies W, one block of its columns after the other; the second goes through the rows, one part after
-# the other, each adding to a gradient of its own; the third sums the parts' gradients, one block of columns after the
-# other. Every sum has its order, so that the bits do not depend on the number of threads.
+# The first phase copies W, one block of columns after the other. The second computes the gradient of each part of the
+# rows. The third sums the parts' gradients, one block of columns after the other. Every sum has a fixed order, so that
+# the bits do not depend on the number of threads.
 
 cdef enum:
     MAX_COLUMN_BLOCKS = 16
 
 
 cdef struct LossJob:
-    # What every member of the team sees.
+    # The data that all members of the team share.
     to_layout_t to_layout
     scores_t scores_of
     epilogue_t epilogue
@@ -107,7 +107,7 @@ cdef class LossKernel:
     cdef Gradient gradient
     cdef Combine combine
 
-    # Arrays are looked into, not asked for a buffer each: ten of those cost as much as a small batch.
+    # This reads the arrays' fields instead of acquiring buffers: ten buffers take as long as a small batch.
     def __call__(self, X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale, ndarray weights,
                  ndarray row_buffer, ndarray scores, ndarray parts, ndarray losses, ndarray dW, Py_ssize_t chunk,
                  Py_ssize_t chunks, int threads):

@@ -1,4 +1,4 @@
-# The epilogues of the losses: scores in, weighted d(loss)/d(scores) out in place, the weighted sum of losses returned.
+# The epilogues of the losses: each replaces scores by the weighted d(loss)/d(scores) and returns the weighted loss.
 # Every loop runs along the rows of a block, a vector of them at a time. Uses common.pxi.
 
 cdef extern from "elementary.h" nogil:
@@ -69,7 +69,7 @@ cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
     cdef const int32_t *y = <const int32_t *> block.y
     cdef const floating *sample_weight = <const floating *> block.sample_weight
     cdef floating off_value = <floating> (block.hyper[0] / c)  # the target of the other classes; label_smoothing
-    cdef floating on_value = <floating> (1.0 - block.hyper[0])  # what the row's own class has more
+    cdef floating on_value = <floating> (1.0 - block.hyper[0])  # added to the target of the row's own class
     cdef floating *row_max = <floating *> block.scratch
     cdef floating *z = row_max + rows
     cdef floating *target_logit = row_max + 2 * rows
@@ -93,7 +93,7 @@ cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
         for r in range(rows):
             shifted = s[r] - row_max[r]
             target_logit[r] += off_value * shifted if off_value != 0 else 0  # 0 * -inf would be NaN
-            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # a NaN stays
+            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # keeps a NaN
             z[r] += s[r]
     for r in range(rows):
         target_logit[r] = log_of(z[r]) - target_logit[r]
@@ -126,7 +126,7 @@ cdef double svm(floating *scores, const ScoreBlock *block) noexcept nogil:
         s = scores + j * stride
         for r in range(rows):
             v = s[r] - required[r]
-            satisfied = (v <= 0) | (y[r] == <int32_t> j)  # a NaN is no "<= 0": it must reach the loss
+            satisfied = (v <= 0) | (y[r] == <int32_t> j)  # false for a NaN: it must reach the loss
             s[r] = 0 if satisfied else sample_weight[r]
             total[r] += 0 if satisfied else v
             slope[r] += s[r]
@@ -166,7 +166,7 @@ cdef double squared_svm(floating *scores, const ScoreBlock *block) noexcept nogi
 cdef inline void start_hinge(
         const floating *scores, const ScoreBlock *block, floating *required, floating *total,
         floating *slope) noexcept nogil:
-    # `required` is what a score may not exceed.
+    # A score above `required` violates the margin.
     cdef const int32_t *y = <const int32_t *> block.y
     cdef Py_ssize_t stride = block.stride
     cdef floating margin = <floating> block.hyper[0]
@@ -198,7 +198,7 @@ cdef double crammer_singer_svm(floating *scores, const ScoreBlock *block) noexce
         s = scores + j * stride
         for r in range(rows):
             v = s[r] - required[r]
-            worse = (v > most[r]) | ((v != v) & (most[r] == most[r]))  # the first NaN is kept: nothing is larger
+            worse = (v > most[r]) | ((v != v) & (most[r] == most[r]))  # keeps the first NaN
             worse = worse & (y[r] != <int32_t> j)
             most[r] = v if worse else most[r]
             worst[r] = j if worse else worst[r]
@@ -223,7 +223,7 @@ crammer_singer_svm_epilogue = bind_epilogue(
 # ---- Losses by element: every score has a target -------------------------------------------------------------
 #
 # Such a loss is a formula of one score s and its target t, which returns the loss and sets its slope, d(loss)/ds. The
-# function below the formula and a line at the end of this file make an epilogue of it.
+# function below the formula and a line at the end of this file turn the formula into an epilogue.
 
 ctypedef floating (*formula_t)(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil
 
@@ -257,7 +257,7 @@ cdef inline double by_element(formula_t formula, floating *scores, const ScoreBl
 
 
 cdef inline floating hinge(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
-    cdef floating side = 2 * t - 1  # 1 is the class, -1 the rest
+    cdef floating side = 2 * t - 1  # 1 for the class, -1 for the others
     cdef floating v = hyper[0] - side * s  # the margin is hyper[0]
     slope[0] = 0 if v <= 0 else -side
     return 0 if v <= 0 else v
@@ -292,7 +292,7 @@ cdef double logistic(floating *scores, const ScoreBlock *block) noexcept nogil:
 cdef inline floating squared_sigmoid(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating e = exp_of(s if s < 0 else -s)
     cdef floating difference = (1 if s >= 0 else e) / (1 + e) - t
-    slope[0] = 2 * difference * e / ((1 + e) * (1 + e))  # sigma (1 - sigma), without a difference
+    slope[0] = 2 * difference * e / ((1 + e) * (1 + e))  # slope of sigma: sigma (1 - sigma)
     return difference * difference
 
 
@@ -311,7 +311,7 @@ cdef double squared_error(floating *scores, const ScoreBlock *block) noexcept no
 
 cdef inline floating absolute_difference(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating difference = s - t
-    slope[0] = 1 if difference > 0 else difference  # 0 and NaN stay
+    slope[0] = 1 if difference > 0 else difference  # keeps 0 and NaN
     slope[0] = -1 if difference < 0 else slope[0]
     return -difference if difference < 0 else difference
 
@@ -325,7 +325,7 @@ cdef inline floating huber_difference(floating s, floating t, const floating *hy
     cdef floating half = 0.5
     cdef floating difference = s - t
     cdef floating size = -difference if difference < 0 else difference
-    slope[0] = delta if difference > delta else difference  # a NaN stays
+    slope[0] = delta if difference > delta else difference  # keeps a NaN
     slope[0] = -delta if difference < -delta else slope[0]
     return half * difference * difference if size <= delta else delta * (size - half * delta)
 

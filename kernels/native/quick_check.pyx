@@ -1,7 +1,7 @@
-"""One look at common arguments, in C, where fastlin/_check.py needs several microseconds.
+"""Fast checks of common arguments in C, where fastlin/_check.py needs several microseconds.
 
-It accepts only arguments that pass every check there. For all others the checks in Python decide, and they raise the
-errors.
+They accept only arguments that pass every check there. For all other arguments the checks in Python decide, and raise
+the errors.
 """
 
 from numpy cimport (
@@ -60,9 +60,11 @@ cdef bint copy_labels(const char *y, npy_intp step, npy_intp n, label kind, uint
 
 
 def quick_labels(W, X, y, bint bias, out):
-    """y as new int32 labels if W (d, c) is in one piece, X (n, d) of its type has its rows in one piece each, none of
-    them is empty, y (n,) holds 32- or 64-bit integers in [0, c), and `out`, unless it is None, is like W, writeable and
-    apart from the others; all of them native, aligned and of no subclass. Else None.
+    """y as new int32 labels if the arguments are common ones, else None.
+
+    They are if W (d, c) is contiguous, X (n, d) has W's type and contiguous rows, neither is empty, y (n,) holds 32- or
+    64-bit integers in [0, c), and `out` is None or writeable, like W, and overlaps no other array; all of them must be
+    native, aligned and no subclasses.
     """
     if not (is_readable(W, 2) and is_readable(X, 2) and is_readable(y, 1) and is_contiguous(W)):
         return None
@@ -107,8 +109,8 @@ cdef bint has_layout(A, tuple shape, dtype_t dtype, str order) noexcept:
 
 
 def same_layout(W, dW, tuple shape, dtype_t dtype, str order):
-    """Whether W and dW are arrays of this shape and type, of no subclass, both contiguous in this order, aligned and
-    apart, and W is writeable: a step with these needs no other check.
+    """Whether W and dW are arrays of this shape and type and no subclasses, both contiguous in this order, aligned and
+    without overlap, and W is writeable. A step with these needs no other check.
     """
     if not (has_layout(W, shape, dtype, order) and has_layout(dW, shape, dtype, order) and PyArray_ISBEHAVED(W)):
         return False

@@ -10,8 +10,8 @@ INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned) *)p; }
 INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned) *)p = v; }
 INLINE VEC NAME(keep)(BITS mask, VEC v) { return (VEC)(mask & (BITS)v); }
 
-/* The last d % V columns of a row come as the last lanes of its last V columns; this mask clears the lanes
- * before them, which were used already. So nothing is read outside the row, without masked instructions.
+/* The last d % V columns of a row are read with its last V columns; this mask clears the other lanes, whose
+ * columns were used already. So no code reads outside the row, and no masked instruction is needed.
  * (Rows shorter than a vector have functions of their own.) */
 INLINE BITS NAME(end_mask)(ptrdiff_t d) {
     BITS mask;
@@ -85,7 +85,7 @@ static const char *NAME(scores_of_four)(
     return next;
 }
 
-/* The same where fewer than four rows are left: the last row is repeated, and its repetitions are dropped. */
+/* The same where fewer than four rows are left: the last row is repeated, and the extra scores are dropped. */
 static void NAME(scores_of_few)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, ptrdiff_t rows
@@ -240,7 +240,7 @@ INLINE VEC NAME(load_few)(const REAL *p, ptrdiff_t n) {
 }
 
 /* Lists the rows (at most MAX_ROWS) whose gradient is not zero in every class, and adds each class's sum to
- * db: a row that meets its margin costs a hinge loss nothing more. */
+ * db. With a hinge loss, rows that meet their margin are not in the list and take no further time. */
 static int NAME(active_rows)(
     const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, ptrdiff_t incdb, int *active
 ) {

@@ -6,7 +6,7 @@ cdef enum:
 
 
 cdef struct StepJob:
-    # What every member of the team sees.
+    # The data that all members of the team share.
     clip_t clip
     update_t update
     prox_t prox
@@ -90,7 +90,7 @@ def step_driver(ClipStage clip_stage, Update update, ProxStage prox_stage):
 
 
 cdef struct SquaresJob:
-    # What every member of the team sees.
+    # The data that all members of the team share.
     squares_t squares
     const char *g
     Py_ssize_t n

@@ -254,12 +254,12 @@ add_product = bind(
 
 
 cdef inline PrefetchHint prefetch_hint_of(const Samples *X, const RowRange *rows, Py_ssize_t d) noexcept nogil:
-    # Whatever lies between rows would be prefetched too: rows that are far apart are not prefetched.
+    # Memory between the rows would be prefetched too, so rows that are far apart are not prefetched.
     cdef bint near = 0 < X.row_step < 2 * d * X.itemsize
     return PrefetchHint(X.data + rows.next_start * X.row_step, rows.next_count * X.row_step if near else 0)
 
 
-# ---- Rows of W's type, read as they lie: "dense" ------------------------------------------------------------
+# ---- Rows of W's type, read in place: "dense" ---------------------------------------------------------------
 
 cdef void scores_in_place(
         const Samples *X, const RowRange *rows, const Sizes *sizes, const floating *weights, floating *row_buffer,

@@ -62,7 +62,7 @@ static int team_claim(team_job *job, int item, ptrdiff_t phase) {
            __atomic_compare_exchange_n(&job->progress[item], &last, phase, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* What every member of the team does; `rank` is its number, 0 for the caller of team_run. */
+/* The work of every member of the team; `rank` is its number, 0 for the caller of team_run. */
 static void team_take_part(team_job *job, int rank) {
     ptrdiff_t phase = 0, before = 0;
     for (ptrdiff_t round = 0; round < job->rounds; round++)

@@ -31,13 +31,13 @@ enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2, MANY_CLAS
 #endif
 enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
 enum { MAX_ROWS = 64 };        /* rows whose gradient is added at once */
-enum { PANEL_BYTES = 24576 };   /* what W may have of the L1 cache, beside four rows of X */
+enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
 
-/* A loop over registers must vanish before the compiler gives arrays a place in memory. */
+/* Loops over registers must be unrolled before the compiler puts their arrays into memory. */
 #define UNROLL _Pragma("GCC unroll 10")
 
-/* Keeps the compiler from holding `a` in registers: reading parts of a vector back from memory costs loads,
- * taking them out of a register costs the one shuffle unit. */
+/* Keeps the compiler from holding `a` in registers: reading parts of a vector from memory takes loads, while taking
+ * them out of a register occupies the only shuffle unit. */
 #define IN_MEMORY(a) __asm__("" : "+m"(a))
 
 #define NOINLINE static __attribute__((noinline))
@@ -73,21 +73,21 @@ INLINE ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 /* Classes of a tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2. */
 INLINE ptrdiff_t share(ptrdiff_t c, ptrdiff_t most) { return divide_up(c, divide_up(c, most)); }
 
-/* Columns of a panel in bytes: what fits, but at least 2 KB, or adding up lanes would cost too much. */
+/* Columns of a panel in bytes: as many as fit, but at least 2 KB, or adding up lanes would take too long. */
 INLINE ptrdiff_t panel_bytes(ptrdiff_t c) {
     const ptrdiff_t bytes = PANEL_BYTES / c / VECTOR_BYTES * VECTOR_BYTES;
     return bytes > 4096 ? 4096 : bytes < 2048 ? 2048 : bytes;
 }
 
-/* What a call works on. X and the copies of its rows, W and dW, scores and their gradient G are matrices whose rows lie
+/* The sizes of a call. X and the copies of its rows, W and dW, scores and their gradient G are matrices whose rows lie
  * a stride apart, in numbers; b or db is a vector of such a stride. */
 typedef struct {
     ptrdiff_t rows, d, c;
     ptrdiff_t X, W, b, scores; /* the strides */
 } tile_sizes;
 
-/* What is likely to be read after a block. It is brought into L2 meanwhile, half of it by the scores and half by the
- * gradient. */
+/* The memory that is likely to be read after a block. The scores prefetch one half of it into L2, and the gradient the
+ * other half. */
 typedef struct {
     const char *start;
     ptrdiff_t bytes;
@@ -114,7 +114,7 @@ typedef uint64_t part_bits_double __attribute__((vector_size(16)));
 #define SHUFFLE(a, b, bits, ...) __builtin_shuffle(a, b, (bits){__VA_ARGS__})
 #endif
 
-/* Lanes of two vectors, alike in each 16-byte part: such shuffles are one instruction everywhere. `lanes`
+/* Lanes of two vectors, the same in each 16-byte part: such shuffles are one instruction everywhere. `lanes`
  * lists those of one part, given the number of its first lane in the first and in the second vector. */
 #if VECTOR_BYTES == 64
 #define ALL_PARTS(lanes, k) lanes(0, 4 * k), lanes(k, 5 * k), lanes(2 * k, 6 * k), lanes(3 * k, 7 * k)

@@ -4,8 +4,8 @@
 # on t alone is computed before the loop.
 #
 # Where roots are taken, a loop takes LANES numbers at a time: all are read and computed with, then all are written.
-# gcc makes vectors of that without knowing whether the arrays overlap. The numbers behind the last LANES are copied
-# into short arrays, so that every number goes through the same instructions, wherever it stands.
+# gcc vectorises such a loop without knowing whether the arrays overlap. The last n % LANES numbers are copied into
+# short arrays, so that every number is computed by the same instructions, whatever its place is.
 
 cdef extern from "estimate.h" nogil:
     enum:
@@ -151,7 +151,7 @@ cdef void finish_lanes(
         memcpy(<floating *> state[i] + start, short_state[i], size)
 
 
-# ---- Plain steps -----------------------------------------------------------------------------------------
+# ---- Steps without a root -----------------------------------------------------------------------------------
 
 cdef void sgd(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
@@ -213,7 +213,7 @@ cdef void lion(
     cdef Py_ssize_t i
     for i in range(n):
         direction = beta1 * m[i] + one_minus_beta1 * g[i]
-        sign = 1 if direction > 0 else direction  # 0 and NaN stay
+        sign = 1 if direction > 0 else direction  # keeps 0 and NaN
         sign = -1 if direction < 0 else sign
         m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
         w[i] = w[i] - decoupled_decay * w[i] - rate * sign
@@ -236,7 +236,7 @@ cdef void adamax(
         m[i] = beta1 * m[i] + one_minus_beta1 * gradient
         size = (-gradient if gradient < 0 else gradient) + eps
         before = beta2 * u[i]
-        u[i] = before if before > size else size  # a NaN gets in
+        u[i] = before if before > size else size  # a NaN becomes the maximum
         w[i] -= rate * m[i] / u[i]
 
 
@@ -321,20 +321,20 @@ cdef void adadelta(
     finish_lanes[floating](adadelta[floating], 2, w, g, state, n, t, hyper)
 
 
-# ---- Adam and its kin ------------------------------------------------------------------------------------
+# ---- Adam and its variants -------------------------------------------------------------------------------
 
 cdef struct Rates:
     double of_moment
     double of_gradient  # NAdam only
     double bias_correction2  # of v
     double decay  # in the gradient
-    double decoupled_decay  # of w, subtracted: 1 - decoupled_decay would be rounded to a float in every step
+    double decoupled_decay  # subtracted from w; 1 - decoupled_decay would be rounded to a float in every step
 
 
 cdef inline void adam_lanes(
         floating *w, const floating *g, floating *m, floating *v, floating *v_max, Py_ssize_t n, Rates rates,
         const double *hyper) noexcept nogil:
-    # The numerator is of_moment m + of_gradient g; v_max may be NULL, for which gcc makes a loop of its own.
+    # The numerator is of_moment m + of_gradient g; v_max may be NULL, and gcc makes a separate loop for that case.
     cdef floating moment_rate = <floating> rates.of_moment
     cdef floating gradient_rate = <floating> rates.of_gradient
     cdef floating bias_correction2 = <floating> rates.bias_correction2
@@ -364,7 +364,7 @@ cdef inline void adam_lanes(
             for k in range(LANES):
                 before = v_max[i + k]
                 now = second[k]
-                highest[k] = before if before >= now else now  # a NaN gets in
+                highest[k] = before if before >= now else now  # a NaN becomes the maximum
                 root[k] = highest[k] * bias_correction2
             for k in range(LANES):
                 v_max[i + k] = highest[k]
@@ -424,7 +424,7 @@ cdef void nadam(
     cdef double power = 1.0
     cdef double product = 1.0
     cdef double i = 0.0
-    while i < t and product > 1e-20:  # beyond, 1 - product is 1
+    while i < t and product > 1e-20:  # below this, 1 - product is 1
         power *= step
         product *= hyper[1] * (1.0 - 0.5 * power)
         i += 1.0
@@ -436,7 +436,7 @@ cdef void nadam(
 
 cdef void radam(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
-    # While v is known too badly it is not used: then a step is a momentum's.
+    # While v is too uncertain it is not used; the step is then a momentum step.
     cdef floating *m = <floating *> state[0]
     cdef floating *v = <floating *> state[1]
     cdef double rate = hyper[0] / (1.0 - pow(hyper[1], t))
@@ -472,7 +472,7 @@ cdef inline void momentum_lanes(
 # ---- Before and after an update --------------------------------------------------------------------------
 
 cdef double add_penalty(floating *g, const floating *w, Py_ssize_t n, double l2, double l1) noexcept nogil:
-    # Adds the gradient of l2 sum(w^2) + l1 sum(|w|); its value.
+    # Adds the gradient of l2 sum(w^2) + l1 sum(|w|); returns the penalty's value.
     cdef floating slope = <floating> (2.0 * l2)
     cdef floating size = <floating> l1
     cdef floating sign
@@ -485,7 +485,7 @@ cdef double add_penalty(floating *g, const floating *w, Py_ssize_t n, double l2,
         squares = l2 * squares_of[floating](w, n)
     if l1 != 0:
         for k in range(n):
-            sign = 1 if w[k] > 0 else w[k]  # 0 and NaN stay
+            sign = 1 if w[k] > 0 else w[k]  # keeps 0 and NaN
             g[k] += size * (-1 if w[k] < 0 else sign)
         for k in range(n):
             sizes += <double> (-w[k] if w[k] < 0 else w[k])
@@ -500,7 +500,7 @@ cdef void clip_entries(const floating *g, floating *out, Py_ssize_t n, double sc
     cdef Py_ssize_t i
     for i in range(n):
         x = factor * g[i]
-        x = -high if x < -high else x  # a NaN stays
+        x = -high if x < -high else x  # keeps a NaN
         out[i] = high if x > high else x
 
 

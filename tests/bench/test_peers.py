@@ -1,4 +1,4 @@
-"""What is timed beside other libraries is the same work: every form of every library, judged, with no clock."""
+"""Every form of every library does the same work: the tests judge their answers without measuring times."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 LIBRARIES = ("fastlin-cython", "fastlin-numba", "numpy", "torch", "optax", "jax", "scikit-learn")
 EPOCHS = [("softmax", 32, 100), ("svm", 32, 96)]  # loss, batch, n: with and without a last batch that is smaller
 RULES = ("adam", "adamw", "momentum", "nesterov", "rmsprop", "adagrad", "lion")
-SIZE = 20_001  # more than a stretch of NumPy's
+SIZE = 20_001  # more than a chunk of NumPy's steps
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -29,7 +29,7 @@ def training(bench):
 
 
 def answers(training, library, row):
-    """What each form computes; a later call must not depend on an earlier one."""
+    """Judges the answer of each form; a later call must not depend on an earlier one."""
     for call in training.calls_of(library, row, threads=1):
         call.run()
         yield call.answer(call.run())

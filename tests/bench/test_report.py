@@ -1,4 +1,4 @@
-"""The README's performance tables: rendered from the CSV files, never typed."""
+"""The README's performance tables are rendered from the CSV files."""
 
 import csv
 import re
@@ -103,7 +103,7 @@ def test_documents_show_what_was_measured(report):
 
 
 def test_kernels_are_measured_and_shown(bench, report, monkeypatch, tmp_path):
-    """A table's lines replace its old ones, and its figures stand by row and column."""
+    """A table's new lines replace its old ones, and its figures are in the right rows and columns."""
     study = bench("kernel_study")
     monkeypatch.setattr(study, "burst", lambda run: [2e-6] if run() is None else [4e-6])
     monkeypatch.setattr(study, "busy_cores", lambda: 0.0)

@@ -1,4 +1,4 @@
-"""The page of the lectures: what its figures show is so, and the page opens without anything else."""
+"""The page of the lectures: its figures show true results, and the page needs no other file."""
 
 import base64
 import pkgutil
@@ -23,7 +23,7 @@ NAMES = [name for _, _, names in page.PARTS for name in names]
 
 
 class Page(HTMLParser):
-    """What a page consists of."""
+    """The parts of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -108,7 +108,7 @@ def test_an_absent_package_is_named_before_anything_is_written(monkeypatch, tmp_
     assert not (tmp_path / "x").exists()
 
 
-# ---- What the figures show -------------------------------------------------------------------------------
+# ---- The figures' contents -------------------------------------------------------------------------------
 
 
 def test_scores_of_the_slide():

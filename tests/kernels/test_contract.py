@@ -82,7 +82,7 @@ def test_layout_agrees(loss, layout, which, backend, dtype, expected):
 
 @pytest.mark.paired(whole=[("order", "compiled", "dtype")], order=["C", "F"])
 def test_many_parts_agree(loss, order, compiled, dtype, expected):
-    """Rows enough for several parts of unequal size, each with blocks and a tail, read in place and converted."""
+    """There are several parts of unequal size, each with blocks and a tail, read in place and converted."""
     source = testing.random_case(2501, 131, 10, bias=True)
     cut = _plan.plan(2501, 131, 10, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
@@ -96,7 +96,7 @@ def test_many_parts_agree(loss, order, compiled, dtype, expected):
 
 @pytest.mark.paired(whole=[("order", "compiled", "dtype")], order=["C", "F"])
 def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
-    """So large a problem takes several chunks, or is converted in several pieces; Ctrl-C is heard in between."""
+    """Such large inputs take several chunks, or are converted in several pieces, between which Ctrl-C is answered."""
     monkeypatch.setattr(_plan, "CHUNK_FLOPS", 500_000)
     monkeypatch.setattr(_plan, "COPY_BYTES", 100_000)
     for cached in (_plan.plan, _run._route):
@@ -170,7 +170,7 @@ def served(storage, dtype):
     c=[1, 4, 7, 12],
 )
 def test_scores_and_gradient_agree(storage, layout, c, backend, dtype):
-    """Scores overwrite, the gradient adds to what is there, of the rows from `start` on; nothing else is written."""
+    """Scores are overwritten and the gradient is added, for the rows from `start` on; nothing else is written."""
     served(storage, dtype)
     X, start, rows = testing.layouts(stored(storage, dtype, 20))[layout], 3, 11
     random = np.random.default_rng(c)

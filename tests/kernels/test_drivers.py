@@ -21,7 +21,7 @@ def reference(driver, *pieces):
 
 
 def stored(name, n, d, dtype, seed=0):
-    """An X of the storage, whose rows are longer than what is used of them, and read-only."""
+    """A read-only X of the storage, whose rows are longer than their used part."""
     kind = STORAGES[name].reads or dtype
     X = np.random.default_rng([seed, n, d]).integers(0, 9, (n, d + 3)).astype(kind)[:, :d]
     X.flags.writeable = False
@@ -174,7 +174,7 @@ def test_epoch(composition, backend, dtype):
         blocks = 3 * -(-batch // block)
         for first in range(0, blocks, 2):
             kernel(data, steps, EpochWeights(W, dW, tuple(state)), workspace, first, min(first + 2, blocks), 2)
-        # Where there is no b nobody reads its column of the state.
+        # Without b no kernel reads its column of the state.
         return W, *(A[:, : d + bias] for A in state), workspace.losses.sum(), workspace.penalties.sum()
 
     names = f"{storage}_gather_scores", LOSSES[loss].epilogue, f"{storage}_gather_gradient"
@@ -208,7 +208,7 @@ def test_squares(backend, dtype):
 
 
 def test_wrong_numbers_of_arguments_are_refused(compiled):
-    """Compiled code would read numbers and arrays that are not there."""
+    """Without an error compiled code would read numbers and arrays that do not exist."""
     w, w2, w3 = np.zeros(4), np.zeros((3, 5)), np.zeros((1, 6, 4))
     refused = pytest.raises((ValueError, TypeError), match="adam_update takes")
     with refused:

@@ -1,4 +1,4 @@
-"""What the fast paths promise beyond the table: exp to the last bits, many classes, images, small memory."""
+"""Properties of the fast paths beyond the table: exp to the last bits, many classes, images, small memory."""
 
 import importlib
 import itertools
@@ -83,7 +83,7 @@ def special_scores():
 
 @pytest.mark.paired(whole=[("loss", "backend", "dtype")], weight=[0.5, 0.0])
 def test_infinities_and_nan_as_in_the_formula(loss, weight, backend, dtype):
-    """NaN and infinities stand where naive has them, in each row's loss and in each slope."""
+    """NaN and infinities are where naive has them, in each row's loss and in each slope."""
     hyper = ops.OPS[f"{loss}_epilogue"].hyper.values()
     settings = {tuple(spec.test_value for spec in hyper), tuple(spec.default for spec in hyper)}
     for scores, target, setting in itertools.product(special_scores(), (0, 1), settings):
@@ -110,7 +110,7 @@ def rows_of(loss, scores, y, weight, hyper, backend):
     whole=[("bad", "backend", "dtype")], loss=["softmax", "squared_svm", "squared_error"], bad=[np.inf, -np.inf, np.nan]
 )
 def test_an_infinite_weight_spoils_what_it_meets(loss, bad, backend, dtype):
-    """Not the columns beside the end of a row, which are read again with it."""
+    """It does not spoil the columns before the end of a row, which are read again with that end."""
     case = testing.random_case(9, 37, 10, bias=True).astype(dtype)
     case.W[36, 3] = bad
     with np.errstate(all="ignore"):
@@ -250,7 +250,7 @@ def test_numba_compiles_once_whatever_the_layout(monkeypatch):
 
 
 def test_second_call_allocates_nothing_large(compiled):
-    """Room for W by class, gradients of parts, scores: kept from one call to the next."""
+    """The workspace for W by class, gradients of parts and scores is kept from one call to the next."""
     W, X, y = np.zeros((20000, 10), np.float32), np.zeros((40, 20000), np.float32), np.zeros(40, int)
     out = np.empty_like(W)
     fl.svm_loss(W, X, y, out=out, backend=compiled)

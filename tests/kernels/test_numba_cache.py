@@ -1,4 +1,4 @@
-"""Kernels kept on disk: found again by the next process, and never the reason for an error."""
+"""Kernels kept on disk are found again by the next process, and never cause an error."""
 
 import os
 import pickle
@@ -53,7 +53,7 @@ def test_a_damaged_file_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(numba_cache, "directory", lambda: tmp_path)
 
     def hits():
-        kernel = numba_cache.jit(numba_ops.sgd_update.py_func)  # knows no more than a new process
+        kernel = numba_cache.jit(numba_ops.sgd_update.py_func)  # has nothing compiled, like a new process
         w = np.ones(5)
         kernel(w, np.ones(5), 0.25, 0.0)
         assert (w == 0.75).all()

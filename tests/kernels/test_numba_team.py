@@ -1,4 +1,4 @@
-"""Numba's team of threads: all come when they are asked for, awake or asleep, and the bits are the same."""
+"""Numba's team of threads: all helpers join a job, awake or asleep, and the bits are the same."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from fastlin import ops, testing
 numba = pytest.importorskip("numba")
 pytestmark = pytest.mark.numba
 
-# A member of `meet` ends when all have come, so whoever never comes lets the test run into its time limit.
+# A member of `meet` ends when all members have come, so that a missing member makes the test exceed its time limit.
 MEET = """
 import os, threading, time
 import numba, numpy as np
@@ -118,7 +118,7 @@ all_meet(1)
 
 
 @pytest.mark.parametrize("loss", ops.losses())
-def test_same_bits_whoever_comes(loss, dtype):
+def test_same_bits_for_any_members(loss, dtype):
     rng = np.random.default_rng(0)
     cases = [testing.random_case(*shape).astype(dtype) for shape in ((1797, 64, 10), (700, 131, 10), (333, 1030, 7))]
     expected = [case.evaluate(loss, backend="numba", threads=1) for case in cases]
@@ -132,7 +132,7 @@ def test_same_bits_whoever_comes(loss, dtype):
 
 
 def test_an_epoch_counts_every_loss():
-    """Members add to what others have added, never over it."""
+    """Members add to the sums of other members and overwrite none."""
     case = testing.random_case(20000, 512, 4).astype("float32")  # in two column blocks
     how = {"epochs": 3, "loss": "svm", "batch_size": 64, "backend": "numba"}
     expected = fl.train(case.X, case.y, threads=1, **how)

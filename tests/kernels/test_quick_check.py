@@ -1,6 +1,6 @@
-"""The quick look at a call's arguments: it may say yes only where every check in Python does.
+"""The quick checks of a call's arguments accept only arguments that pass every check in Python.
 
-The bad inputs of test_check.py pass by it too.
+The bad inputs of test_check.py go through them too.
 """
 
 import itertools
@@ -53,7 +53,7 @@ def every_second(A):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("label", [np.int32, np.int64])
-def test_common_arguments_are_plain(dtype, label, order):
+def test_common_arguments_are_accepted(dtype, label, order):
     """Labels are a new array; rows of X may stand apart, and so may labels; `out` may be of either order."""
     arguments = good(dtype)
     for apart, with_out in itertools.product((False, True), repeat=2):
@@ -69,7 +69,7 @@ def test_common_arguments_are_plain(dtype, label, order):
 
 
 SMALL = np.zeros((D, C))
-NOT_PLAIN = {
+NOT_COMMON = {
     "label C": {"y": np.array([0, 1, 2, 0, 1, C])},
     "label -1": {"y": np.array([0, 1, -1, 0, 1, 2])},
     "a label too few": {"y": np.array([0, 1, 2])},
@@ -107,9 +107,9 @@ NOT_PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_PLAIN)
+@pytest.mark.parametrize("name", NOT_COMMON)
 def test_of_anything_else_nothing_is_said(name):
-    assert look(**NOT_PLAIN[name]) is None
+    assert look(**NOT_COMMON[name]) is None
 
 
 def test_out_shares_no_byte_with_an_input():
@@ -117,12 +117,12 @@ def test_out_shares_no_byte_with_an_input():
     arguments = good()
     for name, shape in (("W", (D, C)), ("X", (N, D)), ("y", (N,))):
         size = arguments[name].size
-        room = np.zeros(2 * D * C + size)
+        buffer = np.zeros(2 * D * C + size)
         at = D * C
-        given = room[at : at + size].view(arguments[name].dtype).reshape(shape)
+        given = buffer[at : at + size].view(arguments[name].dtype).reshape(shape)
         given[...] = arguments[name]
-        for start in range(len(room) - D * C + 1):
-            out = room[start : start + D * C].reshape(D, C)
+        for start in range(len(buffer) - D * C + 1):
+            out = buffer[start : start + D * C].reshape(D, C)
             said = look(**{name: given, "out": out})
             assert (said is not None) == (start + D * C <= at or start >= at + size)
 

@@ -70,7 +70,7 @@ def test_several_callers_at_once(callers, compiled, expected):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")  # by JAX, which other tests import
 def test_children_of_a_fork_in_the_midst_of_calls(compiled, expected):
-    """And their children: each has helpers of its own, whatever the parent's were doing."""
+    """Each child of a fork has helpers of its own, whatever the parent's helpers were doing."""
     going, agreed = threading.Event(), []
 
     def call():
@@ -92,7 +92,7 @@ def _grandchild_agrees(seed, backend, expected):
 
 
 def _status_of_child(work):
-    """0 if it returned true in a forked process."""
+    """The exit status of a forked process: 0 if the function returned true in it."""
     child = os.fork()
     if not child:
         signal.alarm(60)  # a deadlock ends too

@@ -350,7 +350,7 @@ def test_softmax_beside_svm(backend):
 
 @pytest.mark.parametrize("scores", [[10, -2, 3], [10, 9, 9], [10, -100, -100]])
 def test_jiggling(scores, backend):
-    """The SVM is content and does not move; softmax always wants more, until rounding hides it."""
+    """The SVM loss is 0 beyond the margin; the softmax loss goes on falling, until rounding hides it."""
     for change in (0.0, 0.5):
         s = np.array(scores, float) + np.array([change, 0, 0])
         assert of_scores(fl.svm_loss, s, 0, backend=backend)[0] == 0.0

@@ -189,7 +189,7 @@ def test_gradient_noise():
     np.testing.assert_allclose(np.mean(parts, axis=0), whole, atol=1e-14)
 
 
-# ---- Where gradient descent has it hard ------------------------------------------------------------------
+# ---- Difficulties of gradient descent --------------------------------------------------------------------
 
 
 def test_condition_number():
@@ -412,7 +412,7 @@ def test_quadratic_approximation():
 
 
 def test_hessian_size():
-    """N^2 entries: why nobody inverts that of a deep network; for W of (5, 3), 15 x 15."""
+    """The Hessian has N^2 entries, too many for a deep network; for W of (5, 3) it is 15 x 15."""
     rng = np.random.default_rng(0)
     W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((20, 5)), np.arange(20) % 3
     found = fl.numerical_hessian(lambda W: fl.softmax_loss(W, X, y), W)

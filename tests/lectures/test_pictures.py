@@ -1,4 +1,4 @@
-"""Rows of docs/lectures.md: what no line separates, and the features that help."""
+"""Rows of docs/lectures.md: classes that no line separates, and features with which a line does."""
 
 import numpy as np
 import pytest
