@@ -199,7 +199,7 @@ def test_what_is_converted_is_not_copied(stored, real, compiled):
         fl.train(X[:n], y[:n], W=W, bias=False, loss="svm", optimizer=fl.SGD(0.1), epochs=1, **how)
 
     work(9)
-    fl.scores(W, X[:9], **how)
+    fl.scores(W, X[:1200], threads=1, **how)  # several parts: Numba compiles for strided scores too
     tracemalloc.start()
     work(20000)
     _, peak = tracemalloc.get_traced_memory()
