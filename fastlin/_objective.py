@@ -20,7 +20,7 @@ from fastlin.penalties import Penalty, penalty
 
 
 class Objective(NamedTuple):
-    """All but the arrays: checked, and every default filled in."""
+    """What is minimised and how it is computed, apart from the arrays. All is checked, every default filled in."""
 
     loss: Loss
     hyper: tuple[float, ...]  # in the order of the loss's row
