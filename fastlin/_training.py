@@ -116,6 +116,8 @@ class Training:
         if state.get("format") != FORMAT:
             raise ValueError(f"resume is not a training state: its format is {state.get('format')!r}, not {FORMAT!r}")
         self._check_arguments(_part(state, ARGUMENT))
+        for name in ("W", "average.mean", "best_W"):
+            self._check_weights(name, state)
         self.optimizer.load_state_dict(_part(state, "optimizer."))  # type: ignore[attr-defined]  # checked by train
         self.W = np.array(state["W"], order="F")
         self.epoch = int(state["epoch"])
@@ -127,6 +129,14 @@ class Training:
         if "best_W" in state:
             self.best_epoch, self.best_score = int(state["best_epoch"]), float(state["best_score"])
             self.best_W = np.array(state["best_W"], order="F")
+
+    def _check_weights(self, name: str, state: Mapping[str, Any]) -> None:
+        """Kernels go by the shape of W: weights from a file have it, or are refused."""
+        W, found = self.inputs.W, state.get(name)
+        if found is not None and np.shape(found) != W.shape:
+            raise ValueError(f"resume: the state's {name} has shape {np.shape(found)}; that of this run is {W.shape}")
+        if found is not None and name == "W" and np.asarray(found).dtype != W.dtype:
+            raise ValueError(f"resume: the state's W is {np.asarray(found).dtype}; that of this run is {W.dtype}")
 
     def _check_arguments(self, before: dict[str, Any]) -> None:
         now = self._arguments

@@ -140,7 +140,7 @@ def random_local_search(
 
     def value(W: Array) -> float:
         """By the kernel that gives the gradient too: one W alone keeps no thread busy."""
-        return objective.at(inputs._replace(W=W), None, len(inputs.X), dW)[0]
+        return objective.at(inputs._replace(W=W), None, inputs.X.shape[0], dW)[0]
 
     best = SearchResult(here, bias, loss=value(here), loss_name=loss)
     losses = [best.loss]

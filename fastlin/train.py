@@ -43,7 +43,7 @@ class TrainResult:
     def predict(self, X: ArrayLike) -> Array:
         """What the loss predicts for each row of X.
 
-        A regression ("squared_error", "absolute_error"): the values (n,), or (n, k) for k columns of W. Others:
+        A regression ("squared_error", "absolute_error", "huber"): values (n,), or (n, k) for k columns of W. Others:
         classes (n,), those of the largest score; with one column of W 1 where the score is >= 0, else 0.
         """
         return prediction(ops.LOSSES[self.loss_name], self.scores(X))
@@ -115,7 +115,7 @@ def train(
     y : (n,) integers in [0, c). For a loss with targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for
         a W with one column, such as the 0 and 1 of "logistic". A regression takes numbers (n,) of any type as that.
     loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`. "logistic" and others with targets set
-        one class against the rest where y are labels. Its hyper-parameters are arguments too: label_smoothing, margin.
+        one class against the rest where y are labels. Its hyper-parameters are arguments too: margin, delta ...
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.

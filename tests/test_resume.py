@@ -320,3 +320,19 @@ def test_no_pickle_is_read(tmp_path):
     with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
         _save.load(tmp_path / "state.npz")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["W", "average.mean", "best_W"])
+def test_weights_of_another_shape_are_refused(name):
+    """A file may hold anything: kernels would read and write outside of a smaller W."""
+    given = arguments() | {"average": 0.9}
+    state = fl.train(**given | {"epochs": 2}).state
+    assert name in state
+    with pytest.raises(ValueError, match=f"resume: the state's {name} has shape"):
+        fl.train(**arguments() | {"average": 0.9}, resume=state | {name: np.zeros((2, 2))})
+
+
+def test_weights_of_another_type_are_refused():
+    state = fl.train(**arguments() | {"epochs": 2}).state
+    with pytest.raises(ValueError, match="resume: the state's W is float16"):
+        fl.train(**arguments(), resume=state | {"W": state["W"].astype(np.float16)})
