@@ -58,7 +58,9 @@ def compiled(extensions, folder):
 
 
 included = sorted(path for path in NATIVE.iterdir() if path.suffix in {".h", ".pxi"})
-modules = compiled([extension("quick_check", "quick_check.pyx", [])], "quick_check")
+modules = []
+for name in ("quick_check", "contract"):
+    modules += compiled([extension(name, f"{name}.pyx", [])], name)
 for isa, flags in FLAGS.items():  # one source; each set of flags has a folder of its own for the C made from it
     modules += compiled([extension(f"cython_{isa}", "kernels.pyx", COMMON + flags, included)], isa)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin.ops import Hyper, Loss, bounds, inside
+from fastlin._rows import Hyper, Loss, bounds, inside
 
 try:
     from fastlin.kernels.quick_check import quick_labels

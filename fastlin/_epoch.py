@@ -11,8 +11,8 @@ from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
 from fastlin._optimizer import Optimizer
+from fastlin._rows import Storage
 from fastlin.kernels.records import EpochData, EpochWeights
-from fastlin.ops import Storage
 from fastlin.penalties import L1, L2, ElasticNet
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _run, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
-from fastlin.ops import Loss
+from fastlin._rows import Loss
 from fastlin.penalties import Penalty, penalty
 
 

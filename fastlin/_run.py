@@ -16,7 +16,7 @@ import numpy as np
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Inputs, native, read_only
 from fastlin._plan import Workspace
-from fastlin.ops import Loss, Storage
+from fastlin._rows import Loss, Storage
 
 DENSE = ops.STORAGES["dense"]
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond

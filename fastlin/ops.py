@@ -1,7 +1,8 @@
 """THE TABLE: one row per loss, storage, update and driver; BACKENDS; and the only place that looks a kernel up.
 
-A row says what every backend's function of that name promises: its parameter names in order, which of them it
-overwrites, its hyper-parameters. Signature tests, agreement tests and benchmarks are generated from these rows.
+A row says what every backend's function of that name promises: its parameters in order, with the shape, type and
+layout of each (fastlin/_contract.py has the words), which of them it overwrites, its hyper-parameters. Signature tests,
+agreement tests and benchmarks are generated from these rows, and compiled kernels are bound behind the descriptions.
 
 Kernels see W, dW and scores class-major, as in the lectures' f(x, W) = Wx: W and dW are (c, d + 1) with b as the last
 column, scores are (c, rows). Kernels hold loops: what they are given has been checked, and every default filled in.
@@ -15,127 +16,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cache
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-
-class Hyper(NamedTuple):
-    """A hyper-parameter: its default, the interval it must lie in, and a value off its neutral one for tests."""
-
-    default: float
-    interval: str
-    test_value: float
-
-
-@cache
-def bounds(interval: str) -> tuple[float, float, bool, bool]:
-    """The ends of an interval, and whether they belong to it."""
-    low, high = interval[1:-1].split(",")
-    return float(low), float(high), interval[0] == "[", interval[-1] == "]"
-
-
-def inside(value: float, interval: str) -> bool:
-    """Whether `value` lies in an interval written as in mathematics, "[0, 1)"; NaN never does."""
-    low, high, with_low, with_high = bounds(interval)
-    return low < value < high or (with_low and value == low) or (with_high and value == high)
-
-
-class Op(NamedTuple):
-    """What the function of this name promises in every backend."""
-
-    # "function", "layout", "product", "scores", "gradient", "gather", "epilogue", "update", "stage" or "reduction"
-    kind: str
-    args: tuple[str, ...]  # parameter names in order: arrays, then scalars
-    writes: tuple[str, ...]  # the arguments it overwrites; it only reads the others
-    state: tuple[str, ...] = ()  # optimizer slots, shaped like w, zero at the start
-    hyper: Mapping[str, Hyper] = MappingProxyType({})
-
-
-@dataclass(frozen=True, eq=False)
-class Loss:
-    """A loss is an epilogue: scores in, weighted d(loss)/d(scores) out in place, the weighted sum returned."""
-
-    name: str
-    hyper: Mapping[str, Hyper] = field(default_factory=dict)
-    targets: str | None = None  # the interval in which every score's target must lie; None: y are labels
-    predicts: str = "classes"  # or "values": the scores themselves, of a regression
-
-    @property
-    def epilogue(self) -> str:
-        """The name of its function in every backend."""
-        return f"{self.name}_epilogue"
-
-    @property
-    def op(self) -> Op:
-        """What that function promises."""
-        y = "y" if self.targets is None else "targets"
-        args = ("scores", y, "sample_weight", "scratch", *self.hyper)
-        return Op("epilogue", args, writes=("scores", "scratch"), hyper=self.hyper)
-
-
-@dataclass(frozen=True, eq=False)
-class Storage:
-    """How X lies in memory. It owns the scores, the gradient and the gathering of rows: four functions a backend."""
-
-    name: str
-    reads: str | None  # the dtype of X; None: that of W
-    W_dtypes: tuple[str, ...] = ("float32", "float64")  # the dtypes of W that it is read beside
-    converts: bool = True  # rows become numbers of W's dtype in `row_buffer`, a block at a time
-    layout: str = "class_major"  # of W and dW inside kernels
-    is_matrix: bool = True  # NumPy can multiply with its rows, once they are of W's dtype
-
-    def holds(self, X: Any, W_dtype: np.dtype[Any]) -> bool:
-        """Whether its functions read the rows of this X where they lie, beside weights of this dtype."""
-        return W_dtype in self.W_dtypes and in_place(X, self.reads or W_dtype)
-
-    @property
-    def ops(self) -> dict[str, Op]:
-        """What its functions promise.
-
-        scores, gradient: of the rows start, start + 1, ... of X, as many as `scores` has columns. gather_scores,
-        gather_gradient: of the rows `order` of X, and of the columns first ... last - 1 only; b belongs to column 0.
-        The gradient finds in `row_buffer` what the scores have left there. `scale_shift` is (2, d), what each column
-        is multiplied by and what is then added, or (0, d): as they are.
-        """
-        several = ("X", "order", "first", "last")
-        return {
-            f"{self.name}_scores": Op(
-                "scores", ("X", "start", "W", "row_buffer", "scores"), writes=("row_buffer", "scores")
-            ),
-            f"{self.name}_gradient": Op("gradient", ("X", "start", "row_buffer", "dscores", "dW"), writes=("dW",)),
-            f"{self.name}_gather_scores": Op(
-                "gather", (*several, "scale_shift", "row_buffer", "W", "scores"), writes=("row_buffer", "scores")
-            ),
-            f"{self.name}_gather_gradient": Op("gather", (*several, "row_buffer", "dscores", "dW"), writes=("dW",)),
-        }
-
-
-def in_place(X: np.ndarray[Any, Any], dtype: Any) -> bool:
-    """Whether kernels can read the rows of a matrix where they lie: native, aligned, a row's numbers side by side."""
-    unit = X.strides[1] == X.itemsize or X.shape[1] <= 1
-    return bool(X.dtype == dtype and X.flags.aligned and unit and X.strides[0] % X.itemsize == 0)
-
-
-class Driver(NamedTuple):
-    """A loop over functions of the table: NAME_driver(*pieces) of a backend returns kernel(*args)."""
-
-    pieces: tuple[str, ...]
-    args: tuple[str, ...]
-    writes: tuple[str, ...]
-
-
-def update(hyper: Mapping[str, Hyper], *state: str, counts: bool = False) -> Op:
-    """The row of an optimizer's update, in place over flat arrays of one size.
-
-    Its arguments: w, g, the state, t if it counts steps (from 1), and the hyper-parameters, lr first.
-    """
-    args = ("w", "g", *state, *(("t",) if counts else ()), *hyper)
-    return Op("update", args, writes=("w", *state), state=state, hyper=hyper)
-
+from fastlin._contract import Contract, Form, guard
+from fastlin._rows import FLAT, Driver, Hyper, Loss, Op, Storage, update
 
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
@@ -230,53 +117,102 @@ UPDATES: dict[str, Op] = {
 }
 
 OPS: dict[str, Op] = {
-    "exp": Op("function", ("x", "out"), writes=("out",)),
+    "exp": Op("function", {"x": FLAT, "out": FLAT}, writes=("out",)),
     # Between the caller's W (d, c) or (d + 1, c), of any strides, and the kernels' `weights` (c, d + 1), whose last
     # column is 0 where W has no b. parts (parts, c, d + 1) are summed in order, into the first.
-    "to_class_major": Op("layout", ("W", "weights"), writes=("weights",)),
-    "combine_class_major": Op("layout", ("parts", "scale", "dW"), writes=("parts", "dW")),
+    "to_class_major": Op(
+        "layout", {"W": "real (d|d+1, c) strided", "weights": "real (c, d+1) rows"}, writes=("weights",)
+    ),
+    "combine_class_major": Op(
+        "layout",
+        {"parts": "real (parts, c, d+1) rows", "scale": "any", "dW": "real (d|d+1, c) strided"},
+        writes=("parts", "dW"),
+        where=("1 <= parts",),
+    ),
     # total += G X, and sums += the row sums of G.
-    "add_product": Op("product", ("X", "G", "total", "sums"), writes=("total", "sums")),
+    "add_product": Op(
+        "product",
+        {
+            "X": "real (rows, d) unit",
+            "G": "real (c, rows) rows",
+            "total": "real (c, d) rows",
+            "sums": "real (c) strided",
+        },
+        writes=("total", "sums"),
+    ),
     **{name: op for storage in STORAGES.values() for name, op in storage.ops.items()},
     **{loss.epilogue: loss.op for loss in LOSSES.values()},
     **UPDATES,
     # What may stand before and after an update: [penalty, clip g] -> update -> [prox of w]. The first adds the gradient
     # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved
     # towards 0 by `shrink`, not past it, and multiplied by `factor`.
-    "penalty_stage": Op("stage", ("g", "w", "l2", "l1"), writes=("g",)),
-    "clip_stage": Op("stage", ("g", "out", "scale", "limit"), writes=("out",)),
-    "prox_stage": Op("stage", ("w", "shrink", "factor"), writes=("w",)),
+    "penalty_stage": Op("stage", {"g": FLAT, "w": FLAT, "l2": "any", "l1": "any"}, writes=("g",)),
+    "clip_stage": Op("stage", {"g": FLAT, "out": FLAT, "scale": "any", "limit": "any"}, writes=("out",)),
+    "prox_stage": Op("stage", {"w": FLAT, "shrink": "any", "factor": "any"}, writes=("w",)),
     # The sum of squares in float64, returned: what clipping by a norm needs to know first.
-    "sum_squares": Op("reduction", ("g",), writes=()),
+    "sum_squares": Op("reduction", {"g": FLAT}, writes=()),
 }
 
 DRIVERS: dict[str, Driver] = {
     # A loss with its gradient, over all rows. W and dW are the caller's, (d, c) or (d + 1, c); `scale` times the
-    # gradient is written. `weights` (c, d + 1), `row_buffer` (parts, block, d), `scores` (parts, c + 3, block), `parts`
-    # (parts, c, d + 1) and `losses` (parts,) are workspace (fastlin/_plan.py); `losses` gets the weighted sum of losses
-    # of each part. A call goes through one chunk of every part: dW is complete after the last.
+    # gradient is written. `weights`, `row_buffer`, `scores`, `parts` and `losses` are workspace (fastlin/_plan.py);
+    # `losses` gets the weighted sum of losses of each part. A call goes through one chunk of every part: dW is complete
+    # after the last.
     "loss": Driver(
         pieces=("to_layout", "scores", "epilogue", "gradient", "combine"),
-        args=(
-            *("X", "W", "y", "sample_weight", "hyper", "scale", "weights", "row_buffer", "scores", "parts", "losses"),
-            *("dW", "chunk", "chunks", "threads"),
-        ),
+        takes={
+            "X": "{X}",
+            "W": "real (weights_rows, c) strided",
+            "y": "{y}",
+            "sample_weight": "real (n) contiguous",
+            "hyper": "{hyper} numbers",
+            "scale": "any",
+            "weights": "real (c, d+1) rows",
+            "row_buffer": "real (parts, 0|block, d) rows",
+            "scores": "real (parts, c+3, block) rows",
+            "parts": "real (parts, c, d+1) rows",
+            "losses": "float64 (parts) contiguous",
+            "dW": "real (weights_rows, c) strided",
+            **dict.fromkeys(("chunk", "chunks", "threads"), "size"),
+        },
         writes=("weights", "row_buffer", "scores", "parts", "losses", "dW"),
+        where=(
+            *("d <= weights_rows", "weights_rows <= d + 1", "chunk + 1 <= chunks"),
+            *("1 <= parts", "1 <= block", "1 <= threads"),
+        ),
     ),
     # The epilogue of many columns of scores, in as many shares as `losses` (shares,) has entries, each cut into blocks
     # of the size of `scratch` (shares, 3, block).
     "epilogue": Driver(
         pieces=("epilogue",),
-        args=("scores", "y", "sample_weight", "hyper", "scratch", "losses", "threads"),
+        takes={
+            "scores": "real (c, n) contiguous",
+            "y": "{y}",
+            "sample_weight": "real (n) contiguous",
+            "hyper": "{hyper} numbers",
+            "scratch": "real (shares, 3, block) contiguous",
+            "losses": "float64 (shares) contiguous",
+            "threads": "size",
+        },
         writes=("scores", "scratch", "losses"),
+        where=("1 <= shares", "1 <= block", "1 <= threads"),
     ),
-    # The losses of each of k W, which stand one below the other as (k c, d + 1), without gradients. `blocks`
-    # (count, d, block) has a feature's numbers of some rows of X side by side; `scores` (k c + 3, block) and `sums`
-    # (k c,) are workspace.
+    # The losses of each of k W, which stand one below the other, without gradients. `blocks` has a feature's numbers of
+    # some rows of X side by side; `scores` and `sums` are workspace.
     "losses": Driver(
         pieces=("add_product", "epilogue"),
-        args=("blocks", "weights", "y", "sample_weight", "hyper", "scores", "sums", "losses"),
+        takes={
+            "blocks": "real (count, d, block) rows",
+            "weights": "real (stacked, d+1) rows",
+            "y": "{y}",
+            "sample_weight": "real (n) contiguous",
+            "hyper": "{hyper} numbers",
+            "scores": "real (k*c+3, block) rows",
+            "sums": "real (k*c) contiguous",
+            "losses": "float64 (k) contiguous",
+        },
         writes=("scores", "sums", "losses"),
+        where=("c = stacked // k", "stacked <= k*c", "n <= count*block", "1 <= block"),
     ),
     # Mini-batch steps, of the blocks first ... last - 1 of an epoch: kernels/records.py says what is given.
     "epoch": Driver(
@@ -284,17 +220,68 @@ DRIVERS: dict[str, Driver] = {
             *("gather_scores", "epilogue", "gather_gradient"),
             *("penalty_stage", "sum_squares", "clip_stage", "update", "prox_stage"),
         ),
-        args=("data", "steps", "weights", "workspace", "first", "last", "threads"),
+        takes={
+            "data": {
+                "X": "{X}",
+                "y": "{y}",
+                "sample_weight": "real (n) contiguous",
+                "order": "int64 (m) contiguous",
+                "scale_shift": "real (0|2, d) contiguous",
+                "hyper": "{hyper} numbers",
+                "bias": "any",
+                "batch_size": "size",
+            },
+            "steps": {
+                "t": "any",
+                "counts": "any",
+                "lr": "float64 (steps) contiguous",
+                "others": "{others} numbers",
+                "penalty": "2 numbers",
+                "clip": "2 numbers",
+                "shrinkage": "float64 (0|steps, 2) contiguous",
+            },
+            "weights": {
+                "W": "real (c, d+1) rows",
+                "dW": "real (c, d+1) like W",
+                "state": "{states} arrays real (c, d+1) like W",
+            },
+            "workspace": {
+                "row_buffer": "real (block, d) rows",
+                "partial": "real (2, column_blocks, c, block) rows",
+                "scores": "real (column_blocks, scratch, block) rows",
+                "losses": "float64 (1) contiguous",
+                "penalties": "float64 (column_blocks) contiguous",
+                "squares": "float64 (column_blocks) contiguous",
+            },
+            **dict.fromkeys(("first", "last", "threads"), "size"),
+        },
         writes=("weights", "workspace"),
+        where=(
+            *("1 <= batch_size", "blocks = batch_size + block - 1 // block", "first <= last", "last <= steps*blocks"),
+            *("2*c + 3 <= scratch", "3*c <= scratch", "1 <= column_blocks", "1 <= threads"),
+        ),
     ),
     # One step: w, g and `state` are flat, `scalars` are the update's, `stages` what stands before and after it.
     "step": Driver(
         pieces=("clip_stage", "update", "prox_stage"),
-        args=("w", "g", "state", "scalars", "stages", "ranges", "threads"),
+        takes={
+            "w": FLAT,
+            "g": FLAT,
+            "state": "{states} arrays " + FLAT,
+            "scalars": "{scalars} numbers",
+            "stages": "4 numbers",
+            **dict.fromkeys(("ranges", "threads"), "size"),
+        },
         writes=("w", "state"),
+        where=("1 <= ranges", "1 <= threads"),
     ),
     # The sum of squares of each of as many ranges of g as there are `sums`.
-    "squares": Driver(pieces=("sum_squares",), args=("g", "sums", "threads"), writes=("sums",)),
+    "squares": Driver(
+        pieces=("sum_squares",),
+        takes={"g": FLAT, "sums": "float64 (ranges) contiguous", "threads": "size"},
+        writes=("sums",),
+        where=("1 <= threads",),
+    ),
 }
 
 
@@ -374,14 +361,37 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
     function = getattr(module(backend), op)
     if hasattr(function, "__signatures__"):  # a Cython function with one body and several C types
         function = function[DTYPES[dtype]]
-    return function  # type: ignore[no-any-return]
+    row = OPS[op]
+    contract = Contract(op, row.takes, row.writes, row.where)
+    return guard(function, contract) if BACKENDS[backend].compiled else function
 
 
-def _compose(driver: str, backend: str, *pieces: str) -> Callable[..., None]:
-    """The kernel that a backend's driver makes of its functions of these names."""
-    found = module(backend)
+def _compose(driver: str, backend: str, *pieces: str, **forms: Any) -> Callable[..., None]:
+    """The kernel that a backend's driver makes of its functions of these names, behind what its row says."""
+    found, row = module(backend), DRIVERS[driver]
     made: Callable[..., None] = getattr(found, f"{driver}_driver")(*(getattr(found, name) for name in pieces))
-    return made
+    if not BACKENDS[backend].compiled:
+        return made
+    takes = {name: filled(form, forms) for name, form in row.takes.items()}
+    return guard(made, Contract(f"{driver} of {', '.join(pieces)}", takes, row.writes, row.where))
+
+
+def filled(form: Form, forms: Mapping[str, Any]) -> Form:
+    """The description of a driver's argument, with what depends on the pieces."""
+    if not isinstance(form, str):
+        return {name: filled(inner, forms) for name, inner in form.items()}
+    whole = forms.get(form[1:-1])  # a storage's X may be a record
+    return form.format(**forms) if whole is None or isinstance(whole, str) else whole
+
+
+def _loss_forms(loss: Loss) -> dict[str, Any]:
+    return {"y": loss.y("n"), "hyper": len(loss.hyper)}
+
+
+def _update_forms(name: str) -> dict[str, Any]:
+    row = UPDATES[name]
+    scalars = len(row.args) - 2 - len(row.state)
+    return {"states": len(row.state), "scalars": scalars, "others": len(row.hyper) - 1}
 
 
 @cache
@@ -389,33 +399,36 @@ def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., Non
     """A loss with its gradient: the row "loss" of DRIVERS."""
     name, layout = storage.name, storage.layout
     return _compose(
-        *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}")
+        *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}"),
+        X=storage.X,
+        **_loss_forms(loss),
     )
 
 
 @cache
 def epilogue_kernel(loss: Loss, backend: str) -> Callable[..., None]:
     """The epilogue of many columns of scores: the row "epilogue" of DRIVERS."""
-    return _compose("epilogue", backend, loss.epilogue)
+    return _compose("epilogue", backend, loss.epilogue, **_loss_forms(loss))
 
 
 @cache
 def losses_kernel(loss: Loss, backend: str) -> Callable[..., None]:
     """The losses of many W: the row "losses" of DRIVERS."""
-    return _compose("losses", backend, "add_product", loss.epilogue)
+    return _compose("losses", backend, "add_product", loss.epilogue, **_loss_forms(loss))
 
 
 @cache
 def epoch_kernel(loss: Loss, storage: Storage, update: str, backend: str) -> Callable[..., None]:
     """Mini-batch steps: the row "epoch" of DRIVERS."""
     gather = f"{storage.name}_gather_scores", loss.epilogue, f"{storage.name}_gather_gradient"
-    return _compose("epoch", backend, *gather, "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage")
+    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage"
+    return _compose("epoch", backend, *gather, *stages, X=storage.X, **_loss_forms(loss), **_update_forms(update))
 
 
 @cache
 def step_kernel(update: str, backend: str) -> Callable[..., None]:
     """One step of an optimizer: the row "step" of DRIVERS."""
-    return _compose("step", backend, "clip_stage", update, "prox_stage")
+    return _compose("step", backend, "clip_stage", update, "prox_stage", **_update_forms(update))
 
 
 @cache

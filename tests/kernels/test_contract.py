@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 import pytest
 
-from fastlin import _plan, _run, ops, testing
+from fastlin import _plan, _rows, _run, ops, testing
 from fastlin.ops import OPS, STORAGES
 
 CASES = {case.name: case for case in testing.cases()}
@@ -41,8 +41,8 @@ def test_row_is_consistent(op):
     row = OPS[op]
     assert set(row.writes) | set(row.state) | set(row.hyper) <= set(row.args)
     for spec in row.hyper.values():
-        assert ops.inside(spec.default, spec.interval)
-        assert ops.inside(spec.test_value, spec.interval)
+        assert _rows.inside(spec.default, spec.interval)
+        assert _rows.inside(spec.test_value, spec.interval)
         assert spec.test_value != spec.default
 
 
