@@ -22,6 +22,12 @@ PART_ROWS = 64  # with fewer rows, zeroing and summing the part's own dW takes a
 MOST_PARTS = 16
 PARTS_BYTES = 16 << 20  # of all parts' gradients together
 
+# Sums of sums: where a million rows are added one by one, the last are rounded to the sum of all those before. Here no
+# sum has more than some hundred terms: the rows of a block, the blocks of a part, the parts of a section, and then the
+# sections, in float64.
+LONG_PART = 8192  # rows; from twice as many on there is another part, if there may be
+SECTION_ROWS = MOST_PARTS * LONG_PART
+
 # A block of rows is read for the scores and, from L2, again for the gradient.
 BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more rows are not faster (docs/kernels.md)
 BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB or more of L2
@@ -58,7 +64,7 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
         return Plan(parts=1, chunks=1, block=max(n, 1), threads=1)
     flops = 4 * n * max(d, 1) * c
     fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
-    parts = max(1, min(MOST_PARTS, n // PART_ROWS, flops // PART_FLOPS, fitting))
+    parts = max(1, min(MOST_PARTS, n // PART_ROWS, max(flops // PART_FLOPS, n // LONG_PART), fitting))
     block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
     block = block // 16 * 16 or max(1, block)
     return Plan(parts, chunks=1 + flops // CHUNK_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
@@ -69,6 +75,7 @@ EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so tha
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
 COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a barrier takes threads about 2
+SUBTOTAL_BLOCKS = 256  # of rows, which are summed before they are added to the gradient of a larger batch
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,15 @@ class EpochPlan:
     block: int
     call: int  # blocks
     threads: int
+    subtotal: int = 0  # blocks that are summed before they are added to the gradient; 0: each is added to it
 
 
 @lru_cache(maxsize=1024)
 def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -> EpochPlan:
     """The cut of an epoch's mini-batches; the last batch may be smaller."""
     if not compiled:
-        return EpochPlan(1, batch_size, call=max(1, CHUNK_FLOPS // (4 * batch_size * max(d, 1) * c)), threads=1)
+        block = min(batch_size, SECTION_ROWS)
+        return EpochPlan(1, block, call=max(1, CHUNK_FLOPS // (4 * block * max(d, 1) * c)), threads=1)
     blocks = 1
     block = max(1, min(EPOCH_ROWS, batch_size))
     while (
@@ -96,7 +105,8 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
         blocks *= 2
     block = max(1, min(block, BLOCK_BYTES * blocks // (max(d, 1) * itemsize)))
     flops = 4 * block * max(d, 1) * c
-    return EpochPlan(blocks, block, call=max(1, CHUNK_FLOPS // flops), threads=blocks)
+    subtotal = SUBTOTAL_BLOCKS if batch_size > SUBTOTAL_BLOCKS * block else 0
+    return EpochPlan(blocks, block, call=max(1, CHUNK_FLOPS // flops), threads=blocks, subtotal=subtotal)
 
 
 # In an optimizer step threads divide ranges of its arrays (kernels/native/step_driver.pxi). Each number is updated
@@ -178,6 +188,8 @@ def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic])
         row_buffer=padded((cut.block, d), dtype),
         partial=padded((2, blocks, c, cut.block), dtype),
         scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and the gathered part of y
+        subtotal=padded((c, d + 1 if cut.subtotal else 0), dtype),
+        subtotal_blocks=cut.subtotal,
         losses=np.zeros(1),
         penalties=np.zeros(blocks),
         squares=np.zeros(blocks),

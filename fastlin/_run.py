@@ -51,13 +51,31 @@ def loss_grad(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> 
 
 
 def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: float, dW: Array) -> float:
-    """The way that the storage and the number of classes ask for."""
+    """The way that the storage and the numbers of rows and classes ask for."""
+    if inputs.X.shape[0] > _plan.SECTION_ROWS:
+        return _in_sections(objective, inputs, storage, scale, dW)
     many = inputs.W.shape[1] >= _plan.WIDE_CLASSES and ops.BACKENDS[objective.backend].compiled
     if many and (storage is None or storage.is_matrix):
         return _wide(objective, inputs, scale, dW)
     if storage is None:
         return _converted(objective, inputs, scale, dW)
     return _fused(objective, inputs, storage, scale, dW)
+
+
+@np.errstate(all="ignore")
+def _in_sections(objective: Objective, inputs: Inputs, storage: Storage | None, scale: float, dW: Array) -> float:
+    """Some rows after the other, whose gradients are summed in float64: fastlin/_plan.py says why."""
+    _, X, y, sample_weight, _ = inputs
+    n = len(X)
+    count = -(-n // _plan.SECTION_ROWS)
+    value, some, total = 0.0, np.empty_like(dW), np.zeros_like(dW, np.float64)
+    for i in range(count):
+        rows = slice(n * i // count, n * (i + 1) // count)
+        few = inputs._replace(X=X[rows], y=y[rows], sample_weight=sample_weight[rows])
+        value += _run(objective, few, storage, scale, some)
+        total += some
+    dW[...] = total
+    return value
 
 
 class _Route:

@@ -299,8 +299,7 @@ class NAdam(Optimizer):
     n = (1 - mu(t)) / (1 - P(t)) g + mu(t + 1) / (1 - P(t + 1)) m
     W <- W - lr n / (sqrt(v / (1 - beta2^t)) + eps)
 
-    P is computed from t in every step, so that it is not part of the state. It has a few dozen factors, after which it
-    is 0 to rounding.
+    P is computed from t in every step, so that it is not part of the state.
 
     clip_value, clip_norm, prox : see `fastlin.optim`.
     """

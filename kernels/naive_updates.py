@@ -116,21 +116,35 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
         w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
 
 
-def nadam_rates(t, lr, beta1, momentum_decay):
-    """The rates of g and of m in step t, bias corrected."""
+def nadam_rates(t, lr, beta1, momentum_decay, product):
+    """The rates of g and of m in step t, bias corrected. product : `nadam_product` of t."""
     now = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
-    following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
-    step = 0.96**momentum_decay
-    power, product, i = 1.0, 1.0, 0
-    while i < t and product > 1e-20:  # below this, 1 - product is 1
-        power *= step
-        product *= beta1 * (1.0 - 0.5 * power)
-        i += 1
+    following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
     return lr * (1.0 - now) / (1.0 - product), lr * following / (1.0 - product * following)
 
 
+def nadam_product(t, beta1, momentum_decay):
+    """The product of beta1 (1 - q^i / 2) over i = 1 ... t, where q = 0.96^momentum_decay, by the same work for any t.
+
+    log(1 - x) = -(x + x^2/2 + x^3/3 + ...), and the sum of (q^i)^k over i is q^k (1 - q^(k t)) / (1 - q^k).
+    """
+    if beta1 == 0.0:
+        return 0.0
+    rate = momentum_decay * math.log(0.96)
+    first, last = -math.expm1(rate), -math.expm1(t * rate)
+    below, above = first, last  # 1 - q^k and 1 - q^(k t)
+    total, half = 0.0, 1.0
+    for k in range(1, 57):  # 2^-56 is nothing beside 1
+        half *= 0.5
+        total += half / k * ((1.0 - below) * above / below if below > 0.0 else t)
+        below += (1.0 - below) * first
+        above += (1.0 - above) * last
+    return math.exp(t * math.log(beta1) - total)
+
+
 def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
-    of_gradient, of_moment = nadam_rates(t, lr, beta1, momentum_decay)
+    product = nadam_product(t, beta1, momentum_decay)
+    of_gradient, of_moment = nadam_rates(t, lr, beta1, momentum_decay, product)
     for i in range(len(w)):
         x = float(w[i])
         gradient = float(g[i]) + weight_decay * x

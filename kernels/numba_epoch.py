@@ -128,6 +128,17 @@ def scale_rows(S, scale):
 
 
 @inlined
+def add_subtotal(dW, subtotal, first, last):
+    d = dW.shape[1] - 1
+    for j in range(dW.shape[0]):
+        g, part = slice_of(row(dW, j), first, last), slice_of(row(subtotal, j), first, last)
+        for k in range(g.size):
+            g[k] += part[k]
+        if first == 0:
+            dW[j, d] += subtotal[j, d]
+
+
+@inlined
 def clear(dW, first, last):
     d = dW.shape[1] - 1
     for j in range(dW.shape[0]):
@@ -171,9 +182,13 @@ def end_block_with(epilogue, gather_gradient, take_y):
     def end_block(pieces, data, weights, workspace, gathered, number, share):
         """Adds the block's part of the mean gradient in the share's columns, and the block's loss."""
         S, column_blocks, c = matrix(workspace.scores, share.number), workspace.squares.size, weights.W.shape[0]
-        blocks = -(-data.batch_size // S.shape[1])
+        blocks, apart, gradient = -(-data.batch_size // S.shape[1]), workspace.subtotal_blocks, weights.dW
         if number % blocks == 0:
             clear(weights.dW, share.first, share.last)
+        if apart != 0:
+            gradient = workspace.subtotal
+            if number % blocks % apart == 0:
+                clear(gradient, share.first, share.last)
         start, stop = rows_of_block(data, number, S.shape[1])
         rows = slice_of(data.order, start, stop)
         own, scratch = window(S, 0, c, 0, stop - start), window(S, c, S.shape[0] - c, 0, S.shape[1])
@@ -185,7 +200,10 @@ def end_block_with(epilogue, gather_gradient, take_y):
             workspace.losses[0] += loss
         scale_rows(own, 1.0 / rows_of_batch(data, number // blocks))
         where = data.X, rows, share.first, share.last
-        gather_gradient(pieces.gather_gradient, (*where, workspace.row_buffer, own, weights.dW))
+        gather_gradient(pieces.gather_gradient, (*where, workspace.row_buffer, own, gradient))
+        count = number % blocks + 1
+        if apart != 0 and (count == blocks or count % apart == 0):
+            add_subtotal(weights.dW, workspace.subtotal, share.first, share.last)
 
     return end_block
 
@@ -398,7 +416,10 @@ def compile_epoch(stored, real, y_ndim, hyper):
         ],
         EpochSteps: [types.intp, types.boolean, lr, others, pair, pair, shrinkage],
         EpochWeights: [matrix, matrix, UniTuple(matrix, MOST_STATES)],
-        EpochWorkspace: [matrix, Array(real, 3, "A"), Array(real, 3, "A"), reals, reals, reals],
+        EpochWorkspace: [
+            *(matrix, Array(real, 3, "A"), Array(real, 3, "A"), matrix, types.intp),
+            *(reals, reals, reals),
+        ],
         Gathered: [Array(y, y_ndim + 1, "C"), Array(real, 2, "C")],
     }
     given = (types.NamedTuple(members, group) for group, members in groups.items())

@@ -362,26 +362,31 @@ def squared_svm_epilogue(scores, y, sample_weight, scratch, margin):
 def crammer_singer_svm_epilogue(scores, y, sample_weight, scratch, margin):
     c, rows = scores.shape
     real = sample_weight.dtype.type
-    required, most, worst = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    required, most, slope = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     for r in range(rows):
         required[r] = scores[y[r], r] - real(margin)
         most[r] = 0
-        worst[r] = -1
     for j in range(c):
         s = row(scores, j)
         for r in range(rows):
             v = s[r] - required[r]
             worse = ((v > most[r]) | ((v != v) & (most[r] == most[r]))) & (y[r] != j)  # keeps the first NaN
             most[r] = v if worse else most[r]
-            worst[r] = real(j) if worse else worst[r]
+    # The slope of a row belongs to the first class that violates the margin the most. The same subtraction finds this
+    # class again: a float cannot hold the number of every class.
+    for r in range(rows):
+        slope[r] = real(0) if most[r] <= 0 else sample_weight[r]
     for j in range(c):
         s = row(scores, j)
         for r in range(rows):
-            s[r] = sample_weight[r] if worst[r] == j else real(0)
+            v = s[r] - required[r]
+            worse = ((v == most[r]) | (v != v)) & (y[r] != j)
+            s[r] = slope[r] if worse else real(0)
+            slope[r] = real(0) if worse else slope[r]
     loss = 0.0
     for r in range(rows):
         loss += np.float64(sample_weight[r]) * np.float64(most[r])
-        scores[y[r], r] = real(0) if worst[r] < 0 else -sample_weight[r]
+        scores[y[r], r] = real(0) if most[r] <= 0 else -sample_weight[r]
     return loss
 
 

@@ -332,11 +332,12 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
                 remaining = b.and_(active, b.sub(active, active.type(1)))  # all but the lowest bit
                 return remaining, *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
 
+            # The sums begin at 0: added to dW one by one, rows would be rounded to dW.
             targets = [(i, column) for i in class_rows for column in columns]
-            sums = [dW.load(*target, lanes, mask) for target in targets]
-            _, *sums = loop(b, [active, *sums], lambda rows, *_: b.icmp_unsigned("!=", rows, rows.type(0)), step)
+            zeros = [ir.Constant(ir.VectorType(X.real, lanes), None)] * len(targets)
+            _, *sums = loop(b, [active, *zeros], lambda rows, *_: b.icmp_unsigned("!=", rows, rows.type(0)), step)
             for target, total in zip(targets, sums, strict=True):
-                dW.store(total, *target, mask)
+                dW.store(add(b, dW.load(*target, lanes, mask), total), *target, mask)
 
         def emit_columns(classes):
             def step(k):

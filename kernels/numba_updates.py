@@ -9,6 +9,7 @@ import numpy as np
 from fastlin.kernels import naive_updates, records
 from fastlin.kernels.numba_cache import jit
 
+nadam_product = jit(naive_updates.nadam_product)
 nadam_rates = jit(naive_updates.nadam_rates)
 radam_rates = jit(naive_updates.radam_rates)
 clip_scale = jit(records.clip_scale)
@@ -149,7 +150,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
 @jit_elements
 def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
     real = w.dtype.type
-    rates = nadam_rates(t, lr, beta1, momentum_decay)
+    rates = nadam_rates(t, lr, beta1, momentum_decay, nadam_product(t, beta1, momentum_decay))
     of_gradient, of_moment, bias_correction2 = real(rates[0]), real(rates[1]), real(1.0 / (1.0 - beta2**t))
     one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)

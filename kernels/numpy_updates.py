@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastlin.kernels.naive_updates import nadam_rates, radam_rates
+from fastlin.kernels.naive_updates import nadam_product, nadam_rates, radam_rates
 
 # NaN and Inf follow IEEE's rules here as in the compiled kernels, whatever np.errstate the caller has set.
 quiet = np.errstate(all="ignore")
@@ -102,7 +102,8 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
 
 @quiet
 def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_decay):
-    of_gradient, of_moment = nadam_rates(t, lr, beta1, momentum_decay)
+    product = nadam_product(t, beta1, momentum_decay)
+    of_gradient, of_moment = nadam_rates(t, lr, beta1, momentum_decay, product)
     gradient = g + weight_decay * w
     _moments(gradient, m, v, beta1, beta2)
     v_unbiased = v / (1 - beta2**t)

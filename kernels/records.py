@@ -62,6 +62,8 @@ class EpochWorkspace(NamedTuple):
     row_buffer: np.ndarray  # (block, d)
     partial: np.ndarray  # (2, column blocks, c, block): each column block's part of the scores, of two blocks of rows
     scores: np.ndarray  # (column blocks, c + scratch, block)
+    subtotal: np.ndarray  # (c, d + 1), rows as far apart as dW's: the gradient of some blocks, to be added to dW
+    subtotal_blocks: int  # how many they are; 0: every block adds to dW itself, and `subtotal` is (c, 0)
     losses: np.ndarray  # (1,): the weighted sum of losses
     penalties: np.ndarray  # (column blocks,): of each, the sum over steps of its penalty times the rows of the batch
     squares: np.ndarray  # (column blocks,): of each, the sum of squares of its gradient

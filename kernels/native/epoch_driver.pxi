@@ -45,6 +45,8 @@ cdef struct EpochJob:
     # EpochWorkspace
     char *row_buffer
     Workspace partial, scores
+    char *subtotal
+    Py_ssize_t subtotal_blocks
     double *losses
     double *penalties
     double *squares
@@ -117,15 +119,35 @@ cdef double end_block(
     for j in range(c):
         for r in range(rows.count):
             scores[j * stride + r] *= scale
-    job.gather_gradient(&job.X, &rows, &job.sizes, job.row_buffer, scores, job.dW)
+    job.gather_gradient(
+        &job.X, &rows, &job.sizes, job.row_buffer, scores, job.subtotal if job.subtotal_blocks else job.dW)
+    if subtotal_ends(job, number):
+        add_subtotal(job, columns, <floating *> job.dW, <const floating *> job.subtotal)
     return loss
 
 
-cdef void clear_gradient(EpochJob *job, Columns columns) noexcept nogil:
+cdef inline bint subtotal_ends(EpochJob *job, Py_ssize_t number) noexcept nogil:
+    # With a block that is the last of its batch, or of as many as are summed apart.
+    cdef Py_ssize_t count = number % job.blocks + 1
+    return job.subtotal_blocks != 0 and (count == job.blocks or count % job.subtotal_blocks == 0)
+
+
+cdef void add_subtotal(
+        EpochJob *job, Columns columns, floating *dW, const floating *subtotal) noexcept nogil:
+    cdef Py_ssize_t j, k, row
+    for j in range(job.sizes.c):
+        row = j * job.sizes.dW_stride
+        for k in range(row + columns.first, row + columns.last):
+            dW[k] += subtotal[k]
+        if columns.first == 0:
+            dW[row + job.sizes.d] += subtotal[row + job.sizes.d]
+
+
+cdef void clear(EpochJob *job, char *gradient, Columns columns) noexcept nogil:
     cdef char *row
     cdef Py_ssize_t j
     for j in range(job.sizes.c):
-        row = job.dW + j * job.sizes.dW_stride * job.itemsize
+        row = gradient + j * job.sizes.dW_stride * job.itemsize
         memset(row + columns.first * job.itemsize, 0, (columns.last - columns.first) * job.itemsize)
         if columns.first == 0:
             memset(row + job.sizes.d * job.itemsize, 0, job.itemsize)
@@ -205,7 +227,9 @@ cdef void do_round(void *context, Py_ssize_t round, int phase, int share) noexce
     cdef int column_block
     if round > 0 and phase == 0:
         if (number - 1) % job.blocks == 0:
-            clear_gradient(job, columns)
+            clear(job, job.dW, columns)
+        if job.subtotal_blocks and (number - 1) % job.blocks % job.subtotal_blocks == 0:
+            clear(job, job.subtotal, columns)
         add_block(job, number - 1, share, columns)
     if batch_ends and phase == 0 and (job.by_norm or job.l2 != 0 or job.l1 != 0):
         for column_block in range(first, last):
@@ -276,12 +300,15 @@ cdef int read_weights(EpochJob *job, Update update, weights) except -1:
 
 
 cdef int read_workspace(EpochJob *job, workspace) except -1:
-    cdef ndarray row_buffer, partial, scores, losses, penalties, squares
-    row_buffer, partial, scores, losses, penalties, squares = workspace
+    cdef ndarray row_buffer, partial, scores, subtotal, losses, penalties, squares
+    row_buffer, partial, scores, subtotal, job.subtotal_blocks, losses, penalties, squares = workspace
     job.row_buffer, job.block = PyArray_BYTES(row_buffer), PyArray_DIM(row_buffer, 0)
     if job.block > MAX_BLOCK:
         raise ValueError(f"a block of an epoch has at most {<int> MAX_BLOCK} rows; found {job.block}")
     job.partial, job.scores = workspace_of(partial), workspace_of(scores)
+    job.subtotal = PyArray_BYTES(subtotal)
+    if job.subtotal_blocks and stride_of(subtotal) != job.sizes.dW_stride:
+        raise ValueError("the subtotal must have rows as far apart as dW's")
     job.losses, job.penalties = <double *> PyArray_DATA(losses), <double *> PyArray_DATA(penalties)
     job.squares, job.column_blocks = <double *> PyArray_DATA(squares), item_count(PyArray_DIM(squares, 0))
     job.sizes.row_buffer_stride, job.sizes.scores_stride = stride_of(row_buffer), job.scores.stride

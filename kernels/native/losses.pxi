@@ -185,15 +185,13 @@ cdef double crammer_singer_svm(floating *scores, const ScoreBlock *block) noexce
     cdef const floating *sample_weight = <const floating *> block.sample_weight
     cdef floating *required = <floating *> block.scratch
     cdef floating *most = required + rows
-    cdef floating *worst = required + 2 * rows
+    cdef floating *slope = required + 2 * rows
     cdef floating *s
     cdef floating v
     cdef bint worse
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
-    start_hinge(scores, block, required, most, worst)
-    for r in range(rows):
-        worst[r] = -1
+    start_hinge(scores, block, required, most, slope)
     for j in range(c):
         s = scores + j * stride
         for r in range(rows):
@@ -201,13 +199,19 @@ cdef double crammer_singer_svm(floating *scores, const ScoreBlock *block) noexce
             worse = (v > most[r]) | ((v != v) & (most[r] == most[r]))  # keeps the first NaN
             worse = worse & (y[r] != <int32_t> j)
             most[r] = v if worse else most[r]
-            worst[r] = j if worse else worst[r]
+    # The slope of a row belongs to the first class that violates the margin the most. The same subtraction finds this
+    # class again: a float cannot hold the number of every class.
+    for r in range(rows):
+        slope[r] = 0 if most[r] <= 0 else sample_weight[r]
     for j in range(c):
         s = scores + j * stride
         for r in range(rows):
-            s[r] = sample_weight[r] if worst[r] == j else 0
+            v = s[r] - required[r]
+            worse = ((v == most[r]) | (v != v)) & (y[r] != <int32_t> j)
+            s[r] = slope[r] if worse else 0
+            slope[r] = 0 if worse else slope[r]
     for r in range(rows):
-        scores[y[r] * stride + r] = 0 if worst[r] < 0 else -sample_weight[r]
+        scores[y[r] * stride + r] = 0 if most[r] <= 0 else -sample_weight[r]
         loss += <double> sample_weight[r] * <double> most[r]
     return loss
 

@@ -173,7 +173,7 @@ static void NAME(tile_gather_scores)(
 /* ---- Gradient ------------------------------------------------------------------------------------------- */
 
 /* dW[j][k] += the sum of G[j][r] X[r][k] over the n active rows r, for `classes` classes and `vectors` vectors
- * of columns from where X and dW start. mask clears lanes if there is one vector. Each row prefetches `step`
+ * of columns from where X and dW start. The sum begins at 0: added to dW one by one, rows would be rounded to dW. mask clears lanes if there is one vector. Each row prefetches `step`
  * bytes at next. */
 INLINE void NAME(gradient_tile)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
@@ -226,10 +226,12 @@ NOINLINE void NAME(gradient_short)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t d, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     ptrdiff_t c, REAL *dW, ptrdiff_t lddw
 ) {
-    for (int i = 0; i < n; i++)
-        for (ptrdiff_t j = 0; j < c; j++)
-            for (ptrdiff_t k = 0; k < d; k++)
-                dW[j * lddw + k] += G[j * ldg + active[i]] * X[active[i] * ldx + k];
+    for (ptrdiff_t j = 0; j < c; j++) {
+        REAL sum[V] = {0};
+        for (int i = 0; i < n; i++)
+            for (ptrdiff_t k = 0; k < d; k++) sum[k] += G[j * ldg + active[i]] * X[active[i] * ldx + k];
+        for (ptrdiff_t k = 0; k < d; k++) dW[j * lddw + k] += sum[k];
+    }
 }
 
 /* n < V numbers as the first lanes of a vector, zeros behind. */

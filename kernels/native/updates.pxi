@@ -7,6 +7,8 @@
 # gcc vectorises such a loop without knowing whether the arrays overlap. The last n % LANES numbers are copied into
 # short arrays, so that every number is computed by the same instructions, whatever its place is.
 
+from libc.math cimport exp as c_exp, expm1, log as c_log
+
 cdef extern from "estimate.h" nogil:
     enum:
         LANES
@@ -415,19 +417,32 @@ cdef void amsgrad(
     finish_lanes[floating](amsgrad[floating], 3, w, g, state, n, t, hyper)
 
 
+cdef double nadam_product(double t, double beta1, double momentum_decay) noexcept nogil:
+    # The product of beta1 (1 - q^i / 2) over i = 1 ... t; kernels/naive_updates.py has the formula.
+    cdef double rate = momentum_decay * c_log(0.96)
+    cdef double first = -expm1(rate)
+    cdef double last = -expm1(t * rate)
+    cdef double below = first
+    cdef double above = last
+    cdef double total = 0.0
+    cdef double half = 1.0
+    cdef int k
+    if beta1 == 0:
+        return 0.0
+    for k in range(1, 57):
+        half *= 0.5
+        total += half / k * ((1.0 - below) * above / below if below > 0 else t)
+        below += (1.0 - below) * first
+        above += (1.0 - above) * last
+    return c_exp(t * c_log(beta1) - total)
+
+
 cdef void nadam(
         floating *w, const floating *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil:
     cdef Rates rates = adam_rates(t, hyper)
     cdef double now = hyper[1] * (1.0 - 0.5 * pow(0.96, t * hyper[5]))
     cdef double following = hyper[1] * (1.0 - 0.5 * pow(0.96, (t + 1.0) * hyper[5]))
-    cdef double step = pow(0.96, hyper[5])
-    cdef double power = 1.0
-    cdef double product = 1.0
-    cdef double i = 0.0
-    while i < t and product > 1e-20:  # below this, 1 - product is 1
-        power *= step
-        product *= hyper[1] * (1.0 - 0.5 * power)
-        i += 1.0
+    cdef double product = nadam_product(t, hyper[1], hyper[5])
     rates.of_gradient = hyper[0] * (1.0 - now) / (1.0 - product)
     rates.of_moment = hyper[0] * following / (1.0 - product * following)
     adam_lanes[floating](w, g, <floating *> state[0], <floating *> state[1], NULL, n, rates, hyper)

@@ -146,7 +146,7 @@ EPOCHS = [
 
 @pytest.mark.paired(whole=[("composition", "backend")], composition=EPOCHS)
 def test_epoch(composition, backend, dtype):
-    """Batches of several blocks, the last batch shorter; penalty, both clips, prox, a map of the columns."""
+    """Batches of several blocks and subtotals, the last shorter; penalty, both clips, prox, a map of the columns."""
     storage, loss, update, bias = composition
     dtype = served(storage, dtype)
     n, d, c, batch, block = 53, 40, 3, 20, 8
@@ -169,7 +169,7 @@ def test_epoch(composition, backend, dtype):
             np.abs(A, out=A)
         if not padded:
             W, dW, *state = (np.ascontiguousarray(A) for A in (W, dW, *state))
-        cut = _plan.EpochPlan(column_blocks, block, 0, 1)
+        cut = _plan.EpochPlan(column_blocks, block, 0, 1, subtotal=2 if padded else 0)
         workspace = _plan.epoch_workspace(cut, c, d, np.dtype(dtype))
         blocks = 3 * -(-batch // block)
         for first in range(0, blocks, 2):
