@@ -188,7 +188,7 @@ def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic])
         row_buffer=padded((cut.block, d), dtype),
         partial=padded((2, blocks, c, cut.block), dtype),
         scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and the gathered part of y
-        subtotal=padded((c, d + 1 if cut.subtotal else 0), dtype),
+        subtotal=padded((c, d + 1), dtype),
         subtotal_blocks=cut.subtotal,
         losses=np.zeros(1),
         penalties=np.zeros(blocks),

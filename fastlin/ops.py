@@ -249,6 +249,8 @@ DRIVERS: dict[str, Driver] = {
                 "row_buffer": "real (block, d) rows",
                 "partial": "real (2, column_blocks, c, block) rows",
                 "scores": "real (column_blocks, scratch, block) rows",
+                "subtotal": "real (c, d+1) like W",
+                "subtotal_blocks": "size",
                 "losses": "float64 (1) contiguous",
                 "penalties": "float64 (column_blocks) contiguous",
                 "squares": "float64 (column_blocks) contiguous",

@@ -74,10 +74,6 @@ class LossArgs(NamedTuple):
     y_ndim: int
     hyper: int  # how many
 
-    def refuse(self, hyper):
-        """Refuses a wrong number of hyper-parameters, because compiled code does not check it."""
-        raise TypeError(f"{self.name} takes {self.hyper} hyper-parameters; found {len(hyper)}")
-
     def types(self, real):
         """The types of y, sample_weight and the hyper-parameters."""
         return (
@@ -100,13 +96,6 @@ class UpdateArgs(NamedTuple):
     states: int
     counts: bool
     others: int
-
-    def refuse(self, states, others):
-        """Refuses wrong numbers of arguments, because compiled code does not check them."""
-        raise TypeError(
-            f"{self.name} takes {self.states} arrays of state and {self.others} hyper-parameters beside the rate; "
-            f"found {states} and {others}"
-        )
 
 
 def update_args(update):
@@ -137,13 +126,10 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     pieces = to_layout, scores, epilogue, gradient, combine
     member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
     args, as_read, compiled = loss_args(epilogue), reader(scores), {}
-    count = args.hyper
 
     def loss_grad(
         X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
     ):
-        if len(hyper) != count:
-            args.refuse(hyper)
         if as_read is not None:
             X = as_read(X)
         if W.itemsize not in compiled:
@@ -230,8 +216,6 @@ def epilogue_driver(epilogue):
     args, compiled = loss_args(epilogue), {}
 
     def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
-        if len(hyper) != args.hyper:
-            args.refuse(hyper)
         if scores.itemsize not in compiled:
             real = numba.from_dtype(scores.dtype)
             workspace = types.Array(real, 3, "C"), types.float64[::1]
@@ -272,8 +256,6 @@ def losses_driver(add_product, epilogue):
     args, compiled = loss_args(epilogue), {}
 
     def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
-        if len(hyper) != args.hyper:
-            args.refuse(hyper)
         if weights.itemsize not in compiled:
             real = numba.from_dtype(weights.dtype)
             inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *args.types(real)
@@ -292,12 +274,8 @@ def step_driver(clip_stage, update, prox_stage):
     pieces = clip_stage, update, prox_stage
     member = jit_member(step_member(*pieces), named_after("step", *pieces))
     args, compiled = update_args(update), {}
-    states, others_from = args.states, 1 + args.counts
-    count = others_from + args.others
 
     def step(w, g, state, scalars, stages, ranges, threads):
-        if len(state) != states or len(scalars) != count:
-            args.refuse(len(state), len(scalars) - others_from)
         if w.itemsize not in compiled:
             run = compile_step(member, numba.from_dtype(w.dtype), args)
             compiled[w.itemsize] = run, np.empty((0, STEP_CHUNK), w.dtype)

@@ -321,10 +321,6 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
     as_read, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
-        if len(data.hyper) != args.hyper:
-            args.refuse(data.hyper)
-        if (len(weights.state), len(steps.others)) != (how.states, how.others):
-            how.refuse(len(weights.state), len(steps.others))
         if as_read is not None:
             data = data._replace(X=as_read(data.X))
         stages = {

@@ -174,8 +174,9 @@ cdef inline void *fn_of(Piece piece, bint single) except NULL:
 
 
 cdef int check_count(Piece piece, str what, Py_ssize_t found, Py_ssize_t expected) except -1:
+    # For functions that Python calls with any number of arguments.
     if found != expected:
-        raise ValueError(f"{piece.__name__} takes {expected} {what}; found {found}")
+        raise TypeError(f"{piece.__name__} takes {expected} {what}; found {found}")
     return 0
 
 

@@ -272,12 +272,9 @@ cdef int read_data(EpochJob *job, EpochKernel kernel, data) except -1:
 cdef int read_steps(EpochJob *job, Update update, steps) except -1:
     cdef ndarray lr, shrinkage
     cdef tuple others
-    cdef Py_ssize_t i
-    job.t, counts, lr, others, (job.l2, job.l1), (job.entry_limit, job.norm_limit), shrinkage = steps
-    if bool(counts) is not bool(update.counts):
-        raise ValueError(f"{update.__name__} {'counts' if update.counts else 'does not count'} its steps")
-    check_count(update, "hyper-parameters after lr", len(others), update.scalars - 1 - update.counts)
-    for i in range(len(others)):
+    cdef int i
+    job.t, _, lr, others, (job.l2, job.l1), (job.entry_limit, job.norm_limit), shrinkage = steps
+    for i in range(update.scalars - 1 - update.counts):
         job.scalars[i + 1] = others[i]  # the first is lr
     job.lr = <const double *> PyArray_DATA(lr)
     job.by_norm = job.norm_limit != INFINITY
@@ -293,10 +290,8 @@ cdef int read_weights(EpochJob *job, Update update, weights) except -1:
     job.W, job.dW, job.states = PyArray_BYTES(W), PyArray_BYTES(dW), update.states
     job.sizes.d, job.sizes.c = PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0)
     job.sizes.weights_stride, job.sizes.dW_stride = stride_of(W), stride_of(dW)
-    for A in (dW, *state):
-        if stride_of(A) != job.sizes.weights_stride:
-            raise ValueError("W, dW and the state must have rows equally far apart")
-    return read_state(update, state, job.state)
+    read_state(update, state, job.state)
+    return 0
 
 
 cdef int read_workspace(EpochJob *job, workspace) except -1:
@@ -307,8 +302,6 @@ cdef int read_workspace(EpochJob *job, workspace) except -1:
         raise ValueError(f"a block of an epoch has at most {<int> MAX_BLOCK} rows; found {job.block}")
     job.partial, job.scores = workspace_of(partial), workspace_of(scores)
     job.subtotal = PyArray_BYTES(subtotal)
-    if job.subtotal_blocks and stride_of(subtotal) != job.sizes.dW_stride:
-        raise ValueError("the subtotal must have rows as far apart as dW's")
     job.losses, job.penalties = <double *> PyArray_DATA(losses), <double *> PyArray_DATA(penalties)
     job.squares, job.column_blocks = <double *> PyArray_DATA(squares), item_count(PyArray_DIM(squares, 0))
     job.sizes.row_buffer_stride, job.sizes.scores_stride = stride_of(row_buffer), job.scores.stride

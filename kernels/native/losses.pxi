@@ -37,6 +37,7 @@ cdef class Epilogue(Piece):
         cdef double values[MAX_HYPER]
         cdef ScoreBlock block
         cdef double loss
+        check_count(self, "hyper-parameters", len(hyper), self.hyper_count)
         read_hyper(self, hyper, values)
         block.c, block.rows, block.stride = PyArray_DIM(scores, 0), PyArray_DIM(scores, 1), stride_of(scores)
         block.y, block.sample_weight = PyArray_DATA(y), PyArray_DATA(sample_weight)
@@ -48,8 +49,6 @@ cdef class Epilogue(Piece):
 
 cdef int read_hyper(Epilogue piece, tuple hyper, double *values) except -1:
     cdef Py_ssize_t i
-    if len(hyper) != piece.hyper_count:
-        check_count(piece, "hyper-parameters", len(hyper), piece.hyper_count)
     for i in range(MAX_HYPER):
         values[i] = hyper[i] if i < piece.hyper_count else 0.0
     return 0

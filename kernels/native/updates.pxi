@@ -67,8 +67,6 @@ cdef int read_scalars(Update piece, tuple values, Py_ssize_t start, double *scal
     # t, or 0 if the update does not count, and the hyper-parameters.
     cdef Py_ssize_t i
     cdef Py_ssize_t lr = 1 - piece.counts
-    if len(values) - start != piece.scalars:
-        check_count(piece, "scalars", len(values) - start, piece.scalars)
     scalars[0] = 0.0
     for i in range(piece.scalars):
         scalars[lr + i] = values[start + i]
@@ -77,8 +75,6 @@ cdef int read_scalars(Update piece, tuple values, Py_ssize_t start, double *scal
 
 cdef int read_state(Update piece, tuple arrays, void **state) except -1:
     cdef int i
-    if len(arrays) != piece.states:
-        check_count(piece, "arrays of state", len(arrays), piece.states)
     for i in range(piece.states):
         state[i] = PyArray_DATA(<ndarray?> arrays[i])
     return 0

@@ -205,26 +205,3 @@ def test_squares(backend, dtype):
     ops.squares_kernel(backend)(g, sums, 2)
     exact = [np.square(part, dtype=np.float64).sum() for part in (g[:250], g[250:500], g[500:750], g[750:])]
     np.testing.assert_allclose(sums, exact, rtol=1e-12)
-
-
-def test_wrong_numbers_of_arguments_are_refused(compiled):
-    """Without an error compiled code would read numbers and arrays that do not exist."""
-    w, w2, w3 = np.zeros(4), np.zeros((3, 5)), np.zeros((1, 6, 4))
-    refused = pytest.raises((ValueError, TypeError), match="adam_update takes")
-    with refused:
-        ops.step_kernel("adam_update", compiled)(w, w, (w,), (1, 0.1, 0.9, 0.9, 1e-8, 0.0), NO_STAGES, 1, 1)
-    with refused:
-        ops.step_kernel("adam_update", compiled)(w, w, (w, w), (1, 0.1, 0.9, 0.9, 1e-8), NO_STAGES, 1, 1)
-    with pytest.raises((ValueError, TypeError), match="svm_epilogue takes 1 hyper-parameters; found 2"):
-        ops.epilogue_kernel(LOSSES["svm"], compiled)(w2, w, w, (1.0, 1.0), w3, w, 1)
-    with pytest.raises((ValueError, TypeError), match="logistic_epilogue takes 0 hyper-parameters; found 1"):
-        ops.loss_kernel(LOSSES["logistic"], STORAGES["dense"], compiled)(
-            *(w2, w2, w2, w, (1.0,), 1.0, w2, w3, w3, w3, w, w2, 0, 1, 1)
-        )
-    data = EpochData(w2, np.zeros(3, np.int32), w[:3], np.arange(3), np.empty((0, 4)), (1.0,), True, 3)
-    steps = EpochSteps(1, False, w[:1], (0.9, 0.1), (0.0, 0.0), (np.inf, np.inf), np.empty((0, 2)))
-    workspace = _plan.epoch_workspace(_plan.EpochPlan(1, 3, 1, 1), 3, 4, np.dtype(float))
-    epoch = ops.epoch_kernel(LOSSES["svm"], STORAGES["dense"], "momentum_update", compiled)
-    for state, others in (((w2, w2), (0.9, 0.1)), ((w2,), (0.9,)), ((w2,), (0.9, 0.1, 0.1, 0.1))):
-        with pytest.raises((ValueError, TypeError), match="momentum_update takes"):
-            epoch(data, steps._replace(others=others), EpochWeights(w2, w2, state), workspace, 0, 1, 1)
