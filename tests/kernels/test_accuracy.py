@@ -12,7 +12,7 @@ from fastlin._objective import make_objective
 
 
 def many_rows(kind, n, d, dtype):
-    """X whose sums over rows are hard: each rounding goes the same way, small numbers follow a large one, or all cancel."""
+    """X whose sums over rows are hard: all roundings go one way, a large number comes first, or rows cancel."""
     row = np.linspace(0.1, 1.0, d).astype(np.float32)
     if kind == "alike":
         return np.broadcast_to(row.astype(dtype), (n, d))
