@@ -73,6 +73,14 @@ def count(name: str, value: Any, low: int = 1) -> int:
     return found
 
 
+def steps(value: Any, low: int = 1) -> int:
+    """t, a number of steps, as an int from `low` to 2^53: kernels count in float64 or int64."""
+    found = count("t", value, low)
+    if found > 2**53:
+        raise ValueError(f"t must be an integer of at most 2**53; found {found}")
+    return found
+
+
 def choice(name: str, value: Any, options: Collection[str]) -> None:
     """`value` is one of `options`."""
     if value not in options:

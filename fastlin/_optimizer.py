@@ -231,7 +231,7 @@ class Optimizer:
             found = str(_check.state_entry(name, state, key))
             if found != expected:
                 raise ValueError(f"the state's {key} is {found!r}; this {name} needs {expected!r}")
-        t = _check.count("t", np.asarray(_check.state_entry(name, state, "t")).item(), 0)
+        t = _check.steps(np.asarray(_check.state_entry(name, state, "t")).item(), 0)
         schedule = {key: _check.state_entry(name, state, f"schedule.{key}") for key in _schedule_state(self._lr)}
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
         if self._slots and slots:

@@ -14,6 +14,7 @@ from fastlin._objective import make_objective
 from fastlin.ops import OPS
 
 CLOSE = 8.0  # in units of eps * sqrt(numbers added up): rounding errors of a sum grow like a random walk
+LONGEST_SUM = 1024  # rows: more are added up in sums of sums (fastlin/_plan.py), so that errors do not grow any more
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,39 @@ def error(found: Any, expected: Any, magnitude: float | None = None) -> float:
     return float(np.abs(found - expected).max() / (size or 1.0))
 
 
+def near_ties(
+    loss: str, hyper: dict[str, float], W: Array, X: Array, y: Array, *, bias: bool = False, dtype: str
+) -> Array:
+    """Which rows (n,) may take another slope in `dtype` than in float64, because a slope jumps close to their scores.
+
+    A hinge's slope jumps where the margin is just met, that of |s - t| at s = t, and Crammer and Singer's from one
+    class to another where both violate the margin alike. On the other side of the jump the row's share of dW is another
+    one, and no tolerance for rounding covers that: leave these rows out, or give them the weight 0. "Close" is the
+    `tolerance` of two scores. Other losses have no jumps. W, X, y : as they are given to the loss; its `hyper` by name.
+    """
+    X, W = X.astype(np.float64), W.astype(np.float64)
+    d = X.shape[1]
+    b = W[d] if bias else np.zeros(W.shape[1])
+    S = X @ W[:d] + b
+    slack = tolerance(dtype, d + 1) * (2 * (np.abs(X) @ np.abs(W[:d]) + np.abs(b)).max(axis=1) + 1)
+    gaps: Array
+    if loss in ("svm", "crammer_singer_svm"):
+        V = S - np.take_along_axis(S, y[:, None], axis=1) + hyper["margin"]
+        V = V[np.arange(V.shape[1]) != y[:, None]].reshape(len(V), V.shape[1] - 1)  # of the other classes
+        if loss == "crammer_singer_svm":
+            V = np.sort(np.column_stack([np.zeros(len(V)), V]), axis=1)  # 0: no class violates the margin
+            V = V[:, -1:] - V[:, -2:-1]
+        gaps = np.abs(V)
+    elif loss == "one_vs_rest_svm":
+        gaps = np.abs(hyper["margin"] - (2 * y.reshape(S.shape) - 1) * S)
+    elif loss == "absolute_error":
+        gaps = np.abs(S - y.reshape(S.shape))
+    else:
+        return np.zeros(len(X), bool)
+    near: Array = (gaps <= slack[:, None]).any(axis=1)
+    return near
+
+
 @dataclass(frozen=True)
 class Reference:
     """A case evaluated in float64, and the magnitude of the terms of its sums.
@@ -173,7 +207,7 @@ class Reference:
         n, d = X.shape
         scores = max(1.0, float((X @ np.abs(exact.W[:d])).max(initial=0.0)))
         dW_size = scores * max(1.0, float(X.mean(axis=0).max(initial=0.0)))
-        return cls(loss, dW, max(abs(loss), scores), dW_size, n + d + dW.shape[1])
+        return cls(loss, dW, max(abs(loss), scores), dW_size, min(n, LONGEST_SUM) + d + dW.shape[1])
 
     def errors(self, loss: float, dW: Array) -> tuple[float, float]:
         """Relative errors of a loss and a gradient."""

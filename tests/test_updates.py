@@ -126,6 +126,44 @@ def test_almost_adam_starts_with_a_leap():
     np.testing.assert_allclose(V / W, 0.1 / np.sqrt(0.001), rtol=1e-6)
 
 
+@pytest.mark.paired(
+    whole=[("beta1", "momentum_decay", "backend")], beta1=[0.0, 0.5, 0.9, 0.999], momentum_decay=[0.0, 4e-3, 0.5, 1e300]
+)
+def test_nadam_without_the_loop_over_steps(beta1, momentum_decay, backend):
+    """The product of all momenta up to t, as torch multiplies them one by one, is known for any t at once."""
+    h = testing.off_neutral("nadam_update") | {"beta1": beta1, "momentum_decay": momentum_decay, "lr": 0.1}
+    kernel = ops.kernel("nadam_update", backend, "float64")
+    g = np.array([0.3, -2.0, 1.0])
+    for t in (1, 2, 3, 10, 100, 1500):
+        arrays = np.ones((3, 3))
+        w, state = oracle("nadam_update", arrays[0], g, list(arrays[1:]), t, h)
+        kernel(arrays[0], g, *arrays[1:], t, *h.values())
+        np.testing.assert_allclose(arrays, [w, *state], rtol=1e-11)
+
+
+@pytest.mark.parametrize("t", [10**12, 2**52])
+def test_nadam_at_a_step_that_nobody_reaches(t, backend):
+    """The product is beta1^t, but for factors that differ from beta1 in the first steps; a loop would never end."""
+    h = testing.off_neutral("nadam_update") | {"beta1": 1 - 1 / 2**52, "momentum_decay": 100.0}
+    (w, *state), g, q = np.ones((3, 2)), np.array([0.3, -2.0]), 0.96**100
+    ops.kernel("nadam_update", backend, "float64")(w, g, *state, t, *h.values())
+    product = math.exp(-t / 2**52) * math.prod(1 - q**i / 2 for i in range(1, 20))
+    m = h["beta1"] + (1 - h["beta1"]) * (g + h["weight_decay"])
+    v = h["beta2"] + (1 - h["beta2"]) * (g + h["weight_decay"]) ** 2
+    rates = (1 - h["beta1"]) / (1 - product), h["beta1"] / (1 - product * h["beta1"])
+    step = (rates[0] * (g + h["weight_decay"]) + rates[1] * m) / (np.sqrt(v) + h["eps"])
+    np.testing.assert_allclose(w, 1 - h["lr"] * step, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "t" in ops.OPS[rule].args])
+def test_far_steps_are_finite(rule, backend, dtype):
+    """t can come from a state that somebody wrote."""
+    for t in (10**6, 2**53, 2**62):
+        arrays = testing.update_case(rule, 20, dtype).fresh()
+        ops.kernel(rule, backend, dtype)(*arrays, t, *testing.off_neutral(rule).values())
+        assert all(np.isfinite(A).all() for A in arrays)
+
+
 # ---- Roots, at the ends of the range ---------------------------------------------------------------------
 
 
@@ -298,6 +336,8 @@ def test_every_row_has_a_function():
     ("call", "kind", "message"),
     [
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 0, lr=0.1), ValueError, "t must be an integer of at least 1"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 10**400, lr=1), ValueError, "t must be an integer of at most 2"),
+        (lambda w, g, m, v: fl.Adam().load_state_dict(fl.Adam().state_dict() | {"t": 2**63 - 1}), ValueError, "t must"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing 1 required keyword-only argument: 'lr'"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1, lr=-1), ValueError, "lr must be in"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v[1:], 1, lr=0.1), ValueError, "w and v must be alike"),
