@@ -412,6 +412,32 @@ def state_entry(owner: str, state: Mapping[str, Any], key: str) -> Any:
     return state[key]
 
 
+def scalar(value: Any) -> Any:
+    """A number or string that NumPy holds as Python's: np.load gives an array of no dimensions for each."""
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0 else value
+
+
+def state_count(name: str, value: Any, most: int) -> int:
+    """An int in [0, most] of a state."""
+    found = scalar(value)
+    message = f"{name} must be an integer of at least 0 and at most {most}; found {shown(found)}"
+    if type(found) is not int:
+        raise TypeError(message)
+    if not 0 <= found <= most:
+        raise ValueError(message)
+    return found
+
+
+def shown(value: Any) -> str:
+    """Any value in a few words, for a message."""
+    if isinstance(value, (np.ndarray, list, tuple, dict)):
+        return f"{type(value).__name__} of {f'shape {value.shape}' if isinstance(value, np.ndarray) else len(value)}"
+    if type(value) is int and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    words = repr(value)
+    return words if len(words) <= 80 else f"{words[:80]}..."
+
+
 # ---- Features of images ----------------------------------------------------------------------------------
 
 
