@@ -7,6 +7,7 @@ bit of a float.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,17 +27,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     Whoever reads PATH at any moment finds the old file or the new one, whole; so do readers while several processes
     write to it, and after a crash. A link stays a link, and the file that it names is replaced. A file that is
-    replaced keeps its mode.
+    replaced keeps its mode. What is no file, such as /dev/stdout, is written to.
 
     The new file lies in the same folder and is called PATH.<16 digits>.part. Only a process that is killed leaves one
     behind; nothing reads it, and it can be deleted.
     """
+    mode = _mode(path)
+    if mode is not None and not stat.S_ISREG(mode):
+        with Path(path).open("wb") as file:
+            yield file
+        return
     target = Path(os.path.realpath(path))
     part = target.with_name(f"{target.name[:50]}.{os.urandom(8).hex()}.part")  # no name may be longer than 255 bytes
     try:
         with part.open("xb") as file:
-            with suppress(FileNotFoundError):
-                part.chmod(target.stat().st_mode & 0o7777)
+            if mode is not None:
+                part.chmod(stat.S_IMODE(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -46,6 +52,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """The kind and the permissions of a file; None if there is none yet."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
 
 
 def _sync_folder(folder: Path) -> None:
