@@ -61,6 +61,9 @@ def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> tuple[float, .
     )
 
 
+MOST_STEPS = 1 << 53  # kernels take the number of a step as a float64, which holds every integer up to here
+
+
 def count(name: str, value: Any, low: int = 1) -> int:
     """`value` as an int of at least `low`."""
     if type(value) is int and value >= low:
@@ -74,9 +77,9 @@ def count(name: str, value: Any, low: int = 1) -> int:
 
 
 def steps(value: Any, low: int = 1) -> int:
-    """t, a number of steps, as an int from `low` to 2^53: kernels count in float64 or int64."""
+    """t, a number of steps, as an int from `low` on."""
     found = count("t", value, low)
-    if found > 2**53:
+    if found > MOST_STEPS:
         raise ValueError(f"t must be an integer of at most 2**53; found {found}")
     return found
 
@@ -418,6 +421,32 @@ def state_entry(owner: str, state: Mapping[str, Any], key: str) -> Any:
     if key not in state:
         raise ValueError(f"the state has no {key!r}, which {owner} needs; it holds {', '.join(map(repr, state))}")
     return state[key]
+
+
+def scalar(value: Any) -> Any:
+    """A number or string that NumPy holds as Python's: np.load gives an array of no dimensions for each."""
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0 else value
+
+
+def state_count(name: str, value: Any, most: int) -> int:
+    """An int in [0, most] of a state."""
+    found = scalar(value)
+    message = f"{name} must be an integer of at least 0 and at most {most}; found {shown(found)}"
+    if type(found) is not int:
+        raise TypeError(message)
+    if not 0 <= found <= most:
+        raise ValueError(message)
+    return found
+
+
+def shown(value: Any) -> str:
+    """Any value in a few words, for a message."""
+    if isinstance(value, (np.ndarray, list, tuple, dict)):
+        return f"{type(value).__name__} of {f'shape {value.shape}' if isinstance(value, np.ndarray) else len(value)}"
+    if type(value) is int and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    words = repr(value)
+    return words if len(words) <= 80 else f"{words[:80]}..."
 
 
 # ---- Features of images ----------------------------------------------------------------------------------

@@ -111,7 +111,8 @@ def _fused(
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
     count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
     terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
-    steps, state = optimizer._epoch_steps(W, count, terms)
+    steps, slot = optimizer._epoch_steps(W, count, terms)
+    state = slot.views()
     kernel = ops.epoch_kernel(loss, storage, optimizer.rule, backend)
     columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
     data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
@@ -119,14 +120,11 @@ def _fused(
     weights = EpochWeights(own_W, _run.empty_weights(c, d, dtype, backend), tuple(own_state))
     workspace = _plan.epoch_workspace(cut, c, d, dtype)
     team = min(cut.threads, _pool.thread_limit(threads))
-    done = 0
-    try:
-        for first in range(0, count * blocks, cut.call):
-            # Set before the call: KeyboardInterrupt arrives as the kernel returns, and its steps have been taken.
-            done = min(first + cut.call, count * blocks)
-            kernel(data, steps, weights, workspace, first, done, team)
-    finally:  # after Ctrl-C too: the steps that were taken count
-        for A, own in zip((W, *state), (own_W, *own_state), strict=True):
-            A[...] = own[:, : len(A)].T
-        optimizer._took_steps(done // blocks)
+    for first in range(0, count * blocks, cut.call):
+        kernel(data, steps, weights, workspace, first, min(first + cut.call, count * blocks), team)
+    # The kernel has changed copies: whatever it raises, an error while it compiles and Ctrl-C too, W and the optimizer
+    # are as they were before the epoch.
+    for A, own in zip((W, *state), (own_W, *own_state), strict=True):
+        A[...] = own[:, : len(A)].T
+    optimizer._took_steps(count, slot)
     return float(workspace.losses[0] + workspace.penalties.sum()) / len(order)

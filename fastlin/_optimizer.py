@@ -19,6 +19,7 @@ from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
 
 
+
 class _Slot(NamedTuple):
     """The data that an optimizer keeps for one W."""
 
@@ -50,6 +51,10 @@ class _Slot(NamedTuple):
         ops.kernel("prox_stage", backend, flat.dtype.name)(flat, shrink, factor)
         if not np.may_share_memory(flat, weights):
             self.put(flat, weights)
+
+    def views(self) -> tuple[Array, ...]:
+        """The state in W's shape, without copies."""
+        return tuple(flat.reshape(self.shape, order=self.order) for flat in self.state)  # type: ignore[call-overload]
 
     def shaped(self) -> list[Array]:
         """Copies of the state in W's shape."""
@@ -129,16 +134,28 @@ class Optimizer:
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
         ready = self._ready(W, dW)
+        if bias and any(slot.shape == () for slot, _, _, _ in ready):
+            raise ValueError("bias=True: the last row of each W is b, and this W has no rows; found shape ()")
         rate = self._rate(self.t) if callable(self._lr) else self._lr
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = bias and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
+        for _, w, _, _ in ready:
+            _step.prepare(self.rule, backend, w.itemsize, b_apart)
+        fresh = not self._slots
+        if fresh:
+            self._slots = [slot for slot, _, _, _ in ready]
         self.t += 1
         scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
-        for slot, w, g, given in ready:
-            _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
-            if given is not None:
-                slot.put(w, given)
+        try:
+            for slot, w, g, given in ready:
+                _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
+                if given is not None:
+                    slot.put(w, given)
+        except Exception:  # of a kernel that has not begun; Ctrl-C comes when one has returned
+            self.t -= 1
+            self._slots = [] if fresh else self._slots
+            raise
         if b_apart:
             for slot, A in zip(self._slots, W if isinstance(W, (list, tuple)) else [W], strict=True):
                 slot.shrink_weights(A, stages.shrink, stages.factor, backend)
@@ -155,16 +172,16 @@ class Optimizer:
                 _check.same_layout(A, B, s.shape, s.dtype, s.order) for s, A, B in ours
             ):
                 return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
-        pairs = self._match(_check.step_pairs(W, dW))
-        flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._slots, pairs, strict=True)]
+        pairs = _check.step_pairs(W, dW)
+        flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._match(pairs), pairs, strict=True)]
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
-    def _epoch_steps(self, W: Array, count: int, penalty: tuple[float, float]) -> tuple[EpochSteps, tuple[Array, ...]]:
-        """Describes the next `count` steps of W for an epoch kernel; also returns views of the state in W's shape.
+    def _epoch_steps(self, W: Array, count: int, penalty: tuple[float, float]) -> tuple[EpochSteps, _Slot]:
+        """Describes the next `count` steps of W for an epoch kernel; also returns the slot with the state.
 
-        The caller then calls `_took_steps` with the number of steps that the kernel has taken.
+        The caller then changes the state, and calls `_took_steps` when the kernel has taken the steps.
         """
-        self._match(_check.step_pairs(W, np.empty_like(W)))
+        (slot,) = self._match(_check.step_pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
         prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
         steps = EpochSteps(
@@ -176,12 +193,11 @@ class Optimizer:
             clip=(self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)),
             shrinkage=np.array(prox, np.float64).reshape(-1, 2),
         )
-        slot = self._slots[0]
-        return steps, tuple(flat.reshape(W.shape, order=slot.order) for flat in slot.state)  # type: ignore[call-overload]
+        return steps, slot
 
-    def _took_steps(self, count: int) -> None:
-        """Counts steps that an epoch kernel has taken."""
-        self.t += count
+    def _took_steps(self, count: int, slot: _Slot) -> None:
+        """Counts steps that an epoch kernel has taken, and keeps their state."""
+        self.t, self._slots = self.t + count, [slot]
 
     def _stages(self, rate: float, gradients: list[Array], backend: str, threads: int) -> Stages:
         """The changes of the gradients before this step, and of W after it."""
@@ -191,23 +207,22 @@ class Optimizer:
         shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
         return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
 
-    def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
-        """Returns the pairs if their shapes and dtypes are those of the state; makes the state if there is none."""
-        if not self._slots:
-            self._slots = [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
-        expected = [(slot.shape, slot.dtype) for slot in self._slots]
+    def _match(self, pairs: list[tuple[Array, Array]]) -> list[_Slot]:
+        """The slots of these W, whose shapes and dtypes are those of the state; new ones if there is no state yet."""
+        slots = self._slots or [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
+        expected = [(slot.shape, slot.dtype) for slot in slots]
         if expected != [(W.shape, W.dtype) for W, _ in pairs]:
             raise ValueError(
                 f"this {type(self).__name__} holds the state of {_describe(expected)}; "
                 f"found {_describe([(W.shape, W.dtype) for W, _ in pairs])}. Use one optimizer for each W or list of W"
             )
-        for i, (slot, (W, _)) in enumerate(zip(self._slots, pairs, strict=True)):
+        for i, (slot, (W, _)) in enumerate(zip(slots, pairs, strict=True)):
             if slot.order != _order(W):
                 fresh = _Slot.empty(W, len(slot.state))
                 for flat, A in zip(fresh.state, slot.shaped(), strict=True):
                     flat[...] = fresh.flat(A)
-                self._slots[i] = fresh
-        return pairs
+                slots[i] = fresh  # the same state in another order of memory
+        return slots
 
     def state_dict(self) -> dict[str, Any]:
         """The state from which an optimizer made with the same arguments continues with the same bits.
@@ -223,24 +238,47 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a dict that `state_dict` returned, also after it was saved and loaded; the arrays are copied.
 
-        Raises ValueError if it is another class's or rule's, or lacks something, or does not fit the W that this
-        optimizer has stepped already; nothing has been changed then.
+        Raises ValueError or TypeError if it is another class's or rule's, or lacks something, or has something that
+        `state_dict` never returns, or does not fit the W that this optimizer has stepped already; nothing has been
+        changed then.
         """
+        t, slots, schedule = self._read_state(state)
+        if schedule:
+            self._lr.load_state_dict(schedule)  # type: ignore[union-attr]  # first, because it may refuse its part
+        self.t, self._slots = t, slots or ([] if OPS[self.rule].state else self._slots)
+
+    def _read_state(self, state: Mapping[str, Any]) -> tuple[int, list[_Slot], dict[str, Any]]:
+        """The number of steps, the slots and the schedule's part of a state, all checked but for the last."""
         name = type(self).__name__
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be what state_dict returned; found {type(state).__name__}")
         for key, expected in (("class", name), ("rule", self.rule)):
-            found = str(_check.state_entry(name, state, key))
-            if found != expected:
-                raise ValueError(f"the state's {key} is {found!r}; this {name} needs {expected!r}")
-        t = _check.steps(np.asarray(_check.state_entry(name, state, "t")).item(), 0)
-        schedule = {key: _check.state_entry(name, state, f"schedule.{key}") for key in _schedule_state(self._lr)}
+            found = _check.scalar(_check.state_entry(name, state, key))
+            if not isinstance(found, str) or found != expected:
+                raise ValueError(f"the state's {key} is {_check.shown(found)}; this {name} needs {expected!r}")
+        t = _check.state_count("the state's t", _check.state_entry(name, state, "t"), _check.MOST_STEPS)
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
+        schedule = {key: value for key, value in state.items() if str(key).startswith("schedule.")}
+        known = {"class", "rule", "t", *schedule}
+        known |= {f"{word}.{i}" for i in range(len(slots)) for word in OPS[self.rule].state}
+        unknown = [key for key in state if key not in known]
+        if schedule and not hasattr(self._lr, "load_state_dict"):
+            unknown += schedule
+        if unknown:
+            raise ValueError(f"the state has {_check.shown(unknown[0])}, which no {name} like this one keeps")
+        for key in _schedule_state(self._lr):
+            _check.state_entry(name, state, f"schedule.{key}")
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
                 raise ValueError(f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}")
-        if schedule:
-            self._lr.load_state_dict(schedule)  # type: ignore[union-attr]
-        self.t, self._slots = t, slots or ([] if OPS[self.rule].state else self._slots)
+        return t, slots, {key.removeprefix("schedule."): _check.scalar(value) for key, value in schedule.items()}
+
+    def check_state(self, state: Mapping[str, Any], W: Array) -> None:
+        """Raises what `load_state_dict` would, and ValueError for a state of other weights than this W."""
+        kinds = [(slot.shape, slot.dtype) for slot in self._read_state(state)[1]]
+        if kinds and kinds != [(W.shape, W.dtype)]:
+            raise ValueError(f"the state is that of {_describe(kinds)}; expected {_describe([(W.shape, W.dtype)])}")
 
     def __repr__(self) -> str:
         lr = self.lr if callable(self.lr) else f"{self.lr:g}"
@@ -267,10 +305,12 @@ def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at
     slots: list[_Slot] = []
     while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
         keys = [f"{name}.{len(slots)}" for name in names]
-        arrays = [_check.real_array(key, np.asarray(_check.state_entry(owner, state, key))) for key in keys]
+        arrays = [_check.real_array(key, _check.state_entry(owner, state, key)) for key in keys]
         for key, A in zip(keys, arrays, strict=True):
             if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
                 raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")
+            if A.size > 1 and 0 in A.strides:
+                raise ValueError(f"entries of {key} share memory (strides {A.strides}); pass {key}.copy()")
         slot = _Slot.empty(np.empty(arrays[0].shape, arrays[0].dtype), len(arrays))
         for flat, A in zip(slot.state, arrays, strict=True):
             flat[...] = A.reshape(-1)

@@ -1,4 +1,4 @@
-"""Named values in a file without pickle: .npz, or .safetensors (an extra), by the file's suffix.
+"""Named values in a file without pickle: .npz, or .safetensors (an extra), by the file's suffix; and whole files.
 
 Arrays are stored as arrays. Numbers, strings and lists of them are stored as the JSON text `facts`, which keeps every
 bit of a float.
@@ -7,35 +7,92 @@ bit of a float.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from fastlin._extras import need
+from fastlin._npz import KINDS, Npz
 
 FACTS = "facts"
 
 
-def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
-    """Write `values` whole or not at all: into PATH.tmp, which then takes PATH's place."""
-    import json  # these and zipfile are 6 ms that `import fastlin` need not cost
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A new file to write into. It takes the place of PATH when the block ends, and is removed after an error.
 
-    path = Path(path)
-    write = _writer(path)
-    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-    facts = json.dumps({name: value for name, value in values.items() if name not in arrays}, default=_python_scalar)
-    part = path.with_name(path.name + ".tmp")
+    Whoever reads PATH at any moment finds the old file or the new one, whole; so do readers while several processes
+    write to it, and after a crash. A link stays a link, and the file that it names is replaced. A file that is
+    replaced keeps its mode. What is no file, such as /dev/stdout, is written to.
+
+    The new file lies in the same folder and is called PATH.<16 digits>.part. Only a process that is killed leaves one
+    behind; nothing reads it, and it can be deleted.
+    """
+    mode = _mode(path)
+    if mode is not None and not stat.S_ISREG(mode):
+        with Path(path).open("wb") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f"{target.name[:50]}.{os.urandom(8).hex()}.part")  # no name may be longer than 255 bytes
     try:
-        with part.open("wb") as file:
-            write(file, arrays, facts)
+        with part.open("xb") as file:
+            if mode is not None:
+                part.chmod(stat.S_IMODE(mode))
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        part.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """The kind and the permissions of a file; None if there is none yet."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name as durable as the file, on systems where a folder can be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # a folder that may be written but not read
+        return
+    try:
+        os.fsync(descriptor)
     finally:
-        part.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Write `values` whole or not at all, see `replacing`.
+
+    Raises TypeError for a value that would need pickle; nothing has been written then.
+    """
+    import json  # these and zipfile are 6 ms that `import fastlin` need not cost
+
+    write = _writer(Path(path))
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    if FACTS in arrays:
+        raise ValueError(f"no array may be called {FACTS!r}: the file has the numbers and strings under that name")
+    for name, A in arrays.items():
+        if A.dtype.kind not in KINDS:
+            raise TypeError(f"{name} holds {A.dtype}, which is neither numbers nor text, and cannot be saved")
+    facts = json.dumps({name: value for name, value in values.items() if name not in arrays}, default=_python_scalar)
+    with replacing(path) as file:
+        write(file, arrays, facts)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -49,38 +106,38 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     _writer(path)
     with opened(path, "was not written by fastlin") as file:
         arrays, facts = _read_npz(file) if path.suffix == ".npz" else _read_safetensors(path)
-        return {**json.loads(facts), **arrays}
+        values = json.loads(facts)
+        if not isinstance(values, dict):
+            raise ValueError(f"its {FACTS} are a {type(values).__name__}")
+        return values | arrays
 
 
 @contextmanager
 def opened(path: str | os.PathLike[str], otherwise: str) -> Iterator[IO[bytes]]:
-    """The open file; errors in reading it become a ValueError: PATH is damaged or OTHERWISE.
-
-    A damaged zip file raises any of these. A file that cannot be opened keeps its own error.
-    """
-    with Path(path).open("rb") as file:
-        try:
-            yield file
-        except _reading_errors() as error:
-            raise ValueError(f"{path} is damaged or {otherwise}: {error}") from error
+    """The open file, read as in `reading`. A file that cannot be opened keeps its own error."""
+    with Path(path).open("rb") as file, reading(path, otherwise):
+        yield file
 
 
-def _reading_errors() -> tuple[type[Exception], ...]:
-    """What reading a damaged file raises, zip files among them."""
-    import struct
-    import zipfile
-    import zlib
-
-    ours = ValueError, LookupError, TypeError, EOFError, OSError, RuntimeError
-    return *ours, zipfile.BadZipFile, zlib.error, struct.error
+@contextmanager
+def reading(path: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
+    """Any error in reading becomes a ValueError: PATH is damaged or OTHERWISE. Damage can raise nearly anything."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or {otherwise}: {error or type(error).__name__}") from error
 
 
 def check_path(name: str, path: str | os.PathLike[str]) -> Path:
     """Checks that `save` can write `path` later: a known suffix, an installed package for it, an existing folder."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path; found {type(path).__name__}")
     found = Path(path)
     _writer(found)
     if not found.parent.is_dir():
         raise FileNotFoundError(f"{name}: there is no folder {found.parent} to write {found.name} in; make it first")
+    if found.is_dir():
+        raise IsADirectoryError(f"{name}: {found} is a folder")
     return found
 
 
@@ -101,33 +158,38 @@ def _python_scalar(value: Any) -> Any:
 
 
 def _write_npz(file: IO[bytes], arrays: dict[str, Any], facts: str) -> None:
-    np.savez(file, **{FACTS: np.array(facts), **arrays})
+    """As np.savez, which pickles objects and has arguments that names can collide with."""
+    import zipfile
+
+    with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        for name, A in {FACTS: np.array(facts), **arrays}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, A, allow_pickle=False)
 
 
 def _read_npz(file: IO[bytes]) -> tuple[dict[str, Any], str]:
-    import zipfile
-
-    if not zipfile.is_zipfile(file):
-        raise ValueError("it is no .npz file")
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    if FACTS not in arrays:
-        raise ValueError(f"it has no array {FACTS!r}; found {', '.join(arrays) or 'none'}")
+    npz = Npz(file)
+    if FACTS not in npz.names:
+        raise ValueError(f"it has no array {FACTS!r}; found {', '.join(npz.names)[:200] or 'none'}")
+    if sum(npz.declared(name).size for name in npz.names) > npz.size:
+        raise ValueError("its arrays are larger than the file, as `save` never leaves them")
+    arrays = {name: npz.read(name) for name in npz.names}
     return arrays, str(arrays.pop(FACTS))
 
 
 def _write_safetensors(file: IO[bytes], arrays: dict[str, Any], facts: str) -> None:
-    safetensors = need("safetensors.numpy", "safetensors", "a .safetensors file")
+    import safetensors.numpy  # `_writer` has said what to install where it is missing
+
     rows = {name: np.asarray(A, order="C") for name, A in arrays.items()}  # the format has no other order
-    file.write(safetensors.save(rows, metadata={FACTS: facts}))
+    try:
+        content = safetensors.numpy.save(rows, metadata={FACTS: facts})
+    except safetensors.SafetensorError as error:
+        raise TypeError(f"a .safetensors file cannot hold this: {error}") from error
+    file.write(content)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], str]:
     safetensors = need("safetensors", "safetensors", "a .safetensors file")
-    try:
-        with safetensors.safe_open(path, "numpy") as stored:
-            facts = (stored.metadata() or {})[FACTS]
-            return {name: stored.get_tensor(name) for name in stored.keys()}, facts  # noqa: SIM118  (no mapping)
-    except safetensors.SafetensorError as error:
-        raise ValueError(str(error)) from error
+    with safetensors.safe_open(path, "numpy") as stored:
+        facts = (stored.metadata() or {})[FACTS]
+        return {name: stored.get_tensor(name) for name in stored.keys()}, facts  # noqa: SIM118  (no mapping)

@@ -50,6 +50,21 @@ def _route(
     return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
 
 
+@lru_cache(maxsize=1024)
+def prepare(rule: str, backend: str, itemsize: int, b_apart: bool) -> None:
+    """Compiles what a step will call, if it is not compiled yet: by steps of no numbers.
+
+    What can fail does so before an optimizer counts the step.
+    """
+    op, dtype = ops.OPS[rule], f"float{8 * itemsize}"
+    values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
+    scalars = tuple(values[arg] for arg in op.args if arg in values)
+    w, g, *state = np.zeros((2 + len(op.state), 0), dtype)
+    update(rule, w, g, tuple(state), scalars, NO_STAGES, backend, 1)
+    if b_apart:
+        ops.kernel("prox_stage", backend, dtype)(w, 0.0, 1.0)
+
+
 def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
     """The root of the sum of squares of all arrays together, in float64."""
     kernel = ops.squares_kernel(backend)
@@ -68,8 +83,5 @@ def warmup(backend: str) -> None:
     for dtype in ops.DTYPES:
         for rule, op in ops.OPS.items():
             if op.kind == "update":
-                values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
-                scalars = tuple(values[arg] for arg in op.args if arg in values)
-                w, g, *state = np.zeros((2 + len(op.state), 2), dtype)
-                update(rule, w, g, tuple(state), scalars, NO_STAGES, backend, 1)
-        norm([g], backend, 1)
+                prepare(rule, backend, np.dtype(dtype).itemsize, False)
+        norm([np.zeros(2, dtype)], backend, 1)

@@ -17,13 +17,10 @@ from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
+from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
-FORMAT = "fastlin training state 2"
-# Of the history, in this order.
-COLUMNS = ("loss", "validation_loss", "validation_accuracy", "validation_r2", "lr", "seconds")
-ARGUMENT = "argument."  # before the name of each argument that a resumed run must share
 
 
 @dataclass
@@ -48,7 +45,7 @@ class Training:
     def __post_init__(self) -> None:
         self.W = self.inputs.W
         # Not a cached_property: before Python 3.12 its lock may be held when another thread forks, for good.
-        self._arguments = self._describe_arguments()
+        self.arguments = self._describe_arguments()
 
     def run_epoch(self) -> None:
         """One more epoch, measured and recorded."""
@@ -89,17 +86,19 @@ class Training:
         value, _ = self.objective.at(inputs._replace(W=W), self.scale_shift, inputs.X.shape[0], None)
         if self.scale_shift is not None:
             W = self.scale_shift.fold(W, bias)
-        name = "validation_r2" if loss.predicts == "values" else "validation_accuracy"
-        return {"validation_loss": value, name: score(loss, _run.scores(W, inputs.X, backend, threads).T, y)}
+        return {
+            "validation_loss": value,
+            self._measure_name(): score(loss, _run.scores(W, inputs.X, backend, threads).T, y),
+        }
 
     def state(self) -> State | None:
         """A copy of all that `restore` needs; None where the optimizer cannot tell its own state."""
         if not hasattr(self.optimizer, "state_dict"):
             return None
         state = {"format": FORMAT, "epoch": self.epoch, "W": self.W.copy(order="F")}
-        state |= {f"{ARGUMENT}{name}": value for name, value in self._arguments.items()}
-        state |= {f"optimizer.{name}": value for name, value in self.optimizer.state_dict().items()}
-        state |= {f"history.{name}": np.array(values) for name, values in self.history.items()}
+        state |= {f"{ARGUMENT}{name}": value for name, value in self.arguments.items()}
+        state |= {f"{OPTIMIZER}{name}": value for name, value in self.optimizer.state_dict().items()}
+        state |= {f"{HISTORY}{name}": np.array(values) for name, values in self.history.items()}
         if self.average is not None:
             state["average.t"] = self.average.t
             if self.average.mean is not None:
@@ -111,42 +110,23 @@ class Training:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Stand where the run that this is a state of stood.
 
-        Raises ValueError if the state is of a run with other arguments; names them.
+        Raises ValueError or TypeError, which names what cannot be, for a state of a run with other arguments and for
+        one that no run has; nothing has been changed then, and the optimizer neither.
         """
-        if state.get("format") != FORMAT:
-            raise ValueError(f"resume is not a training state: its format is {state.get('format')!r}, not {FORMAT!r}")
-        self._check_arguments(_part(state, ARGUMENT))
-        for name in ("W", "average.mean", "best_W"):
-            self._check_weights(name, state)
-        self.optimizer.load_state_dict(_part(state, "optimizer."))  # type: ignore[attr-defined]  # checked by train
-        self.W = np.array(state["W"], order="F")
-        self.epoch = int(state["epoch"])
-        columns = _part(state, "history.")  # a file may have them in any order
-        self.history = {name: columns[name].tolist() for name in COLUMNS if name in columns}
+        stored = read_state(state, self)
+        with_name(self.optimizer.load_state_dict, stored.optimizer)  # type: ignore[attr-defined]  # checked by train
+        self.W, self.epoch, self.history = stored.W, stored.epoch, stored.history
         if self.average is not None:
-            self.average.t = int(state["average.t"])
-            self.average.mean = np.array(state["average.mean"], order="F") if self.average.t else None
-        if "best_W" in state:
-            self.best_epoch, self.best_score = int(state["best_epoch"]), float(state["best_score"])
-            self.best_W = np.array(state["best_W"], order="F")
+            self.average.t, self.average.mean = stored.average_t, stored.average_mean
+        self.best_epoch, self.best_score, self.best_W = stored.best_epoch, stored.best_score, stored.best_W
 
-    def _check_weights(self, name: str, state: Mapping[str, Any]) -> None:
-        """Kernels go by the shape of W: weights from a file have it, or are refused."""
-        W, found = self.inputs.W, state.get(name)
-        if found is not None and np.shape(found) != W.shape:
-            raise ValueError(f"resume: the state's {name} has shape {np.shape(found)}; that of this run is {W.shape}")
-        if found is not None and name == "W" and np.asarray(found).dtype != W.dtype:
-            raise ValueError(f"resume: the state's W is {np.asarray(found).dtype}; that of this run is {W.dtype}")
+    def columns(self) -> list[str]:
+        """The names in the history, in its order."""
+        measured = [] if self.validation is None else ["validation_loss", self._measure_name()]
+        return ["loss", *measured, *(["lr"] if hasattr(self.optimizer, "lr_now") else []), "seconds"]
 
-    def _check_arguments(self, before: dict[str, Any]) -> None:
-        now = self._arguments
-        other = [name for name in before | now if before.get(name) != now.get(name)]
-        if other:
-            found = "; ".join(f"{name}: {before.get(name)} there, {now.get(name)} here" for name in other)
-            raise ValueError(
-                f"resume: the state is of a run with other arguments. {found}. Pass the same ones, or start a new run "
-                f"from its weights with W=state['W']"
-            )
+    def _measure_name(self) -> str:
+        return "validation_r2" if self.objective.loss.predicts == "values" else "validation_accuracy"
 
     def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
@@ -184,10 +164,6 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
     return order
-
-
-def _part(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _digest(value: Any) -> str | None:

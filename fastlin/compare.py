@@ -18,6 +18,7 @@ import numpy as np
 
 from fastlin import _check, machine, ops
 from fastlin._extras import need
+from fastlin._save import replacing
 from fastlin.data import load_arrays, load_digits
 from fastlin.testing import Case, error, random_case, reference, tolerance, update_case
 
@@ -235,4 +236,5 @@ def duration(seconds: float | None) -> str:
 def write_json(rows: Sequence[Row], path: str) -> None:
     """The rows with what they were measured on."""
     content = {"machine": machine.describe(), "rows": [asdict(row) for row in rows]}
-    Path(path).write_text(json.dumps(content, indent=2) + "\n")
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=2).encode() + b"\n")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._save import opened
+from fastlin._npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
+from fastlin._pickled import Pickled, read_pickle
+from fastlin._save import opened, reading
 
 TestRows = TypeVar("TestRows", bound=Array | None, covariant=True)  # Array where the source is known to have them
 
@@ -33,6 +33,9 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 PIXELS = 3 * 32 * 32
 RECORD = 1 + PIXELS  # bytes: a label, then the red, green and blue pixels
+MOST_FILE, MOST_ARCHIVE = 64 << 20, 512 << 20  # bytes that are read at most; CIFAR-10's files have 31 MB each
+BLOCK = 512  # bytes of a header in a .tar; files begin at multiples of it
+NO_ARRAYS = "holds no plain arrays"
 
 
 def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
@@ -44,10 +47,11 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     Returns X uint8 (50000, 3072) and X_test uint8 (10000, 3072), each row red, green, blue, 32 x 32 each; labels in
     [0, 10); the names of the classes. The losses read uint8 X in place; pass x_scale=1/255 to scale it to [0, 1].
 
-    The python version's files are pickles. They are read by an unpickler that accepts only arrays of bytes and
-    built-in containers, and that calls no function named in a file.
+    The python version's files are pickles. They are read without `pickle`, by a reader of their few opcodes that calls
+    nothing and whose memory is bounded by the size of the file.
 
-    Raises FileNotFoundError for a file that is not there and ValueError for one that is cut short or damaged.
+    Raises FileNotFoundError for a file that is not there and ValueError for one that is cut short, damaged or larger
+    than CIFAR-10's.
     """
     path = Path(path)
     found: dict[str, tuple[Array, Array]] = {}
@@ -69,25 +73,62 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for name in wanted:
             if (path / name).is_file():
-                yield name, (path / name).read_bytes()
+                yield name, _content(path / name)
         return
-    with opened(path, "no .tar.gz") as content:
-        yield from _archived(content, wanted)
+    with opened(path, "no .tar.gz") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not compressed:
+            yield from _archived(file, wanted)
+            return
+        import gzip  # here, because it would add milliseconds to `import fastlin`
+
+        with gzip.open(file) as archive:
+            yield from _archived(archive, wanted)
 
 
-def _archived(content: IO[bytes], wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of CIFAR-10's files in an open .tar.gz."""
-    import tarfile  # here, because it would add 3 ms to `import fastlin`
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MOST_FILE + 1)
+    if len(content) > MOST_FILE:
+        raise ValueError(f"{path} has more than {MOST_FILE} bytes; a file of CIFAR-10 has about 31 MB")
+    return content
 
-    try:
-        with tarfile.open(fileobj=content) as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                file = archive.extractfile(member) if name in wanted else None
-                if file is not None:
-                    yield name, file.read()
-    except tarfile.TarError as error:
-        raise ValueError(str(error)) from error
+
+def _archived(archive: Any, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of CIFAR-10's files in an open .tar: headers of 512 bytes, each followed by a file.
+
+    tarfile is not used: it reads extended headers whole, however large they say they are, and keeps every header.
+    """
+    left = MOST_ARCHIVE
+    while any(header := read_whole(archive, BLOCK)):  # zeros are the end
+        size = _member_size(header)
+        name = header[:100].partition(b"\0")[0].decode("latin-1").rpartition("/")[2]
+        padded = -(-size // BLOCK) * BLOCK
+        left -= BLOCK + padded
+        if left < 0:
+            raise ValueError(f"it holds more than {MOST_ARCHIVE} bytes; CIFAR-10 has about 180 MB")
+        if name in wanted and header[156:157] in b"0\0":  # a plain file
+            if size > MOST_FILE:
+                raise ValueError(f"its {name} has {size} bytes; a file of CIFAR-10 has about 31 MB")
+            yield name, read_whole(archive, size)
+            padded -= size
+        while padded:
+            padded -= len(read_whole(archive, min(padded, PIECE)))
+    while found := archive.read(PIECE):  # up to the end, where gzip compares its checksum
+        left -= len(found)
+        if left < 0:
+            raise ValueError(f"it holds more than {MOST_ARCHIVE} bytes; CIFAR-10 has about 180 MB")
+
+
+def _member_size(header: bytes) -> int:
+    """The size of the file that follows a header of a .tar."""
+    checksum, size = (header[start:stop].strip(b"\0 ") for start, stop in ((148, 156), (124, 136)))
+    if not checksum or set(checksum + size) - set(b"01234567"):
+        raise ValueError("it is no .tar, or a header in it is damaged")
+    if sum(header) - sum(header[148:156]) + 8 * ord(" ") != int(checksum, 8):
+        raise ValueError("a header in it is damaged: its checksum differs")
+    return int(size or b"0", 8)
 
 
 def _cifar10_records(where: str, content: bytes) -> tuple[Array, Array]:
@@ -97,57 +138,30 @@ def _cifar10_records(where: str, content: bytes) -> tuple[Array, Array]:
             f"{where} has {len(content)} bytes; expected records of {RECORD} bytes, {10_000 * RECORD} in all for 10000"
         )
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
-    return records[:, 1:], _cifar10_labels(where, records[:, 0])
+    labels = records[:, 0].astype(np.int64)
+    if labels.max() > 9:
+        raise ValueError(f"{where} is damaged: its labels are not integers in [0, 10)")
+    return records[:, 1:], labels
 
 
 def _cifar10_pickle(where: str, content: bytes) -> tuple[Array, Array]:
     """Images and labels of a file of the python version."""
     try:
-        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-        X, labels = _pixels(batch[b"data"]), np.array(batch[b"labels"])
-        if len(X) != len(labels):
-            raise ValueError(f"it holds {len(X)} images and {len(labels)} labels")
-    # A damaged pickle can raise nearly anything (the documentation of pickle says so).
-    except Exception as error:
+        batch = read_pickle(content)
+        if not isinstance(batch, dict):
+            raise ValueError("it holds no dict")
+        X, labels = (batch.get(name, batch.get(name.decode())) for name in (b"data", b"labels"))
+        if not isinstance(X, Pickled) or X.array is None or X.array.shape[1] != PIXELS:
+            raise ValueError(f"its data are no bytes of shape (n, {PIXELS})")
+        if not isinstance(labels, list) or not all(type(label) is int and 0 <= label <= 9 for label in labels):
+            raise ValueError("its labels are not integers in [0, 10)")
+        if len(X.array) != len(labels):
+            raise ValueError(f"it holds {len(X.array)} images and {len(labels)} labels")
+    except ValueError as error:
         raise ValueError(
-            f"{where} is damaged or not of CIFAR-10 ({len(content)} bytes; about 31 MB for 10000 images): {error!r}"
+            f"{where} is damaged or not of CIFAR-10 ({len(content)} bytes; about 31 MB for 10000 images): {error}"
         ) from error
-    return X, _cifar10_labels(where, labels)
-
-
-class _Record:
-    """Replaces the NumPy objects of a pickle: keeps their arguments and does nothing with them."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle.Unpickler):
-    """Accepts the contents of CIFAR-10's files: containers, strings, numbers, and a NumPy array as a `_Record`."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Returns `_Record` for the three names in the pickle of an array; all other names are refused."""
-        array = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct")}
-        if (module, name) not in array:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which CIFAR-10's files do not")
-        return _Record
-
-
-def _pixels(record: _Record) -> Array:
-    """The images that a pickled array holds."""
-    _, shape, dtype, fortran, content = record.state
-    if dtype.arguments[0] not in (b"u1", "u1") or len(shape) != 2 or shape[1] != PIXELS:
-        raise ValueError(f"its data are {dtype.arguments[0]!r} of shape {shape}; expected bytes of shape (n, {PIXELS})")
-    return np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran else "C")
-
-
-def _cifar10_labels(where: str, labels: Array) -> Array:
-    if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0 or labels.max() > 9:
-        raise ValueError(f"{where} is damaged: its labels are not integers in [0, 10)")
-    return labels.astype(np.int64)
+    return X.array, np.array(labels, np.int64)
 
 
 def load_digits() -> Dataset[Array]:
@@ -170,38 +184,45 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
     Raises FileNotFoundError, or ValueError for a file of another kind, cut short, or without these arrays.
     """
     if labels is not None:
-        X, y = _read(path, mmap_mode="r"), _read(labels)
-        if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray):
-            raise ValueError(f"{path} and {labels} must be .npy files of one array each; an .npz stands alone")
-        _check_rows(path, X, y)
+        X, y = _one_array(path, mapped=True), _one_array(labels, mapped=False)
+        _check_rows(path, X.shape, y.shape)
         return Dataset(X, y, None, None, ())
-    arrays = _read(path)
-    if isinstance(arrays, np.ndarray):
-        raise ValueError(f"{path} holds one array, without labels; pass a second .npy with y")
-    _need_arrays(path, arrays, {"X", "y"})
-    _check_rows(path, arrays["X"], arrays["y"])
-    if "X_test" in arrays or "y_test" in arrays:
-        _need_arrays(path, arrays, {"X_test", "y_test"})
-        _check_rows(path, arrays["X_test"], arrays["y_test"])
+    with Path(path).open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise ValueError(f"{path} holds one array, without labels; pass a second .npy with y")
+        with reading(path, NO_ARRAYS):
+            npz = Npz(file)
+        found = [name for name in ("X", "y", "X_test", "y_test") if name in npz.names]
+        _need_arrays(path, npz, ["X", "y", "X_test", "y_test"] if len(found) > 2 else ["X", "y"])
+        with reading(path, NO_ARRAYS):
+            shapes = [npz.declared(name).shape for name in found]
+        for X_shape, y_shape in zip(shapes[::2], shapes[1::2], strict=True):
+            _check_rows(path, X_shape, y_shape)
+        with reading(path, NO_ARRAYS):
+            arrays = {name: npz.read(name) for name in found}
     return Dataset(arrays["X"], arrays["y"], arrays.get("X_test"), arrays.get("y_test"), ())
 
 
-def _read(path: str | os.PathLike[str], mmap_mode: Any = None) -> Any:
-    """The array of an .npy, or a dict of those of an .npz; never a pickle."""
-    with opened(path, "holds no plain arrays") as file:  # given a path, np.load does not close a damaged .npz
-        content = np.load(path if mmap_mode else file, mmap_mode, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else dict(content)
+def _one_array(path: str | os.PathLike[str], mapped: bool) -> Array:
+    """The array of an .npy; `mapped` into memory it is read when it is used."""
+    with Path(path).open("rb") as file:
+        if file.read(2) == b"PK":
+            raise ValueError(f"{path} is an .npz, which stands alone; X and y must be .npy files of one array each")
+        with reading(path, NO_ARRAYS):
+            declared = npy_header(file)
+            if not mapped:
+                return read_numbers(file, declared)
+            return np.memmap(file, declared.dtype, "r", declared.start, declared.shape, declared.order)  # type: ignore[call-overload, no-any-return]
 
 
-def _need_arrays(path: Any, arrays: dict[str, Array], names: Iterable[str]) -> None:
-    lacking = sorted(set(names) - set(arrays))
+def _need_arrays(path: Any, npz: Npz, names: Iterable[str]) -> None:
+    lacking = [name for name in names if name not in npz.names]
     if lacking:
-        raise ValueError(f"{path} has no array {' or '.join(lacking)}; found {', '.join(arrays) or 'none'}")
+        raise ValueError(f"{path} has no array {' or '.join(lacking)}; found {', '.join(npz.names)[:200] or 'none'}")
 
 
-def _check_rows(path: Any, X: Array, y: Array) -> None:
-    if X.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(X):
+def _check_rows(path: Any, X: tuple[int, ...], y: tuple[int, ...]) -> None:
+    if len(X) != 2 or len(y) not in (1, 2) or y[0] != X[0]:
         raise ValueError(
-            f"{path}: expected X (n, d) and as many labels y (n,) or targets (n,), (n, k); "
-            f"found shapes {X.shape} and {y.shape}"
+            f"{path}: expected X (n, d) and as many labels y (n,) or targets (n,), (n, k); found shapes {X} and {y}"
         )

@@ -39,6 +39,8 @@ class Schedule:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state that `state_dict` returned."""
+        if state:
+            raise ValueError(f"{type(self).__name__} has no state; found {', '.join(map(str, state))}")
 
     def _within(self, **intervals: str) -> None:
         for name, interval in intervals.items():
@@ -215,9 +217,17 @@ class plateau(Schedule):
         return {"now": self._now, "best": self._best, "bad": self._bad}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state that `state_dict` returned."""
-        now, best, bad = (float(_check.state_entry("plateau", state, key)) for key in ("now", "best", "bad"))
-        self._now, self._best, self._bad = now, best, int(bad)
+        """Continue from a state that `state_dict` returned; nothing has been changed after an error."""
+        unknown = [key for key in state if key not in ("now", "best", "bad")]
+        if unknown:
+            raise ValueError(f"the state of a plateau has no {_check.shown(unknown[0])}")
+        now, best = (_check.scalar(_check.state_entry("plateau", state, key)) for key in ("now", "best"))
+        if type(now) not in (int, float) or not 0 <= now <= self.lr:
+            raise ValueError(f"now of a plateau must be a number in [0, lr = {self.lr}]; found {_check.shown(now)}")
+        if not isinstance(best, float) or math.isnan(best):
+            raise ValueError(f"best of a plateau must be a float, not NaN; found {_check.shown(best)}")
+        bad = _check.state_count("bad of a plateau", _check.state_entry("plateau", state, "bad"), self.patience)
+        self._now, self._best, self._bad = float(now), best, bad
 
 
 @dataclass(frozen=True)

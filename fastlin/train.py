@@ -14,7 +14,7 @@ from fastlin import _check, _save, losses, ops
 from fastlin._affine import affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps
-from fastlin._extras import progress_bar
+from fastlin._extras import need, progress_bar
 from fastlin._objective import Objective, make_objective, prediction, score, start_weights, with_defaults
 from fastlin._training import State, Training
 from fastlin.optim import SGD
@@ -73,11 +73,23 @@ class TrainResult:
         """What `save` wrote; the history is not kept."""
         stored = _save.load(path)
         if not {"W", "bias"} <= set(stored):
-            raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored) or 'nothing'}")
+            raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored)[:200] or 'nothing'}")
+        W, bias, scale, shift = (stored.get(name) for name in ("W", "bias", "x_scale", "x_shift"))
         loss = stored.get("loss", "softmax")  # files of version 0.1.0 have none, and are all of classifiers
-        _check.choice(f"{path}: loss", loss, ops.losses())
-        scale, shift = stored.get("x_scale"), stored.get("x_shift")
-        return cls(stored["W"], stored["bias"], x_scale=scale, x_shift=shift, loss_name=loss)
+        if not isinstance(W, np.ndarray) or not isinstance(bias, bool) or not isinstance(loss, str):
+            raise ValueError(
+                f"{path}: W must be an array, bias true or false and loss a name; "
+                f"found {_check.shown(W)}, {_check.shown(bias)} and {_check.shown(loss)}"
+            )
+        try:
+            _check.choice("loss", loss, ops.losses())
+            d = _check.weights(W).shape[0] - bias
+            if d < 0:
+                raise ValueError(f"with bias the last row of W is b; found W of shape {W.shape}")
+            affine(scale, shift, np.empty((0, d)), W)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        return cls(W, bias, x_scale=scale, x_shift=shift, loss_name=loss)
 
 
 def train(
@@ -129,9 +141,11 @@ def train(
         return the weights of the epoch where it was lowest.
     average : "polyak", the mean of the weights after every step, or d in (0, 1), their exponential moving average
         A <- d A + (1 - d) W. The average is what is measured and returned; the steps go on from W itself.
-    checkpoint : an .npz or .safetensors file, replaced after each epoch by the state then: whole, never half.
-    resume : the .state of a result, or a checkpoint. The run goes on to the same bits as if it had not been
-        interrupted; the other arguments must be the same, but for epochs, checkpoint, progress, callback and threads.
+    checkpoint : an .npz or .safetensors file, replaced after each epoch by the state then: whole, never half. It is
+        written beside its place first, as NAME.<16 digits>.part; one that a killed process left can be deleted.
+    resume : the .state of a result, or a checkpoint; checked whole before anything changes. The run goes on to the
+        same bits as if it had not been interrupted; the other arguments must be the same, but for epochs, checkpoint,
+        progress, callback and threads.
     progress : show a bar (needs `fastlin[progress]`).
     callback : called as callback(epoch, result) after each epoch, from 1; a true answer stops the training.
     backend, threads : as in `softmax_loss`.
@@ -160,13 +174,17 @@ def train(
         inputs=inputs,
         objective=objective,
         scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
-        optimizer=SGD(0.01, momentum=0.9) if optimizer is None else optimizer,
+        optimizer=_optimizer(optimizer),
         batch_size=batch_size,
         seed=_check.count("seed", seed, 0),
         validation=None if validation is None else _validation_inputs(objective, inputs.W, validation),
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
     )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be called as callback(epoch, result); found {_check.shown(callback)}")
+    if progress:
+        need("tqdm", "progress", "a progress bar")
     if checkpoint is not None or resume is not None:
         _check_resumable(training.optimizer)
     if checkpoint is not None:
@@ -222,6 +240,17 @@ def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple
         return objective.inputs(W, X, y), np.asarray(y)
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation: {error}") from None
+
+
+def _optimizer(optimizer: Any) -> Steps:
+    if optimizer is None:
+        return SGD(0.01, momentum=0.9)
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
+        raise TypeError(
+            f"optimizer must be an object with step(W, dW), such as fl.SGD(0.1); found {_check.shown(optimizer)}"
+        )
+    found: Steps = optimizer
+    return found
 
 
 def _average(average: str | float | None) -> Average | None:

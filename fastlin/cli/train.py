@@ -6,6 +6,7 @@ import argparse
 import csv
 import importlib.util
 import inspect
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
 from fastlin._objective import start_weights
+from fastlin._save import replacing
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
@@ -317,12 +319,14 @@ def _write(arguments: argparse.Namespace, data: Dataset[Array | None], runs: Seq
 
 def _write_history(path: Path, runs: Sequence[Run]) -> None:
     names = list(runs[0].result.history)
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["run_lr", "epoch", *names])
-        for run in runs:
-            rows = zip(*(run.result.history[name] for name in names), strict=True)
-            table.writerows([run.lr, epoch, *row] for epoch, row in enumerate(rows, 1))
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["run_lr", "epoch", *names])
+    for run in runs:
+        rows = zip(*(run.result.history[name] for name in names), strict=True)
+        table.writerows([run.lr, epoch, *row] for epoch, row in enumerate(rows, 1))
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def _predict(arguments: argparse.Namespace) -> int:
