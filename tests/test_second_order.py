@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import testing
+from fastlin import _lbfgs, testing
 
 pytest.importorskip("scipy")
 
@@ -162,6 +163,7 @@ def test_no_other_thread_takes_part_in_the_steps():
     run_script(
         """
 import threading
+from collections import deque
 from pathlib import Path
 import scipy.linalg  # SciPy has BLAS threads of its own
 
@@ -216,3 +218,17 @@ def test_lbfgs_at_the_minimum_and_where_there_is_none(case):
     assert not nowhere.W.any()
     kinks = fl.minimize(case.X, case.y, loss="svm", tol=0, max_iter=500)
     assert kinks.history["loss"][-1] < 1.7 < kinks.history["loss"][0]
+
+
+def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
+    """H maps the last change of the gradient to the last step, and with a pair for each dimension all of them."""
+    rng = np.random.default_rng(0)
+    A, pairs = np.diag([1.0, 2.0, 5.0, 9.0]), deque()
+    for step in np.eye(4):
+        pairs.append((step, A @ step, 1.0 / (step @ A @ step)))
+    gradient = rng.standard_normal(4)
+    np.testing.assert_allclose(_lbfgs._direction(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
+    pairs = deque((step, step + 0.1 * rng.standard_normal(4), 0.0) for step in rng.standard_normal((3, 4)))
+    pairs = deque((step, change, 1.0 / (step @ change)) for step, change, _ in pairs)
+    step, change, _ = pairs[-1]
+    np.testing.assert_allclose(_lbfgs._direction(change, pairs), -step, rtol=1e-12)
