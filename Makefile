@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels lint clean
+.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels tsan soak lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
+	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"
+	@echo "make soak    run calls for 10 minutes among threads, forks, signals and other libraries; SOAK='--minutes 3'"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -45,6 +47,12 @@ bench-peers: $(VENV)/installed
 bench-kernels: $(VENV)/installed
 	$(BIN)/python bench/kernel_study.py
 	$(BIN)/python bench/report.py
+
+tsan: $(VENV)/installed
+	$(BIN)/python tests/hardening/tsan.py --results bench/results/tsan.json
+
+soak: $(VENV)/installed
+	$(BIN)/python tests/hardening/soak.py --results bench/results/soak.json $(SOAK)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

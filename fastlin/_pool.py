@@ -1,8 +1,7 @@
 """How many threads to use, and a small pool of threads for work that Python divides: scores, conversions, searches.
 
 Losses, steps and epochs use the teams of threads inside the kernels instead. OpenMP is not used: its threads do not
-survive a fork, and two of its runtimes in one process can deadlock. concurrent.futures is not used either: two locks
-pass a task to a thread in a third of the time.
+survive a fork, and two of its runtimes in one process can deadlock.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
 from fastlin import _check
 
@@ -65,70 +65,79 @@ class _Job:
     def __init__(self, task: Callable[[int], Iterable[None]], count: int) -> None:
         self._task = task
         self._todo = deque(range(count))
-        self.cancelled = False
+        self._helpers: list[threading.Lock] = []  # each is held until its helper has left
+        self._cancelled = False
+        self._error: BaseException | None = None
 
     def work(self) -> None:
-        while not self.cancelled:
+        """Take tasks until there are no more."""
+        while not self._cancelled:
             try:
                 number = self._todo.popleft()
             except IndexError:
                 return
             for _ in self._task(number):
-                if self.cancelled:
+                if self._cancelled:
                     return
 
-
-class _Worker:
-    """A daemon thread that waits for a job, works on it, reports that it is done, and waits again."""
-
-    def __init__(self) -> None:
-        self._go = threading.Lock()
-        self._done = threading.Lock()
-        self._go.acquire()
-        self._done.acquire()
-        self._working = threading.Lock()
-        self._job: _Job | None = None
-        self.error: BaseException | None = None
-        self.retired = False
-        threading.Thread(target=self._loop, name="fastlin", daemon=True).start()
-
-    def start(self, job: _Job) -> None:
-        self._job = job
-        self.error = None
-        self._go.release()
-
-    def wait(self) -> None:
-        self._done.acquire()
-
-    def retire(self) -> None:
-        """Return when this worker has stopped using the arrays of a cancelled job, even if Ctrl-C comes again."""
-        self.retired = True
-        while True:
+    def help(self) -> None:
+        """Work as a helper: one that is in `_helpers` may hold a task, and one that comes later finds none."""
+        working = threading.Lock()
+        with working:
+            self._helpers.append(working)
             try:
-                with self._working:
-                    return
-            except KeyboardInterrupt:
+                self.work()
+            except BaseException as error:  # the caller raises it
+                self._error = error
+                self._cancelled = True
+
+    def lead(self, jobs: SimpleQueue[_Job], helpers: int) -> None:
+        """Work with so many helpers, and return when none of them uses the caller's arrays any more."""
+        try:
+            for _ in range(helpers):
+                jobs.put(self)
+            self.work()
+            self._wait()
+        except BaseException:  # Ctrl-C, or no memory
+            self._cancelled = True  # the helpers end at their next yield
+            while not self._waited():
+                pass
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _wait(self) -> None:
+        for working in list(self._helpers):
+            with working:
                 pass
 
-    def _loop(self) -> None:
-        while not self.retired:
-            self._go.acquire()
-            try:
-                with self._working:
-                    if self._job is not None:
-                        self._job.work()
-            except BaseException as error:  # the caller raises it
-                self.error = error
-            self._job = None  # it holds the caller's arrays
-            self._done.release()
+    def _waited(self) -> bool:
+        """Wait; false if Ctrl-C came again meanwhile."""
+        try:
+            self._wait()
+        except BaseException:
+            return False
+        return True
+
+
+def _runs(helper: threading.Thread) -> bool:
+    """Whether a helper, which never ends, has begun. Thread.is_alive() is wrong for ever if Ctrl-C interrupts it."""
+    return helper.ident is not None
 
 
 class Pool:
-    """Runs the tasks of a job on the calling thread and some helpers."""
+    """Runs the tasks of a job on the calling thread and some helpers: daemon threads that wait for jobs in a queue.
+
+    Ctrl-C may come between any two steps of the calling thread, and a signal's handler may use the pool itself.
+    Therefore nothing here has to be undone: locks are held by `with` alone, and what a caller leaves half done the
+    next one finds and completes.
+    """
 
     def __init__(self) -> None:
-        self._busy = threading.Lock()
-        self._workers: list[_Worker] = []
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._helpers: list[threading.Thread] = []
+        self._using = threading.Lock()  # of the last caller that took the helpers: held until its call ends
+        self._changing = threading.RLock()  # held for a change of `_using` or `_helpers`
 
     def run(self, task: Callable[[int], Iterable[None]], count: int, threads: int) -> None:
         """Exhaust task(0) ... task(count - 1), each once, on up to `threads` threads; return when all have ended.
@@ -136,36 +145,45 @@ class Pool:
         A task yields every few milliseconds: there it stops if the caller was interrupted. If another
         thread is using the pool, the caller does its tasks alone: it neither waits nor adds threads.
         """
-        if threads < 2 or count < 2 or not self._busy.acquire(blocking=False):
-            for number in range(count):
-                for _ in task(number):
-                    pass
-            return
-        try:
-            self._share(_Job(task, count), min(threads, count) - 1)
-        finally:
-            self._busy.release()
+        job = _Job(task, count)
+        if threads < 2 or count < 2:
+            return job.work()
+        using = threading.Lock()
+        with using:
+            if not self._take(using):
+                return job.work()
+            return job.lead(self._jobs, self._hire(min(threads, count) - 1))
 
-    def _share(self, job: _Job, helpers: int) -> None:
-        while len(self._workers) < helpers:
-            self._workers.append(_Worker())
-        workers = self._workers[:helpers]
-        try:
-            for worker in workers:
-                worker.start(job)
-            job.work()
-            for worker in workers:
-                worker.wait()
-        except BaseException:
-            # Ctrl-C, or no memory. The helpers end at their next yield; the next call starts new ones.
-            job.cancelled = True
-            del self._workers[:helpers]
-            for worker in workers:
-                worker.retire()
-            raise
-        for worker in workers:
-            if worker.error is not None:
-                raise worker.error
+    def _take(self, using: threading.Lock) -> bool:
+        """Whether the helpers were free; then they are the caller's until it releases its lock."""
+        with self._changing:
+            if self._using.locked():
+                return False
+            self._using = using
+            return True
+
+    def _hire(self, wanted: int) -> int:
+        """Start helpers until there are `wanted`, or as many as the system allows; how many of them there are."""
+        if len(self._helpers) < wanted or not all(map(_runs, self._helpers)):
+            with self._changing:
+                self._helpers = list(filter(_runs, self._helpers))
+                while len(self._helpers) < wanted:
+                    helper = threading.Thread(target=self._help, name="fastlin", daemon=True)
+                    self._helpers.append(helper)
+                    try:
+                        helper.start()
+                    except RuntimeError:  # the system starts no more threads
+                        self._helpers.remove(helper)
+                        break
+        return min(wanted, len(self._helpers))
+
+    def _help(self) -> None:
+        """What a helper does until the process ends."""
+        with self._changing:
+            if threading.current_thread() not in self._helpers:  # its start was interrupted, and it was replaced
+                return
+        while True:
+            self._jobs.get().help()
 
 
 pool = Pool()

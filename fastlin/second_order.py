@@ -1,4 +1,4 @@
-"""Curvature: Newton's step, the Hessian it needs, and quasi-Newton methods for full batches from SciPy (lecture 3)."""
+"""Curvature: Newton's step, the Hessian it needs, and quasi-Newton methods for full batches (lecture 3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check
+from fastlin import _check, _lbfgs
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._extras import need
@@ -16,7 +16,8 @@ from fastlin._objective import make_objective, start_weights, with_defaults
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
-METHODS = ("L-BFGS-B", "BFGS", "CG")
+OURS = "L-BFGS-B"
+METHODS = (OURS, "BFGS", "CG")  # the others are SciPy's
 
 
 def minimize(
@@ -37,14 +38,15 @@ def minimize(
     threads: int | None = None,
     **hyper: float,
 ) -> TrainResult:
-    """Fit a linear classifier or a regression to all rows at once, by scipy.optimize.minimize on our loss and gradient.
+    """Fit a linear classifier or a regression to all rows at once, by a quasi-Newton method on our loss and gradient.
 
     Parameters
     ----------
     X : (n, d) float64 or integers; with float32 the loss has too few digits for a line search near the minimum.
     y, loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. L-BFGS wants a
         smooth loss: "softmax", "logistic", "squared_svm" and `reg` a number; at the kinks of others it may stop early.
-    method : "L-BFGS-B" keeps a few past gradients; "BFGS" a matrix of W.size^2 numbers; "CG" the last direction.
+    method : "L-BFGS-B" keeps a few past gradients; its steps have the same bits for any number of threads. SciPy's
+        "BFGS" keeps a matrix of W.size^2 numbers, SciPy's "CG" the last direction; both use BLAS and its threads.
     max_iter : the largest number of iterations, each of which takes one or a few passes over X.
     tol : stop where no entry of the gradient is larger. 0 goes on as long as the loss falls.
 
@@ -55,7 +57,7 @@ def minimize(
     Raises
     ------
     ValueError, TypeError : for bad input, naming the argument.
-    ImportError : SciPy is missing: `fastlin[scipy]`.
+    ImportError : SciPy is missing for "BFGS" or "CG": `fastlin[scipy]`.
 
     Notes
     -----
@@ -69,7 +71,7 @@ def minimize(
     _check.choice("method", method, METHODS)
     max_iter, tol = _check.count("max_iter", max_iter), _check.number("tol", tol, "[0, inf)")
     objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
-    optimize = need("scipy.optimize", "scipy", "fastlin.minimize")
+    optimize = None if method == OURS else need("scipy.optimize", "scipy", f"fastlin.minimize with method={method!r}")
     X = _check.array("X", X, 2)
     start = start_weights(loss, W, X, y, bias)
     inputs = objective.inputs(start, X, y, sample_weight)
@@ -80,17 +82,19 @@ def minimize(
         value, dW = objective.at(here, scale_shift, inputs.X.shape[0], None)
         return value, dW.ravel().astype(np.float64)
 
+    losses: list[float] = []
     x = start.astype(np.float64).ravel()
-    losses = [f(x)[0]]
+    if optimize is None:
+        x = _lbfgs.minimize(f, x, max_iter, tol, losses.append)
+    else:
+        losses.append(f(x)[0])
 
-    def note(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
-        losses.append(float(intermediate_result.fun))
+        def note(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
+            losses.append(float(intermediate_result.fun))
 
-    options: dict[str, Any] = {"maxiter": max_iter, "gtol": tol}
-    if method == "L-BFGS-B":
-        options["ftol"] = 0.0  # tol alone decides
-    found = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options)
-    best = np.array(found.x.reshape(start.shape), start.dtype, order="F")
+        options = {"maxiter": max_iter, "gtol": tol}
+        x = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options).x
+    best = np.array(x.reshape(start.shape), start.dtype, order="F")
     return TrainResult(best, bias, {"loss": losses}, x_scale, x_shift, loss_name=loss)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
 
 # Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must follow IEEE's rules.
@@ -111,3 +112,11 @@ def inlined(function):
     A function with machine code of its own would be optimised a second time in every kernel that calls it.
     """
     return numba.njit(function, inline="always")
+
+
+# A child that is forked while another thread compiles would wait for Numba's compiler for ever: the fork waits instead,
+# and the lock is the forking thread's. It is reentrant, so a thread may fork while it compiles itself. These are C's
+# methods, because Ctrl-C could come between the steps of a function of Python's.
+_lock = global_compiler_lock._lock
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

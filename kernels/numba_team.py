@@ -21,6 +21,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.cgutils import intp_t, voidptr_t
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from fastlin.kernels.numba_cache import inlined, jit
@@ -252,8 +253,12 @@ def lead(member, job_slot, threads, job):
     _swap(job_slot, BUSY, 0)
 
 
+@global_compiler_lock
 def address_of(function, kinds):
-    """The address of the code of a compiled function for arguments of these types."""
+    """The address of the code of a compiled function for arguments of these types.
+
+    LLVM is asked under the compiler's lock alone: no thread may be inside LLVM when the process forks.
+    """
     _, _, signature, _ = function.get_call_template(kinds, {})  # compiles it; *args become one tuple
     compiled = function.overloads[signature]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
@@ -336,22 +341,36 @@ def help_out(job_slot, number):
 
 
 class _Team:
-    """A job slot, and the threads that poll it. They are daemons, so that Python can exit while they sleep."""
+    """A job slot, and the threads that poll it. They are daemons, so that Python can exit while they sleep.
+
+    Ctrl-C may come between any two steps of `hire`, and a signal's handler may call it: what one call leaves half done,
+    the next one finds and completes.
+    """
 
     def __init__(self):
         self.job_slot = np.zeros(JOB_SLOT_SIZE, np.intp)
         self.helpers = 0
-        self._hiring = threading.Lock()
+        self._threads = {}  # by the helper's number
+        self._hiring = threading.RLock()
 
     def hire(self, wanted):
         """Starts threads until there are `wanted` helpers, or as many as the system allows."""
         with self._hiring:
             help_out.compile((types.intp[::1], types.intp))
-            while self.helpers < wanted:
-                args = self.job_slot, self.helpers
-                self.helpers += 1
+            for number in range(wanted):
+                if number in self._threads and self._threads[number].ident is not None:
+                    continue
+                self._threads[number] = threading.Thread(target=self._help, args=[number], name="fastlin", daemon=True)
                 with suppress(RuntimeError):  # the system starts no more threads: the others do the work
-                    threading.Thread(target=help_out, args=args, name="fastlin", daemon=True).start()
+                    self._threads[number].start()
+            self.helpers = max(self.helpers, wanted)
+
+    def _help(self, number):
+        """Runs in a helper's thread. If its start was interrupted, another thread may have the number meanwhile."""
+        with self._hiring:
+            if self._threads[number] is not threading.current_thread():
+                return
+        help_out(self.job_slot, number)
 
 
 _team = _Team()

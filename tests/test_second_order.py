@@ -1,12 +1,16 @@
 """Curvature and full-batch methods against closed solutions."""
 
+import os
+import subprocess
 import sys
+from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import testing
+from fastlin import _lbfgs, testing
 
 pytest.importorskip("scipy")
 
@@ -65,8 +69,11 @@ def test_minimize_takes_bytes_and_scales(case):
 
 def test_scipy_is_named_when_it_is_missing(case, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ImportError, match=r"fastlin.minimize needs scipy: pip install 'fastlin\[scipy\]'"):
-        fl.minimize(case.X, case.y)
+    with pytest.raises(
+        ImportError, match=r"fastlin.minimize with method='CG' needs scipy: pip install 'fastlin\[scipy\]'"
+    ):
+        fl.minimize(case.X, case.y, method="CG")
+    fl.minimize(case.X, case.y)  # L-BFGS is our own
 
 
 @pytest.mark.parametrize(
@@ -100,3 +107,128 @@ def test_dropout_keeps_the_mean():
     assert (found != fl.dropout(X, 0.3, seed=2)).any()
     np.testing.assert_array_equal(fl.dropout(X, 0.0), X)
     assert fl.dropout(X.astype(np.float32), 0.3).dtype == np.float32
+
+
+WRONG = {  # what an argument is given that it cannot be, beside what no argument can be
+    "loss": [None, "hinge", 1, 1.5],
+    "method": [None, "newton", 1, 1.5],
+    "reg": [None, -1.0, float("nan")],
+    "max_iter": [None, 0, -1, True, 1.5, float("nan")],
+    "tol": [None, -1.0, float("nan")],
+    "W": [1.5, np.zeros((2, 2)), np.zeros((6, 3), int), np.zeros(6)],
+    "sample_weight": [1.5, np.ones(59), np.full(60, "1")],
+    "x_scale": [np.ones(4), float("inf"), np.full(5, "1")],
+    "x_shift": [np.ones(4), float("nan"), np.full(5, "1")],
+    "backend": ["fortran", 1, 1.5],
+    "threads": [0, -1, True, 1.5],
+    "label_smoothing": [None, -1.0, 2.0, float("nan")],
+    "margin": [1.0],
+}
+NEVER = ["?", b"x", object(), 1j, print]
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(name, value) for name in WRONG for value in [*WRONG[name], *NEVER]])
+def test_a_wrong_argument_is_named(case, name, wrong):
+    start = np.ones((6, 3))
+    with pytest.raises((ValueError, TypeError), match=name):
+        fl.minimize(case.X, case.y, **({"W": start} | {name: wrong}))
+    assert (start == 1).all()
+
+
+@pytest.mark.parametrize("wrong", NEVER)
+def test_wrong_data_are_named(case, wrong):
+    with pytest.raises((ValueError, TypeError), match="X"):
+        fl.minimize(wrong, case.y)
+    with pytest.raises((ValueError, TypeError), match="y"):
+        fl.minimize(case.X, wrong)
+
+
+def run_script(lines, **env):
+    done = subprocess.run(
+        [sys.executable, "-c", "import os\nimport numpy as np\nimport fastlin as fl\n" + lines],
+        env=os.environ | env,
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell what threads do")
+def test_no_other_thread_takes_part_in_the_steps():
+    """Idle BLAS threads that look for work take the cores from those that work: 16 s instead of 0.4 under load."""
+    run_script(
+        """
+import threading
+from collections import deque
+from pathlib import Path
+import scipy.linalg  # SciPy has BLAS threads of its own
+
+def turns():
+    own = str(threading.get_native_id())
+    return {task.name: int((task / "schedstat").read_text().split()[2])
+            for task in Path("/proc/self/task").iterdir() if task.name != own}
+
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((178, 13)) * np.logspace(0, 3, 13), rng.integers(0, 3, 178)
+np.dot(X.T, X)
+before = turns()
+found = fl.minimize(X, y, max_iter=100, tol=0, threads=1)
+assert len(found.history["loss"]) > 50
+assert turns() == before
+""",
+        OPENBLAS_NUM_THREADS="4",
+    )
+
+
+def test_same_bits_for_any_number_of_threads():
+    """Of W with more entries than a sum is divided from on, by BLAS."""
+    lines = """
+import hashlib
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((60, 1500)), rng.integers(0, 10, 60)
+found = fl.minimize(X, y, max_iter=15, reg=1e-4, threads={})
+print(hashlib.sha256(found.W.tobytes()).hexdigest(), found.history["loss"])
+"""
+    assert len({run_script(lines.format(k), OPENBLAS_NUM_THREADS=str(k)) for k in (1, 2, 3)}) == 1
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared_svm"])
+def test_lbfgs_finds_what_scipy_finds(loss):
+    """Badly scaled features need the pairs and the line search: neither steepest descent nor fixed steps get there."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((178, 6)) * np.logspace(0, 1.5, 6), rng.integers(0, 3, 178)
+    how = {"loss": loss, "reg": 1e-3, "max_iter": 1000}
+    ours, scipys = fl.minimize(X, y, tol=1e-7, **how), fl.minimize(X, y, method="BFGS", tol=1e-7, **how)
+    assert ours.history["loss"][-1] == pytest.approx(scipys.history["loss"][-1], rel=1e-9)
+    assert len(ours.history["loss"]) < 250
+    assert (np.diff(ours.history["loss"]) < 0).all()
+
+
+def test_lbfgs_at_the_minimum_and_where_there_is_none(case):
+    found = fl.minimize(case.X, case.y, reg=0.1, tol=1e-6)
+    again = fl.minimize(case.X, case.y, reg=0.1, tol=1e-5, W=found.W)
+    assert len(again.history["loss"]) == 1
+    np.testing.assert_array_equal(again.W, found.W)
+    nowhere = fl.minimize(np.full((4, 2), np.nan), [0, 1, 0, 1])
+    assert np.isnan(nowhere.history["loss"]).all()
+    assert not nowhere.W.any()
+    kinks = fl.minimize(case.X, case.y, loss="svm", tol=0, max_iter=500)
+    assert kinks.history["loss"][-1] < 1.7 < kinks.history["loss"][0]
+
+
+def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
+    """H maps the last change of the gradient to the last step, and with a pair for each dimension all of them."""
+    rng = np.random.default_rng(0)
+    A, pairs = np.diag([1.0, 2.0, 5.0, 9.0]), deque()
+    for step in np.eye(4):
+        pairs.append((step, A @ step, 1.0 / (step @ A @ step)))
+    gradient = rng.standard_normal(4)
+    np.testing.assert_allclose(_lbfgs._direction(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
+    pairs = deque((step, step + 0.1 * rng.standard_normal(4), 0.0) for step in rng.standard_normal((3, 4)))
+    pairs = deque((step, change, 1.0 / (step @ change)) for step, change, _ in pairs)
+    step, change, _ = pairs[-1]
+    np.testing.assert_allclose(_lbfgs._direction(change, pairs), -step, rtol=1e-12)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import queue
 import signal
 import threading
 import time
@@ -352,14 +353,15 @@ def test_ctrl_c_returns_after_the_helpers(when, monkeypatch):
             writing.pop()
             yield
 
-    def interrupted_start(worker, job, start=_pool._Worker.start):
-        start(worker, job)
-        begun.wait(10)
-        raise KeyboardInterrupt
+    class InterruptedQueue(queue.SimpleQueue):
+        def put(self, job):
+            super().put(job)
+            begun.wait(10)
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         if when == "helpers start":
-            patch.setattr(_pool._Worker, "start", interrupted_start)
+            patch.setattr(pool, "_jobs", InterruptedQueue())
         with pytest.raises(KeyboardInterrupt):
             pool.run(task, 40, threads=2)
     assert writing == []

@@ -1,6 +1,7 @@
 """Numba's team of threads: all helpers join a job, awake or asleep, and the bits are the same."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.numba
 
 # A member of `meet` ends when all members have come, so that a missing member makes the test exceed its time limit.
 MEET = """
-import os, threading, time
+import os, threading, time, warnings
 import numba, numpy as np
 from fastlin.kernels.numba_team import PROGRESS_SIZE, finish, job_slot_for, together, wait
 
@@ -140,3 +141,82 @@ def test_an_epoch_counts_every_loss():
         found = fl.train(case.X, case.y, threads=threads, **how)
         assert found.history["loss"] == expected.history["loss"]
         assert found.W.tobytes() == expected.W.tobytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_until_no_other_thread_compiles():
+    """Else the lock of Numba's compiler would be held in the child, for ever."""
+    run_script(
+        """
+import signal
+from numba.core.compiler_lock import global_compiler_lock
+
+compiling = threading.Event()
+def compile():
+    with global_compiler_lock:
+        compiling.set()
+        time.sleep(0.3)
+
+def double(x):
+    return x + x
+
+other = threading.Thread(target=compile)
+other.start()
+compiling.wait()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # newer Pythons warn of a fork with threads
+    child = os.fork()
+if not child:
+    signal.alarm(60)
+    os._exit(numba.njit(double)(3) != 6)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+other.join()
+assert not global_compiler_lock.is_locked()
+assert numba.njit(double)(3) == 6
+with global_compiler_lock:  # a thread may fork while it compiles itself
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(numba.njit(double)(3) != 6)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+thread = threading.Thread(target=numba.njit(double), args=[3], daemon=True)
+thread.start()
+thread.join(60)
+assert not thread.is_alive()
+"""
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_a_storm_of_interruptions_leaves_the_team_whole():
+    """Whatever Ctrl-C interrupts, the start of a helper too: all helpers come to the next job, and no others exist."""
+    run_script(
+        """
+import random, signal
+from fastlin.kernels import numba_team
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+all_meet(4)
+teams = [numba_team._team, *(numba_team._Team() for _ in range(60))]
+for team in teams:
+    times = 10
+    while times:
+        team.helpers = 0  # so that every call has to look
+        numba_team._team = team
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
+            all_meet(4)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            times -= 1
+for team in teams:
+    numba_team._team = team
+    all_meet(4)
+known = {thread for team in teams for thread in team._threads.values()}
+assert len(known) == 3 * len(teams)
+for thread in set(threading.enumerate()) - known - {threading.main_thread()}:
+    if thread.is_alive():  # else its start was interrupted before there was a thread
+        thread.join(30)
+    assert not thread.is_alive()
+"""
+    )

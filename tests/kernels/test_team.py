@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -117,3 +119,163 @@ def test_no_more_threads_than_allowed(limit, compiled, monkeypatch):
     fl.set_num_threads(limit)
     _train(compiled, None)
     assert set(asked) == {limit}
+
+
+def run_script(lines, **how):
+    """Runs Python in a process of its own, whose threads can be counted and which may hang."""
+    done = subprocess.run(
+        [sys.executable, "-c", lines], timeout=300, capture_output=True, text=True, check=False, cwd="/", **how
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+STORM = """
+import faulthandler, random, signal, sys, threading
+from fastlin import _pool
+
+faulthandler.dump_traceback_later(240, exit=True)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+
+def interrupt(calls, longest, times):
+    "Calls one of the functions and interrupts it after a random time, until so many have been interrupted."
+    while times:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, longest))
+            random.choice(calls)()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            times -= 1
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_a_storm_of_interruptions_leaves_the_pool_whole():
+    """Whatever Ctrl-C interrupts, the start of a thread too, all helpers come to the next call, and no others exist."""
+    run_script(
+        STORM
+        + """
+def task(number):
+    yield from range(5)
+
+def all_meet(pool, threads):
+    meeting = threading.Barrier(threads, timeout=60)
+    def task(number):
+        meeting.wait()
+        yield
+    pool.run(task, threads, threads)
+
+pools = [_pool.Pool() for _ in range(100)]
+for pool in pools:
+    interrupt([lambda: pool.run(task, 8, 4)], 1e-4, times=20)
+for pool in pools:
+    all_meet(pool, 4)
+    assert len(pool._helpers) == 3
+    assert not pool._using.locked()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread() and not any(thread in pool._helpers for pool in pools):
+        if thread.is_alive():  # else its start was interrupted before there was a thread
+            thread.join(30)
+        assert not thread.is_alive()
+"""
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_a_storm_of_interruptions_leaves_every_call_working(compiled):
+    """Losses, scores, steps, epochs and searches have the same answers afterwards, from no more threads."""
+    run_script(
+        STORM
+        + f"""
+import numpy as np
+import fastlin as fl
+from fastlin import testing
+
+case = testing.random_case(3000, 130, 10, bias=True)
+how = {{"backend": {compiled!r}, "threads": 3}}
+
+def step():
+    optimizer, W = fl.Adam(clip_norm=1.0), np.tile(case.W, (20, 1))
+    optimizer.step(W, np.cos(W), **how)
+    return W
+
+calls = [
+    lambda: case.evaluate("softmax", **how)[1],
+    lambda: fl.scores(case.W, case.X, bias=True, **how),
+    step,
+    lambda: fl.train(case.X, case.y, epochs=1, **how).W,
+    lambda: fl.random_search(case.X, case.y, tries=40, **how).W,
+]
+expected = [call().tobytes() for call in calls]
+threads = threading.active_count()
+interrupt(calls, 2e-3, times=1000)
+for call, known in zip(calls, expected, strict=True):
+    assert call().tobytes() == known
+assert threading.active_count() == threads, (threads, threading.enumerate())
+"""
+    )
+
+
+def _no_threads():
+    """Makes a thread's stack larger than memory may be."""
+    resource = pytest.importorskip("resource")
+    _, most = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 42, most))
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such limits here")
+def test_where_the_system_allows_no_threads(compiled):
+    """Every call does its work with the threads that there are."""
+    resource = pytest.importorskip("resource")
+    if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
+        pytest.skip("stacks are limited here")
+    run_script(
+        f"""
+import threading
+import numpy as np
+import fastlin as fl
+from fastlin import testing
+
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    pass
+else:
+    raise AssertionError("threads are allowed")
+case = testing.random_case(3000, 130, 10, bias=True)
+found = [
+    [
+        case.evaluate("softmax", **how)[1].tobytes(),
+        fl.scores(case.W, case.X, bias=True, **how).tobytes(),
+        fl.predict(case.W, case.X, bias=True, **how).tobytes(),
+        fl.train(case.X, case.y, epochs=1, **how).W.tobytes(),
+        fl.random_search(case.X, case.y, tries=40, **how).W.tobytes(),
+    ]
+    for how in ({{"backend": {compiled!r}, "threads": threads}} for threads in (1, 4))
+]
+assert found[0] == found[1]
+assert threading.active_count() == 1
+""",
+        preexec_fn=_no_threads,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+def test_threads_are_started_once_they_are_allowed_again(monkeypatch):
+    pool, done = _pool.Pool(), []
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    def task(number):
+        done.append(number)
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.run(task, 4, 3)
+    assert sorted(done) == [0, 1, 2, 3]
+    assert pool._helpers == []
+    pool.run(task, 4, 3)
+    assert len(pool._helpers) == 2

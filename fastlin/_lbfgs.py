@@ -1,0 +1,119 @@
+"""L-BFGS: a quasi-Newton method that remembers a few gradients (Liu & Nocedal 1989).
+
+SciPy's calls BLAS for vectors and for matrices of 10 rows. Under load its idle threads keep the cores from those that
+work, a fork while one works can hang, and sums over long vectors depend on their number. Here NumPy alone does it:
+the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastlin._check import Array
+
+KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
+FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
+TRIALS = 40  # of the length of a step
+
+
+class Point(NamedTuple):
+    """Where the search is."""
+
+    x: Array
+    value: float
+    gradient: Array
+
+
+def minimize(
+    f: Callable[[Array], tuple[float, Array]],
+    x: Array,
+    max_iter: int,
+    tol: float,
+    note: Callable[[float], object],
+) -> Array:
+    """The x at which f, which returns its value and gradient, is lowest, from the start x (k,) on.
+
+    It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
+    note : called with the value at the start and after each step.
+    """
+    here = Point(x, *f(x))
+    note(here.value)
+    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
+    with np.errstate(all="ignore"):  # a trial may be far away
+        for _ in range(max_iter):
+            if np.abs(here.gradient).max(initial=0.0) <= tol:
+                break
+            there = _step(f, here, pairs)
+            if there is None and pairs:
+                pairs.clear()  # they mislead: begin anew, along the gradient
+                there = _step(f, here, pairs)
+            if there is None:
+                break
+            step, change = there.x - here.x, there.gradient - here.gradient
+            if (curvature := _dot(step, change)) > 0:
+                pairs.append((step, change, 1.0 / curvature))
+            here = there
+            note(here.value)
+    return here.x
+
+
+def _step(
+    f: Callable[[Array], tuple[float, Array]], here: Point, pairs: deque[tuple[Array, Array, float]]
+) -> Point | None:
+    """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
+
+    The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
+    """
+    direction = _direction(here.gradient, pairs)
+    slope = _dot(here.gradient, direction)
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(_dot(here.gradient, here.gradient)))
+    short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
+    for _ in range(TRIALS):
+        if not slope < 0:
+            break
+        x = here.x + length * direction
+        there = Point(x, *f(x))
+        trial = length, there.value, _dot(there.gradient, direction)
+        if not there.value <= here.value + FALL * length * slope or not there.value < here.value:
+            long = trial
+        elif trial[2] < FLATTER * slope:
+            short = trial
+        else:
+            return there
+        length = 2.0 * length if long is None else _between(short, long)
+    return None
+
+
+def _direction(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
+    """-H gradient, where H is the inverse Hessian that the pairs suggest: the recursion of two loops."""
+    direction, shares = -gradient, []
+    for step, change, scale in reversed(pairs):
+        share = scale * _dot(step, direction)
+        shares.append(share)
+        direction -= share * change
+    if pairs:
+        _, change, scale = pairs[-1]
+        direction *= 1.0 / (scale * _dot(change, change))
+    for (step, change, scale), share in zip(pairs, reversed(shares), strict=True):
+        direction += (share - scale * _dot(change, direction)) * step
+    return direction
+
+
+def _between(short: tuple[float, float, float], long: tuple[float, float, float]) -> float:
+    """The length at the minimum of the cubic through both trials, not close to either; else the middle."""
+    (a, value_a, slope_a), (b, value_b, slope_b) = short, long
+    width = b - a
+    d1 = slope_a + slope_b - 3.0 * (value_b - value_a) / width
+    d2 = np.sqrt(max(d1 * d1 - slope_a * slope_b, 0.0))
+    found = b - width * (slope_b + d2 - d1) / (slope_b - slope_a + 2.0 * d2)
+    inside = a + 0.1 * width <= found <= b - 0.1 * width
+    return float(found) if inside else a + 0.5 * width
+
+
+def _dot(a: Array, b: Array) -> float:
+    """Their inner product, without BLAS."""
+    return float((a * b).sum())
