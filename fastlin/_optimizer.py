@@ -75,8 +75,8 @@ class Optimizer:
         self.hyper = dict(zip(others, _check.hyper(others, hyper), strict=True))
         limits = {"clip_value": clip_value, "clip_norm": clip_norm}
         self._limits = {n: _check.number(n, v, "(0, inf)") for n, v in limits.items() if v is not None}
-        if prox is not None and not isinstance(prox, Proximal):
-            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {prox!r}")
+        if prox is not None and not isinstance(_check.instance("prox", prox), Proximal):
+            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {_check.kind(prox)}")
         self._prox = prox
         self._staged = bool(self._limits) or prox is not None
         self._shown: dict[str, Any] = self._limits | ({} if prox is None else {"prox": prox})
@@ -131,7 +131,7 @@ class Optimizer:
         ready = self._ready(W, dW)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
-        b_apart = bias and self._prox is not None
+        b_apart = _check.flag("bias", bias) and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
         self.t += 1
         scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())

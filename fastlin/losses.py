@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _run, _step, ops
+from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._objective import classes, make_objective, with_defaults
@@ -136,8 +136,9 @@ def svm_loss(
     9.0
     """
     try:
-        loss = HINGES[variant, bool(squared)]
+        loss = HINGES[variant, _check.flag("squared", squared)]
     except (KeyError, TypeError):
+        _check.flag("squared", squared)
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
@@ -162,9 +163,9 @@ def scores(
     >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
     array([[3.5, 5.5]])
     """
-    backend = ops.resolve(backend)
+    backend, threads = ops.resolve(backend), _pool.thread_limit(threads)
     W = _check.weights(W)
-    X = _check.check_X(X, W, bias)
+    X = _check.check_X(X, W, bias := _check.flag("bias", bias))
     scale_shift = affine(x_scale, x_shift, X, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
@@ -225,7 +226,7 @@ def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example, to the last digit
     array([0.015, 0.631, 0.353])
     """
-    S = np.asarray(S)
+    S = _check.array("S", S)
     if S.dtype.kind in "iub":
         S = S.astype(np.float64)
     if S.ndim == 0 or S.shape[-1] == 0:
