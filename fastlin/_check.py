@@ -53,7 +53,7 @@ def number(name: str, value: Any, interval: str) -> float:
 
 def real(name: str, value: Any) -> float:
     """Any real number as a float, NaN and Inf too."""
-    return _as_float(name, value, "[-inf, inf]")
+    return value if type(value) is float else _as_float(name, value, "[-inf, inf]")
 
 
 def _as_float(name: str, value: Any, interval: str) -> float:
@@ -130,7 +130,9 @@ def count(name: str, value: Any, low: int = 1) -> int:
     if type(value) is int and value >= low:
         return value
     try:
-        found = operator.index(None if isinstance(value, (bool, np.bool_)) else value)
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer of at least {low}; found {kind(value)}") from None
     if found < low:
@@ -313,7 +315,7 @@ def labels_or_targets(loss: Loss, y: Any, n: int, W: Array) -> Array:
 
 def penalty_value(value: Any) -> float:
     """What a penalty's value(W) returned, as a float; Inf and NaN follow IEEE's rules."""
-    return value if type(value) is float else real("reg.value(W)", value)
+    return real("reg.value(W)", value)
 
 
 def penalty_gradient(gradient: Any, W: Array) -> Array:
@@ -326,6 +328,13 @@ def penalty_gradient(gradient: Any, W: Array) -> Array:
     if found.shape != W.shape:
         raise ValueError(f"reg.gradient(W) has shape {found.shape}; expected that of the W it is given, {W.shape}")
     return converted("reg.gradient(W)", found, W.dtype)
+
+
+def shrinkage(found: Any) -> tuple[float, float]:
+    """What a prox's shrinkage(step) returned: two numbers."""
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise TypeError(f"prox.shrinkage(step) must return (shrink, factor), two numbers; found {kind(found)}")
+    return real("prox.shrinkage(step)[0]", found[0]), real("prox.shrinkage(step)[1]", found[1])
 
 
 def native(A: Array) -> np.dtype[Any]:
@@ -492,6 +501,16 @@ def step_pairs(W: Any, dW: Any) -> list[tuple[Array, Array]]:
         apart(name, A, **{f"W[{i + j + 1}]": B for j, (B, _) in enumerate(pairs[i + 1 :])})
         apart(name, A, **{f"dW[{j}]" if lists else "dW": B for j, (_, B) in enumerate(pairs)})
     return pairs
+
+
+def step_options(W: Any, bias: bool, rate: float) -> None:
+    """W, an array or a list of them, has a last row if that is b, and can hold the rate."""
+    for A in W if isinstance(W, (list, tuple)) else [W]:
+        shape = np.shape(A)
+        if bias and (not shape or shape[0] == 0):
+            raise ValueError(f"with bias=True the last row of W is b, but W has shape {shape}, without rows")
+        if hasattr(A, "dtype"):
+            held("lr", rate, A.dtype)
 
 
 def step_arrays(arrays: Mapping[str, Any], writes: Collection[str]) -> tuple[Array, ...]:

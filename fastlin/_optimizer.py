@@ -128,8 +128,10 @@ class Optimizer:
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
-        ready = self._ready(W, dW)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
+        if bias is not False or rate > _check.FLOAT32_MAX:
+            _check.step_options(W, bias := _check.flag("bias", bias), rate)
+        ready = self._ready(W, dW)
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = _check.flag("bias", bias) and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
@@ -166,7 +168,8 @@ class Optimizer:
         """
         self._match(_check.step_pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
-        prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
+        _check.held("lr", max(rates), W.dtype)
+        prox = [] if self._prox is None else [_check.shrinkage(self._prox.shrinkage(rate)) for rate in rates]
         steps = EpochSteps(
             t=self.t + 1,
             counts=self._counts,
@@ -188,12 +191,14 @@ class Optimizer:
         scale = 1.0
         if "clip_norm" in self._limits:
             scale = clip_scale(_step.norm(gradients, backend, threads), self._limits["clip_norm"])
-        shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
+        shrinkage = (0.0, 1.0) if self._prox is None else _check.shrinkage(self._prox.shrinkage(rate))
         return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
 
     def _match(self, pairs: list[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
         """Returns the pairs if their shapes and dtypes are those of the state; makes the state if there is none."""
         if not self._slots:
+            for W, _ in pairs:
+                _check.hyper_held(self.hyper, self.hyper.values(), W.dtype)
             self._slots = [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
         expected = [(slot.shape, slot.dtype) for slot in self._slots]
         if expected != [(W.shape, W.dtype) for W, _ in pairs]:

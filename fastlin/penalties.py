@@ -132,7 +132,7 @@ def penalty(reg: float | Penalty) -> Penalty | None:
     if type(reg) is float and reg == 0.0:
         return None
     if callable(getattr(reg, "value", None)) and callable(getattr(reg, "gradient", None)):
-        return _check.instance("reg", reg)
+        return _check.instance("reg", reg)  # type: ignore[return-value]  # has what Penalty asks for
     if not hasattr(reg, "__float__"):
         raise TypeError(
             f"reg must be a number in [0, inf), meaning reg * sum(W^2), or a penalty such as fl.L1(0.1); "

@@ -41,8 +41,7 @@ class Schedule:
         """Continue from a state that `state_dict` returned."""
 
     def _within(self, **intervals: str) -> None:
-        for name, interval in intervals.items():
-            _check.number(name, getattr(self, name), interval)
+        _check.fields(self, **intervals)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,12 @@ class step(Schedule):
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", factor="(0, inf)")
+        if not isinstance(self.at, Sequence):
+            raise TypeError(f"at must be the numbers of steps, such as (30, 60, 90); found {_check.kind(self.at)}")
         object.__setattr__(self, "at", tuple(sorted(_check.count("at", t, 0) for t in self.at)))
+        if self.factor > 1:
+            most = self.lr * math.prod([float(self.factor)] * len(self.at))  # Inf, where a power is an OverflowError
+            _check.number("lr * factor ** len(at)", most, "[0, inf)")
 
     def __call__(self, t: int) -> float:
         return self.lr * self.factor ** sum(t >= reached for reached in self.at)
@@ -132,8 +136,8 @@ class cosine_restarts(Schedule):
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", low="[0, inf)")
-        _check.count("T", self.T)
-        _check.count("factor", self.factor)
+        object.__setattr__(self, "T", _check.count("T", self.T))
+        object.__setattr__(self, "factor", _check.count("factor", self.factor))
 
     def __call__(self, t: int) -> float:
         T, since = self.T, t
@@ -201,9 +205,10 @@ class plateau(Schedule):
 
     def report(self, metric: float) -> None:
         """Take note of a metric for which smaller is better. A NaN counts as no improvement."""
+        metric = _check.real("metric", metric)
         margin = self.threshold * abs(self._best) if self._best < math.inf else 0.0
         if metric < self._best - margin:
-            self._best, self._bad = float(metric), 0
+            self._best, self._bad = metric, 0
             return
         self._bad += 1
         if self._bad > self.patience:
@@ -289,7 +294,7 @@ def scale_lr(lr: Lr, factor: float) -> Lr:
     """
     factor = _check.number("factor", factor, "[0, inf)")
     lr = _check.learning_rate(lr)
-    return scaled(lr, factor) if callable(lr) else lr * factor
+    return scaled(lr, factor) if callable(lr) else _check.number("lr * factor", lr * factor, "[0, inf)")
 
 
 _USUAL: dict[str, Callable[[float, int], Schedule]] = {
@@ -329,6 +334,8 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     several = schedules if isinstance(schedules, Sequence) else [schedules]
     if not several:
         raise ValueError("schedules is empty; there is nothing to plot")
+    for lr in several:
+        _check.learning_rate(lr)
     rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
     return schedule_picture(rates)
 
