@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin._laps import laps
 from fastlin.ops import Hyper, Loss, bounds, inside
 
 try:
@@ -208,11 +209,13 @@ def labels(y: Any, n: int, c: int) -> Array:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
     if c > _MOST_CLASSES:
         raise ValueError(f"W has {c} columns; there can be at most {_MOST_CLASSES} classes")
-    own: Array = y.astype(_UINT64)  # copied before the check: what is checked is what is used
-    if n and own[own.argmax()] >= c:  # negative labels are huge as unsigned numbers; argmax is faster than max
-        i = int(np.flatnonzero(own >= c)[0])
-        raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(y, c)}")
-    labels: Array = own.astype(_INT32)
+    labels = np.empty(n, _INT32)
+    for some in laps(n, 24):
+        own = y[some].astype(_UINT64)  # copied before the check: what is checked is what is used
+        if own[own.argmax()] >= c:  # negative labels are huge as unsigned numbers; argmax is faster than max
+            i = some.start + int(np.flatnonzero(own >= c)[0])
+            raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(y, c)}")
+        labels[some] = own
     return labels
 
 
@@ -233,8 +236,10 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
     """y as a new array (n, c) of targets: numbers as they are; labels (n,), where c > 1, as one 1 among zeros."""
     given = array("y", y)
     if given.ndim == 1 and c > 1 and given.dtype.kind != "f":
-        found = np.zeros((n, c), dtype)
-        found[np.arange(n), labels(given, n, c)] = 1
+        of, found = labels(given, n, c), np.empty((n, c), dtype)
+        for some in laps(n, c * dtype.itemsize + 16):
+            found[some] = 0
+            found[np.arange(some.start, some.stop), of[some]] = 1
         return found
     if given.dtype.kind not in "iubf":
         raise TypeError(f"y must hold numbers; found dtype {given.dtype}")
@@ -244,18 +249,20 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
         raise ValueError(f"{found_is} but X has {n} rows and W {c} columns; expected {expected}")
     found = converted("y", given, dtype).reshape(n, c)
     low, high, _, _ = bounds(interval)
-    outside = (found < low) | (found > high)  # a NaN is let through, to the loss
-    if outside.any():
-        i, j = (int(k[0]) for k in np.nonzero(outside))
-        where = f"y[{i}]" if given.ndim == 1 else f"y[{i}, {j}]"
-        raise ValueError(f"{where} = {found[i, j]} is out of range; the targets of this loss must be in {interval}")
+    for some in laps(n if math.isfinite(high) else 0, 3 * c * dtype.itemsize):
+        outside = (found[some] < low) | (found[some] > high)  # a NaN is let through, to the loss
+        if outside.any():
+            i, j = (int(k[0]) for k in np.nonzero(outside))
+            where = f"y[{some.start + i}]" if given.ndim == 1 else f"y[{some.start + i}, {j}]"
+            wrong = f"{where} = {found[some][i, j]} is out of range"
+            raise ValueError(f"{wrong}; the targets of this loss must be in {interval}")
     return found
 
 
 def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
-        return _ones(n, dtype) if n <= 1 << 16 else read_only(np.ones(n, dtype))
+        return _ones(n, dtype) if n <= 1 << 16 else read_only(_filled(n, dtype))
     found = array("sample_weight", sample_weight, 1)
     if found.dtype.kind not in "iubf":
         raise TypeError(f"sample_weight must hold real numbers; found dtype {found.dtype}")
@@ -266,14 +273,19 @@ def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
 
 def converted(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of real numbers in the dtype of W, C-ordered and aligned: no finite number has become infinite."""
-    with np.errstate(over="ignore"):
-        found: Array = np.array(A, dtype, order="C")
-    if not np.can_cast(A.dtype, dtype) and not np.isfinite(found).all():
-        lost = np.argwhere(~np.isfinite(found) & np.isfinite(A))
+    found = np.empty(A.shape, dtype)
+    safe = np.can_cast(A.dtype, dtype)
+    given, own = np.atleast_1d(A), np.atleast_1d(found)
+    for some in laps(len(own), 2 * own.itemsize * math.prod(own.shape[1:])):
+        with np.errstate(over="ignore"):
+            own[some] = given[some]
+        if safe or np.isfinite(own[some]).all():
+            continue
+        lost = np.argwhere(~np.isfinite(own[some]) & np.isfinite(given[some]))
         if len(lost):
-            at = tuple(int(i) for i in lost[0])
+            at = (some.start + int(lost[0][0]), *(int(i) for i in lost[0][1:]))
             raise ValueError(
-                f"{name}{list(at) if at else ''} = {A[at]} is more than the {dtype.name} of W can hold; "
+                f"{name}{list(at) if A.ndim else ''} = {given[at]} is more than the {dtype.name} of W can hold; "
                 f"pass smaller numbers or W.astype(np.float64)"
             )
     return found
@@ -283,6 +295,14 @@ def converted(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
 def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     """The weights of rows that have none; worth keeping where a call takes microseconds."""
     return read_only(np.ones(n, dtype))
+
+
+def _filled(n: int, dtype: Any) -> Array:
+    """The same for more rows than are worth keeping."""
+    ones = np.empty(n, dtype)
+    for some in laps(n, ones.itemsize):
+        ones[some] = 1
+    return ones
 
 
 def read_only(A: Array) -> Array:
@@ -529,6 +549,19 @@ def step_arrays(arrays: Mapping[str, Any], writes: Collection[str]) -> tuple[Arr
     return tuple((A.T if fortran else A).reshape(-1) for A in found.values())
 
 
+def judged(y: Any, n: int, c: int, *, values: bool) -> Array:
+    """The y that predictions are compared with: targets (n, c), or (n,) for c = 1, or classes unless `values`."""
+    found = array("y", y)
+    if found.dtype.kind not in "iubf":
+        raise TypeError(f"y must hold numbers; found dtype {found.dtype}")
+    if found.shape not in ((n, c), (n, c) if values and c > 1 else (n,)):
+        expected = f"targets ({n}, {c})" if values and c > 1 else f"({n},) or targets ({n}, {c})"
+        raise ValueError(f"y has shape {found.shape} but X has {n} rows; expected {expected}")
+    if n == 0:
+        raise ValueError("X has 0 rows; there must be at least one to judge predictions by")
+    return found
+
+
 def real_array(name: str, A: Any) -> Array:
     if not isinstance(A, np.ndarray) or isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array; found {type(A).__name__}")
@@ -547,45 +580,3 @@ def state_entry(owner: str, state: Mapping[str, Any], key: str) -> Any:
     if key not in state:
         raise ValueError(f"the state has no {key!r}, which {owner} needs; it holds {', '.join(map(repr, state))}")
     return state[key]
-
-
-# ---- Features of images ----------------------------------------------------------------------------------
-
-
-def columns(name: str, X: Any, d: int, meaning: str) -> Array:
-    """X (n, d) of real numbers."""
-    found = array(name, X, 2)
-    if found.shape[1] != d or found.dtype.kind not in "iubf":
-        raise ValueError(f"{name} must be (n, {d}) real numbers, {meaning}; found {found.dtype} {found.shape}")
-    return found
-
-
-def images(name: str, X: Any, image: Any, colours: bool = False) -> Array:
-    """Rows X (n, d) as images (n, height, width) or (n, channels, height, width), at least one."""
-    sizes = (3,) if colours else (2, 3)
-    expected = "(3, height, width)" if colours else "(height, width) or (channels, height, width)"
-    if not isinstance(image, (tuple, list)) or len(image) not in sizes or (colours and image[0] != 3):
-        raise ValueError(f"image must be {expected}; found {image!r}")
-    shape = tuple(count("image", size) for size in image)
-    found = columns(name, X, int(np.prod(shape)), f"flat images of shape {shape}")
-    if not len(found):
-        raise ValueError(f"{name} has 0 rows; there must be at least one image")
-    return found.reshape(-1, *shape)
-
-
-def fits(name: str, size: int, image: Any) -> None:
-    """A square of `size` pixels fits into the image."""
-    if size > min(image[-2:]):
-        raise ValueError(f"{name} is {size} pixels, more than the image has; found image {tuple(image)}")
-
-
-def at_most(name: str, value: int, limit: int, of: str) -> None:
-    """`value` is no more than there are of something."""
-    if value > limit:
-        raise ValueError(f"{name} must be at most {limit}, the number of {of}; found {value}")
-
-
-def fitted(owner: str, transformer: Any, attribute: str) -> None:
-    """`fit` has been called."""
-    if not hasattr(transformer, attribute):
-        raise ValueError(f"{owner} is not fitted yet; call fit(X) with training images first")

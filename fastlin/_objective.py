@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
+from fastlin._laps import laps
 from fastlin.ops import Loss
 from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
 
@@ -186,32 +187,47 @@ def prediction(loss: Loss, S: Array) -> Array:
     """What the loss predicts from scores (n, c): the values (n,) or (n, c) of a regression, else classes (n,)."""
     if loss.predicts == "values":
         return S[:, 0] if S.shape[1] == 1 else S
-    return classes(S)
+    return classes(S) if loss.targets is not None else largest(S)
 
 
 def classes(S: Array) -> Array:
-    """The class of the largest score of each row, the first of equals; with one column 1 where it is >= 0, else 0."""
-    best: Array = S.argmax(axis=1) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
+    """The class of the largest score; with one column the binary rule: 1 where the score is >= 0, else 0."""
+    return largest(S) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
+
+
+def largest(S: Array) -> Array:
+    """The column of the largest entry of each row, the first of equals."""
+    best = np.empty(len(S), np.intp)
+    for some in laps(len(S), S.shape[1] * S.itemsize + best.itemsize):
+        S[some].argmax(axis=1, out=best[some])
     return best
 
 
 def score(loss: Loss, S: Array, y: ArrayLike) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
-    return _r2(S, y) if loss.predicts == "values" else _accuracy(S, np.asarray(y))
+    if loss.predicts == "values":
+        return _r2(S, _check.judged(y, len(S), S.shape[1], values=True).reshape(S.shape))
+    return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
 
 
-def _accuracy(S: Array, y: Array) -> float:
+def _accuracy(loss: Loss, S: Array, y: Array) -> float:
     """The share of rows whose class is predicted; a row of targets is of the class of its largest one."""
     if S.shape[1] == 1:
-        y = y.reshape(-1) >= 0.5
+        y = y.reshape(-1) if loss.targets is None else y.reshape(-1) >= 0.5
     elif y.ndim == 2:
-        y = y.argmax(axis=1)
-    return float(np.mean(classes(S) == y))
+        y = largest(y)
+    return float(np.mean(prediction(loss, S) == y))
 
 
-def _r2(S: Array, y: ArrayLike) -> float:
+def _r2(S: Array, y: Array) -> float:
     """1 - sum (y - s)^2 / sum (y - mean)^2, the mean over the columns; of a constant y 1 if it is met, else 0."""
-    T = np.asarray(y, np.float64).reshape(S.shape)
-    missed, spread = np.square(T - S).sum(axis=0), np.square(T - T.mean(axis=0)).sum(axis=0)
+    n, c = S.shape
+    total, missed, spread = np.zeros(c), np.zeros(c), np.zeros(c)
+    for some in laps(n, 16 * c):
+        total += y[some].sum(axis=0, dtype=np.float64)
+    for some in laps(n, 32 * c):
+        T = y[some].astype(np.float64)
+        missed += np.square(T - S[some]).sum(axis=0)
+        spread += np.square(T - total / n).sum(axis=0)
     constant = spread == 0
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1.0, spread)).mean())

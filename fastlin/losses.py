@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._laps import laps
 from fastlin._objective import classes, make_objective, with_defaults
 from fastlin._plan import WIDE_CLASSES
 from fastlin.penalties import Penalty
@@ -227,14 +228,16 @@ def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     array([0.015, 0.631, 0.353])
     """
     S = _check.array("S", S)
-    if S.dtype.kind in "iub":
-        S = S.astype(np.float64)
     if S.ndim == 0 or S.shape[-1] == 0:
         raise ValueError(f"S has shape {S.shape}; expected (..., classes) with at least one class")
-    if S.dtype not in (np.float32, np.float64):
-        raise TypeError(f"S has dtype {S.dtype}; expected float32 or float64")
-    shifted = np.ascontiguousarray(S - S.max(axis=-1, keepdims=True))
-    P: Array = np.empty_like(shifted)
-    ops.kernel("exp", ops.resolve(backend), P.dtype.name)(shifted.reshape(-1), P.reshape(-1))
-    P /= P.sum(axis=-1, keepdims=True)
+    if S.dtype.kind not in "iub" and S.dtype not in (np.float32, np.float64):
+        raise TypeError(f"S has dtype {S.dtype}; expected float32, float64 or integers")
+    P = np.empty(S.shape, np.float32 if S.dtype == np.float32 else np.float64)
+    exp = ops.kernel("exp", ops.resolve(backend), P.dtype.name)
+    rows, probabilities = S.reshape(-1, S.shape[-1]), P.reshape(-1, S.shape[-1])
+    for some in laps(len(rows), 8 * P.itemsize * S.shape[-1]):
+        own = rows[some].astype(P.dtype, copy=False)
+        shifted = np.ascontiguousarray(own - own.max(axis=-1, keepdims=True))
+        exp(shifted.reshape(-1), probabilities[some].reshape(-1))
+        probabilities[some] /= probabilities[some].sum(axis=-1, keepdims=True)
     return P
