@@ -49,12 +49,12 @@ def affine(x_scale: Any, x_shift: Any, X: Array, W: Array) -> Affine | None:
 
 
 def _column(name: str, value: Any, d: int, dtype: np.dtype[Any]) -> Array:
-    found = _check.array(name, value, np.ndim(value))
+    found = _check.array(name, value)
     if found.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers; found dtype {found.dtype}")
     if found.shape not in ((), (d,)):
         raise ValueError(f"{name} has shape {found.shape}; expected one number or ({d},), one for each feature")
     if not np.isfinite(found).all():
         raise ValueError(f"{name} must be finite; found {found.reshape(-1)[~np.isfinite(found.reshape(-1))][0]}")
-    column: Array = np.broadcast_to(found.astype(dtype).reshape(-1, 1), (d, 1))
+    column: Array = np.broadcast_to(_check.converted(name, found, dtype).reshape(-1, 1), (d, 1))
     return column

@@ -6,13 +6,16 @@ TypeError is for the wrong kind of thing, ValueError for everything else.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+import operator
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin._laps import laps
 from fastlin._rows import Hyper, Loss, bounds, inside
 
 try:
@@ -23,7 +26,11 @@ except ImportError:  # installed without a C compiler
     from fastlin._quick_check import same_layout as same_layout
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+_MOST_CLASSES = np.iinfo(np.int32).max  # kernels read labels as int32
 _UINT64, _INT32 = np.dtype(np.uint64), np.dtype(np.int32)  # a dtype is a tenth of a microsecond faster than its type
 
 
@@ -39,14 +46,72 @@ class Inputs(NamedTuple):
 
 def number(name: str, value: Any, interval: str) -> float:
     """`value` as a float inside `interval`, which is written as in mathematics: "[0, 1)"."""
-    if type(value) is not float:
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") or np.ndim(value) != 0:
-            raise TypeError(f"{name} must be a number in {interval}; found {_kind(value)}")
-        value = float(value)
-    found: float = value
+    found: float = value if type(value) is float else _as_float(name, value, interval)
     if not inside(found, interval):
         raise ValueError(f"{name} must be in {interval}; found {found!r}")
     return found
+
+
+def real(name: str, value: Any) -> float:
+    """Any real number as a float, NaN and Inf too."""
+    return value if type(value) is float else _as_float(name, value, "[-inf, inf]")
+
+
+def _as_float(name: str, value: Any, interval: str) -> float:
+    """A real number of another type as a float."""
+    stored = getattr(getattr(value, "dtype", None), "kind", "f")  # NumPy's text and times have __float__ too
+    if stored not in "iubf" or not hasattr(value, "__float__") or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a number in {interval}; found {kind(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be in {interval}; found {shown(value)}, which no float64 can hold") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number in {interval}; found {kind(value)}") from None
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` as a bool, if it is Python's or NumPy's: a number in its place is likely to mean something else."""
+    if type(value) is bool:
+        return value
+    if not isinstance(value, np.bool_):
+        raise TypeError(f"{name} must be True or False; found {kind(value)}")
+    return bool(value)
+
+
+def instance(name: str, value: T) -> T:
+    """`value` is no class: fl.L1 in place of fl.L1(0.1)."""
+    if isinstance(value, type):
+        raise TypeError(f"{name} is the class {value.__name__} itself; make one of it: {value.__name__}(...)")
+    return value
+
+
+def fields(owner: Any, **intervals: str) -> None:
+    """The fields of a dataclass of these names are numbers inside these intervals; those of other types become float.
+
+    Python's own numbers stay as they were written, for the repr.
+    """
+    for name, interval in intervals.items():
+        value = getattr(owner, name)
+        found = number(name, value, interval)
+        if type(value) not in (int, float):
+            object.__setattr__(owner, name, found)
+
+
+def held(name: str, value: float, dtype: np.dtype[Any]) -> None:
+    """A finite `value` is finite in the dtype of W, in which kernels compute with it."""
+    if FLOAT32_MAX < abs(value) < math.inf and dtype.itemsize == 4:
+        raise ValueError(
+            f"{name} is {value!r}, more than the float32 of W can hold; pass a number of at most {FLOAT32_MAX:.4g} "
+            f"or W.astype(np.float64)"
+        )
+
+
+def hyper_held(names: Iterable[str], values: Iterable[float], dtype: np.dtype[Any]) -> None:
+    """All hyper-parameters of these names are finite in the dtype of W."""
+    if dtype.itemsize == 4:
+        for name, value in zip(names, values, strict=True):
+            held(name, value, dtype)
 
 
 def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> tuple[float, ...]:
@@ -68,11 +133,14 @@ def count(name: str, value: Any, low: int = 1) -> int:
     """`value` as an int of at least `low`."""
     if type(value) is int and value >= low:
         return value
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer of at least {low}; found {_kind(value)}")
-    found = int(value.__index__())
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer of at least {low}; found {kind(value)}") from None
     if found < low:
-        raise ValueError(f"{name} must be an integer of at least {low}; found {found}")
+        raise ValueError(f"{name} must be an integer of at least {low}; found {shown(found)}")
     return found
 
 
@@ -86,13 +154,20 @@ def steps(value: Any, low: int = 1) -> int:
 
 def choice(name: str, value: Any, options: Collection[str]) -> None:
     """`value` is one of `options`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, options))}; found {kind(value)}")
     if value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; found {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}; found {shown(value)}")
 
 
-def array(name: str, value: Any, ndim: int) -> Array:
-    """`value` as a plain array of `ndim` dimensions, without a copy if it is an array already."""
-    if type(value) is not np.ndarray:
+def array(name: str, value: Any, ndim: int | None = None) -> Array:
+    """`value` as a plain array of `ndim` dimensions, or of any number of them, without a copy of an array's memory.
+
+    It is an array object of our own: another thread that sets the shape of the caller's changes nothing here.
+    """
+    if type(value) is np.ndarray:
+        value = value.view()
+    else:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array; drop or fill the masked entries: {name}.filled(...)")
         if isinstance(value, np.matrix):
@@ -101,10 +176,10 @@ def array(name: str, value: Any, ndim: int) -> Array:
             raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
         try:
             value = np.asarray(value)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{name} cannot be made an array: {error}") from None
     found: Array = value
-    if found.ndim != ndim:
+    if ndim is not None and found.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions; found shape {found.shape}{_reshape_hint(name, found)}")
     return found
 
@@ -136,17 +211,22 @@ def check_X(X: Any, W: Array, bias: bool) -> Array:
 
 def labels(y: Any, n: int, c: int) -> Array:
     """y (n,) as a new int32 array, every label in [0, c)."""
-    if type(y) is not np.ndarray or y.ndim != 1:
-        y = array("y", y, 1) if np.ndim(y) == 1 else _refuse_labels_shape(y, n)
+    y = array("y", y)
+    if y.ndim != 1:
+        _refuse_labels_shape(y, n)
     if y.dtype.kind not in "iu" and y.size:
         _check_label_kind(y, c)
     if y.shape[0] != n:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
-    own: Array = y.astype(_UINT64)  # copied before the check: what is checked is what is used
-    if n and own[own.argmax()] >= c:  # negative labels are huge as unsigned numbers; argmax is faster than max
-        i = int(np.flatnonzero(own >= c)[0])
-        raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(y, c)}")
-    labels: Array = own.astype(_INT32)
+    if c > _MOST_CLASSES:
+        raise ValueError(f"W has {c} columns; there can be at most {_MOST_CLASSES} classes")
+    labels = np.empty(n, _INT32)
+    for some in laps(n, 24):
+        own = y[some].astype(_UINT64)  # copied before the check: what is checked is what is used
+        if own[own.argmax()] >= c:  # negative labels are huge as unsigned numbers; argmax is faster than max
+            i = some.start + int(np.flatnonzero(own >= c)[0])
+            raise ValueError(f"y[{i}] = {y[i]} is out of range; labels must be integers in [0, {c}){_label_hint(y, c)}")
+        labels[some] = own
     return labels
 
 
@@ -165,10 +245,12 @@ def weights_for(y: Array, rows: int, dtype: Any) -> Array:
 
 def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Array:
     """y as a new array (n, c) of targets: numbers as they are; labels (n,), where c > 1, as one 1 among zeros."""
-    given = array("y", y, np.ndim(y))
+    given = array("y", y)
     if given.ndim == 1 and c > 1 and given.dtype.kind != "f":
-        found = np.zeros((n, c), dtype)
-        found[np.arange(n), labels(given, n, c)] = 1
+        of, found = labels(given, n, c), np.empty((n, c), dtype)
+        for some in laps(n, c * dtype.itemsize + 16):
+            found[some] = 0
+            found[np.arange(some.start, some.stop), of[some]] = 1
         return found
     if given.dtype.kind not in "iubf":
         raise TypeError(f"y must hold numbers; found dtype {given.dtype}")
@@ -176,32 +258,62 @@ def targets(y: Any, n: int, c: int, dtype: np.dtype[Any], interval: str) -> Arra
         expected = f"({n},) or ({n}, 1)" if c == 1 else f"targets ({n}, {c}) or integer labels ({n},)"
         found_is = f"y has shape {given.shape} and dtype {given.dtype}"
         raise ValueError(f"{found_is} but X has {n} rows and W {c} columns; expected {expected}")
-    found = np.array(given, dtype, order="C").reshape(n, c)
+    found = converted("y", given, dtype).reshape(n, c)
     low, high, _, _ = bounds(interval)
-    outside = (found < low) | (found > high)  # a NaN is let through, to the loss
-    if outside.any():
-        i, j = (int(k[0]) for k in np.nonzero(outside))
-        where = f"y[{i}]" if given.ndim == 1 else f"y[{i}, {j}]"
-        raise ValueError(f"{where} = {found[i, j]} is out of range; the targets of this loss must be in {interval}")
+    for some in laps(n if math.isfinite(high) else 0, 3 * c * dtype.itemsize):
+        outside = (found[some] < low) | (found[some] > high)  # a NaN is let through, to the loss
+        if outside.any():
+            i, j = (int(k[0]) for k in np.nonzero(outside))
+            where = f"y[{some.start + i}]" if given.ndim == 1 else f"y[{some.start + i}, {j}]"
+            wrong = f"{where} = {found[some][i, j]} is out of range"
+            raise ValueError(f"{wrong}; the targets of this loss must be in {interval}")
     return found
 
 
 def row_weights(sample_weight: Any, n: int, dtype: np.dtype[Any]) -> Array:
     """sample_weight (n,) in the dtype of W; ones if it is None."""
     if sample_weight is None:
-        return _ones(n, dtype) if n <= 1 << 16 else read_only(np.ones(n, dtype))
+        return _ones(n, dtype) if n <= 1 << 16 else read_only(_filled(n, dtype))
     found = array("sample_weight", sample_weight, 1)
     if found.dtype.kind not in "iubf":
         raise TypeError(f"sample_weight must hold real numbers; found dtype {found.dtype}")
     if found.shape[0] != n:
         raise ValueError(f"X has {n} rows but sample_weight has {found.shape[0]} entries; they must be as many")
-    return read_only(np.array(found, dtype))
+    return read_only(converted("sample_weight", found, dtype))
+
+
+def converted(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy of real numbers in the dtype of W, C-ordered and aligned: no finite number has become infinite."""
+    found = np.empty(A.shape, dtype)
+    safe = np.can_cast(A.dtype, dtype)
+    given, own = np.atleast_1d(A), np.atleast_1d(found)
+    for some in laps(len(own), 2 * own.itemsize * math.prod(own.shape[1:])):
+        with np.errstate(over="ignore"):
+            own[some] = given[some]
+        if safe or np.isfinite(own[some]).all():
+            continue
+        lost = np.argwhere(~np.isfinite(own[some]) & np.isfinite(given[some]))
+        if len(lost):
+            at = (some.start + int(lost[0][0]), *(int(i) for i in lost[0][1:]))
+            raise ValueError(
+                f"{name}{list(at) if A.ndim else ''} = {given[at]} is more than the {dtype.name} of W can hold; "
+                f"pass smaller numbers or W.astype(np.float64)"
+            )
+    return found
 
 
 @lru_cache(maxsize=64)
 def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     """The weights of rows that have none; worth keeping where a call takes microseconds."""
     return read_only(np.ones(n, dtype))
+
+
+def _filled(n: int, dtype: Any) -> Array:
+    """The same for more rows than are worth keeping."""
+    ones = np.empty(n, dtype)
+    for some in laps(n, ones.itemsize):
+        ones[some] = 1
+    return ones
 
 
 def read_only(A: Array) -> Array:
@@ -232,6 +344,30 @@ def labels_or_targets(loss: Loss, y: Any, n: int, W: Array) -> Array:
     return labels(y, n, c) if loss.targets is None else targets(y, n, c, native(W), loss.targets)
 
 
+def penalty_value(value: Any) -> float:
+    """What a penalty's value(W) returned, as a float; Inf and NaN follow IEEE's rules."""
+    return real("reg.value(W)", value)
+
+
+def penalty_gradient(gradient: Any, W: Array) -> Array:
+    """What a penalty's gradient(W) returned, in W's shape and dtype."""
+    if type(gradient) is np.ndarray and gradient.shape == W.shape and gradient.dtype == W.dtype:
+        return gradient
+    found = array("reg.gradient(W)", gradient)
+    if found.dtype.kind not in "iubf":
+        raise TypeError(f"reg.gradient(W) must hold real numbers; found dtype {found.dtype}")
+    if found.shape != W.shape:
+        raise ValueError(f"reg.gradient(W) has shape {found.shape}; expected that of the W it is given, {W.shape}")
+    return converted("reg.gradient(W)", found, W.dtype)
+
+
+def shrinkage(found: Any) -> tuple[float, float]:
+    """What a prox's shrinkage(step) returned: two numbers."""
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise TypeError(f"prox.shrinkage(step) must return (shrink, factor), two numbers; found {kind(found)}")
+    return real("prox.shrinkage(step)[0]", found[0]), real("prox.shrinkage(step)[1]", found[1])
+
+
 def native(A: Array) -> np.dtype[Any]:
     """The dtype of A in the machine's own byte order."""
     return A.dtype if A.dtype.isnative else A.dtype.newbyteorder("=")
@@ -240,7 +376,7 @@ def native(A: Array) -> np.dtype[Any]:
 def out_like(out: Any, W: Array, **inputs: Any) -> None:
     """`out` is an array to write like W: same shape and dtype, writeable, apart from every input and from itself."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be an array to write into; found {_kind(out)}")
+        raise TypeError(f"out must be an array to write into; found {kind(out)}")
     if out.shape != W.shape or out.dtype != W.dtype:
         raise ValueError(
             f"out has shape {out.shape} and dtype {out.dtype}; expected those of W, {W.shape} and {W.dtype}: "
@@ -287,10 +423,22 @@ def _overlap(A: Array, B: Array) -> bool:
         return True
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """What was found, in a few words."""
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    return f"{value!r} of type {type(value).__name__}"
+        return shown(value)
+    return f"{shown(value)} of type {type(value).__name__}"
+
+
+def shown(value: Any) -> str:
+    """The repr of a value, cut short; Python has none of integers of thousands of digits."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    try:
+        text = repr(value)
+    except Exception:  # any object can be passed by mistake, and its repr is the caller's code
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:70]}... ({len(text)} characters)"
 
 
 def _check_float(name: str, dtype: np.dtype[Any]) -> None:
@@ -321,9 +469,8 @@ def _columns_message(X: Array, W: Array, bias: bool) -> str:
     return found
 
 
-def _refuse_labels_shape(y: Any, n: int) -> Array:
-    shape = array("y", y, np.ndim(y)).shape
-    hint = ""
+def _refuse_labels_shape(y: Array, n: int) -> NoReturn:
+    shape, hint = y.shape, ""
     if len(shape) == 2 and shape[1] == 1:
         hint = "; a column of labels? pass y.ravel()"
     elif len(shape) == 2 and shape[0] == n:
@@ -373,6 +520,8 @@ def step_pairs(W: Any, dW: Any) -> list[tuple[Array, Array]]:
         raise TypeError(f"W and dW must be arrays, or both lists; found {type(W).__name__} and {type(dW).__name__}")
     if lists and len(W) != len(dW):
         raise ValueError(f"W has {len(W)} arrays but dW has {len(dW)}; each W needs its dW")
+    if lists and not W:
+        raise ValueError("W has no arrays; there must be at least one")
     pairs = []
     for i, (A, B) in enumerate(zip(W, dW, strict=True) if lists else [(W, dW)]):
         w, g = (f"W[{i}]", f"dW[{i}]") if lists else ("W", "dW")
@@ -385,6 +534,16 @@ def step_pairs(W: Any, dW: Any) -> list[tuple[Array, Array]]:
         apart(name, A, **{f"W[{i + j + 1}]": B for j, (B, _) in enumerate(pairs[i + 1 :])})
         apart(name, A, **{f"dW[{j}]" if lists else "dW": B for j, (_, B) in enumerate(pairs)})
     return pairs
+
+
+def step_options(W: Any, bias: bool, rate: float) -> None:
+    """W, an array or a list of them, has a last row if that is b, and can hold the rate."""
+    for A in W if isinstance(W, (list, tuple)) else [W]:
+        shape = np.shape(A)
+        if bias and (not shape or shape[0] == 0):
+            raise ValueError(f"with bias=True the last row of W is b, but W has shape {shape}, without rows")
+        if hasattr(A, "dtype"):
+            held("lr", rate, A.dtype)
 
 
 def step_arrays(arrays: Mapping[str, Any], writes: Collection[str]) -> tuple[Array, ...]:
@@ -403,6 +562,19 @@ def step_arrays(arrays: Mapping[str, Any], writes: Collection[str]) -> tuple[Arr
     return tuple((A.T if fortran else A).reshape(-1) for A in found.values())
 
 
+def judged(y: Any, n: int, c: int, *, values: bool) -> Array:
+    """The y that predictions are compared with: targets (n, c), or (n,) for c = 1, or classes unless `values`."""
+    found = array("y", y)
+    if found.dtype.kind not in "iubf":
+        raise TypeError(f"y must hold numbers; found dtype {found.dtype}")
+    if found.shape not in ((n, c), (n, c) if values and c > 1 else (n,)):
+        expected = f"targets ({n}, {c})" if values and c > 1 else f"({n},) or targets ({n}, {c})"
+        raise ValueError(f"y has shape {found.shape} but X has {n} rows; expected {expected}")
+    if n == 0:
+        raise ValueError("X has 0 rows; there must be at least one to judge predictions by")
+    return found
+
+
 def real_array(name: str, A: Any) -> Array:
     if not isinstance(A, np.ndarray) or isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array; found {type(A).__name__}")
@@ -414,78 +586,3 @@ def real_array(name: str, A: Any) -> Array:
 def learning_rate(value: Any) -> Any:
     """A number in [0, inf), or a schedule: something that is called with the step number."""
     return value if callable(value) else number("lr", value, "[0, inf)")
-
-
-def state_entry(owner: str, state: Mapping[str, Any], key: str) -> Any:
-    """state[key], or an error that names what is missing."""
-    if key not in state:
-        raise ValueError(f"the state has no {key!r}, which {owner} needs; it holds {', '.join(map(repr, state))}")
-    return state[key]
-
-
-def scalar(value: Any) -> Any:
-    """A number or string that NumPy holds as Python's: np.load gives an array of no dimensions for each."""
-    return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0 else value
-
-
-def state_count(name: str, value: Any, most: int) -> int:
-    """An int in [0, most] of a state."""
-    found = scalar(value)
-    message = f"{name} must be an integer of at least 0 and at most {most}; found {shown(found)}"
-    if type(found) is not int:
-        raise TypeError(message)
-    if not 0 <= found <= most:
-        raise ValueError(message)
-    return found
-
-
-def shown(value: Any) -> str:
-    """Any value in a few words, for a message."""
-    if isinstance(value, (np.ndarray, list, tuple, dict)):
-        return f"{type(value).__name__} of {f'shape {value.shape}' if isinstance(value, np.ndarray) else len(value)}"
-    if type(value) is int and value.bit_length() > 64:
-        return f"an integer of {value.bit_length()} bits"
-    words = repr(value)
-    return words if len(words) <= 80 else f"{words[:80]}..."
-
-
-# ---- Features of images ----------------------------------------------------------------------------------
-
-
-def columns(name: str, X: Any, d: int, meaning: str) -> Array:
-    """X (n, d) of real numbers."""
-    found = array(name, X, 2)
-    if found.shape[1] != d or found.dtype.kind not in "iubf":
-        raise ValueError(f"{name} must be (n, {d}) real numbers, {meaning}; found {found.dtype} {found.shape}")
-    return found
-
-
-def images(name: str, X: Any, image: Any, colours: bool = False) -> Array:
-    """Rows X (n, d) as images (n, height, width) or (n, channels, height, width), at least one."""
-    sizes = (3,) if colours else (2, 3)
-    expected = "(3, height, width)" if colours else "(height, width) or (channels, height, width)"
-    if not isinstance(image, (tuple, list)) or len(image) not in sizes or (colours and image[0] != 3):
-        raise ValueError(f"image must be {expected}; found {image!r}")
-    shape = tuple(count("image", size) for size in image)
-    found = columns(name, X, int(np.prod(shape)), f"flat images of shape {shape}")
-    if not len(found):
-        raise ValueError(f"{name} has 0 rows; there must be at least one image")
-    return found.reshape(-1, *shape)
-
-
-def fits(name: str, size: int, image: Any) -> None:
-    """A square of `size` pixels fits into the image."""
-    if size > min(image[-2:]):
-        raise ValueError(f"{name} is {size} pixels, more than the image has; found image {tuple(image)}")
-
-
-def at_most(name: str, value: int, limit: int, of: str) -> None:
-    """`value` is no more than there are of something."""
-    if value > limit:
-        raise ValueError(f"{name} must be at most {limit}, the number of {of}; found {value}")
-
-
-def fitted(owner: str, transformer: Any, attribute: str) -> None:
-    """`fit` has been called."""
-    if not hasattr(transformer, attribute):
-        raise ValueError(f"{owner} is not fitted yet; call fit(X) with training images first")

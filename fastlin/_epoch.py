@@ -104,7 +104,7 @@ def _fused(
 ) -> float:
     """The epoch in a few kernel calls, some 10 ms each, so that Ctrl-C is answered between them."""
     W, X, y, sample_weight, _ = inputs
-    loss, hyper, penalty, bias, backend, threads = objective
+    loss, hyper, penalty, bias, backend, threads, _ = objective
     d, c, dtype = X.shape[1], W.shape[1], W.dtype
     order = np.ascontiguousarray(order, np.int64)
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too

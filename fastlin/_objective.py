@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _run, ops
+from fastlin import _check, _pool, _run, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
+from fastlin._laps import laps
 from fastlin._rows import Loss
-from fastlin.penalties import Penalty, penalty
+from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
 
 
 class Objective(NamedTuple):
@@ -28,6 +29,7 @@ class Objective(NamedTuple):
     bias: bool
     backend: str
     threads: int | None
+    needs_float64: bool  # whether a hyper-parameter, or a number of the penalty, is more than a float32 can hold
 
     def evaluate(
         self,
@@ -43,6 +45,8 @@ class Objective(NamedTuple):
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
         _check.choice("reduction", reduction, ("mean", "sum"))
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
+        if self.needs_float64:
+            self._refuse_float32(inputs.W)
         rows = inputs.X.shape[0] if reduction == "mean" else 1
         if rows == 0:
             raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
@@ -59,10 +63,11 @@ class Objective(NamedTuple):
             return _run.loss_grad(self, inputs, 1.0 / rows, dW) / rows, dW
         d = inputs.X.shape[1]
         with np.errstate(all="ignore"):  # NaN and Inf follow IEEE's rules here too; kernels see to that themselves
-            # The penalty comes first: one that raises leaves `out` as it was.
-            R = 0.0 if self.penalty is None else self.penalty.value(W[:d])
-            R_gradient = None if self.penalty is None else np.asarray(self.penalty.gradient(W[:d]), W.dtype)
-            dW = np.empty_like(W) if out is None else out
+            R, R_gradient = 0.0, None
+            if self.penalty is not None:
+                R = _check.penalty_value(self.penalty.value(W[:d]))
+                R_gradient = _check.penalty_gradient(self.penalty.gradient(W[:d]), W[:d])
+            dW = np.empty_like(W)
             if scale_shift is None:
                 total = _run.loss_grad(self, inputs, 1.0 / rows, dW)
             else:
@@ -72,14 +77,17 @@ class Objective(NamedTuple):
                 scale_shift.unfold(gradient, dW, self.bias)
             if R_gradient is not None:
                 dW[:d] += R_gradient
-        return total / rows + R, dW
+        if out is None:
+            return total / rows + R, dW
+        np.copyto(out, dW)  # once and at the end: an interruption or a penalty that raises leaves `out` as it was
+        return total / rows + R, out
 
     def values(self, sums: Array, inputs: Inputs, W: Array) -> Array:
         """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
         n, d = inputs.X.shape
         values: Array = sums / n
         if self.penalty is not None:
-            values += [self.penalty.value(w[:d]) for w in W]
+            values += [_check.penalty_value(self.penalty.value(w[:d])) for w in W]
         return values
 
     def inputs(self, W: Array, X: Any, y: Any, sample_weight: Any = None) -> Inputs:
@@ -87,7 +95,14 @@ class Objective(NamedTuple):
         found = _check.inputs(self.loss, W, X, y, self.bias, sample_weight)
         if not found.X.shape[0]:
             raise ValueError("X has 0 rows; there must be at least one")
+        if self.needs_float64:
+            self._refuse_float32(found.W)
         return found
+
+    def _refuse_float32(self, W: Array) -> None:
+        """Raises ValueError for W of float32, beside numbers that only float64 holds."""
+        for name, value in (self.hyper_by_name() | _penalty_numbers(self.penalty)).items():
+            _check.held(name, value, W.dtype)
 
     def hyper_by_name(self) -> dict[str, float]:
         """The hyper-parameters of the loss."""
@@ -117,7 +132,21 @@ def _checked(
     loss: str, hyper: tuple[Any, ...], R: Penalty | None, bias: bool, backend: str, threads: int | None
 ) -> Objective:
     row = ops.LOSSES[loss]
-    return Objective(row, _check.hyper(row.hyper, dict(zip(row.hyper, hyper, strict=True))), R, bias, backend, threads)
+    values = _check.hyper(row.hyper, dict(zip(row.hyper, hyper, strict=True)))
+    most = _pool.thread_limit(threads)  # looked at where no argument says it too: the environment may
+    numbers = *values, *_penalty_numbers(R).values()
+    return Objective(
+        *(row, values, R, _check.flag("bias", bias), backend, None if threads is None else most),
+        needs_float64=any(value > _check.FLOAT32_MAX for value in numbers),
+    )
+
+
+def _penalty_numbers(R: Penalty | None) -> dict[str, float]:
+    """What W and its signs are multiplied by in the gradient of a penalty of ours."""
+    if not isinstance(R, (L1, L2, ElasticNet)):
+        return {}
+    l2, l1 = R.terms()
+    return {"reg: the factor 2 lam of W": 2.0 * l2, "reg: the factor lam of sign(W)": l1}
 
 
 def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any, ...]:
@@ -158,32 +187,47 @@ def prediction(loss: Loss, S: Array) -> Array:
     """What the loss predicts from scores (n, c): the values (n,) or (n, c) of a regression, else classes (n,)."""
     if loss.predicts == "values":
         return S[:, 0] if S.shape[1] == 1 else S
-    return classes(S)
+    return classes(S) if loss.targets is not None else largest(S)
 
 
 def classes(S: Array) -> Array:
-    """The class of the largest score of each row, the first of equals; with one column 1 where it is >= 0, else 0."""
-    best: Array = S.argmax(axis=1) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
+    """The class of the largest score; with one column the binary rule: 1 where the score is >= 0, else 0."""
+    return largest(S) if S.shape[1] > 1 else (S[:, 0] >= 0).astype(np.intp)
+
+
+def largest(S: Array) -> Array:
+    """The column of the largest entry of each row, the first of equals."""
+    best = np.empty(len(S), np.intp)
+    for some in laps(len(S), S.shape[1] * S.itemsize + best.itemsize):
+        S[some].argmax(axis=1, out=best[some])
     return best
 
 
 def score(loss: Loss, S: Array, y: ArrayLike) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
-    return _r2(S, y) if loss.predicts == "values" else _accuracy(S, np.asarray(y))
+    if loss.predicts == "values":
+        return _r2(S, _check.judged(y, len(S), S.shape[1], values=True).reshape(S.shape))
+    return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
 
 
-def _accuracy(S: Array, y: Array) -> float:
+def _accuracy(loss: Loss, S: Array, y: Array) -> float:
     """The share of rows whose class is predicted; a row of targets is of the class of its largest one."""
     if S.shape[1] == 1:
-        y = y.reshape(-1) >= 0.5
+        y = y.reshape(-1) if loss.targets is None else y.reshape(-1) >= 0.5
     elif y.ndim == 2:
-        y = y.argmax(axis=1)
-    return float(np.mean(classes(S) == y))
+        y = largest(y)
+    return float(np.mean(prediction(loss, S) == y))
 
 
-def _r2(S: Array, y: ArrayLike) -> float:
+def _r2(S: Array, y: Array) -> float:
     """1 - sum (y - s)^2 / sum (y - mean)^2, the mean over the columns; of a constant y 1 if it is met, else 0."""
-    T = np.asarray(y, np.float64).reshape(S.shape)
-    missed, spread = np.square(T - S).sum(axis=0), np.square(T - T.mean(axis=0)).sum(axis=0)
+    n, c = S.shape
+    total, missed, spread = np.zeros(c), np.zeros(c), np.zeros(c)
+    for some in laps(n, 16 * c):
+        total += y[some].sum(axis=0, dtype=np.float64)
+    for some in laps(n, 32 * c):
+        T = y[some].astype(np.float64)
+        missed += np.square(T - S[some]).sum(axis=0)
+        spread += np.square(T - total / n).sum(axis=0)
     constant = spread == 0
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1.0, spread)).mean())

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _plan, _pool, _step, ops
+from fastlin import _check, _check_state, _plan, _pool, _step, ops
 from fastlin._check import Array
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
-
 
 
 class _Slot(NamedTuple):
@@ -80,8 +79,8 @@ class Optimizer:
         self.hyper = dict(zip(others, _check.hyper(others, hyper), strict=True))
         limits = {"clip_value": clip_value, "clip_norm": clip_norm}
         self._limits = {n: _check.number(n, v, "(0, inf)") for n, v in limits.items() if v is not None}
-        if prox is not None and not isinstance(prox, Proximal):
-            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {prox!r}")
+        if prox is not None and not isinstance(_check.instance("prox", prox), Proximal):
+            raise TypeError(f"prox must be a penalty such as fl.L1(0.1); found {_check.kind(prox)}")
         self._prox = prox
         self._staged = bool(self._limits) or prox is not None
         self._shown: dict[str, Any] = self._limits | ({} if prox is None else {"prox": prox})
@@ -133,12 +132,12 @@ class Optimizer:
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
-        ready = self._ready(W, dW)
-        if bias and any(slot.shape == () for slot, _, _, _ in ready):
-            raise ValueError("bias=True: the last row of each W is b, and this W has no rows; found shape ()")
         rate = self._rate(self.t) if callable(self._lr) else self._lr
+        if bias is not False or rate > _check.FLOAT32_MAX:
+            _check.step_options(W, bias := _check.flag("bias", bias), rate)
+        ready = self._ready(W, dW)
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
-        b_apart = bias and self._prox is not None
+        b_apart = _check.flag("bias", bias) and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
         for _, w, _, _ in ready:
             _step.prepare(self.rule, backend, w.itemsize, b_apart)
@@ -183,7 +182,8 @@ class Optimizer:
         """
         (slot,) = self._match(_check.step_pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
-        prox = [] if self._prox is None else [self._prox.shrinkage(rate) for rate in rates]
+        _check.held("lr", max(rates), W.dtype)
+        prox = [] if self._prox is None else [_check.shrinkage(self._prox.shrinkage(rate)) for rate in rates]
         steps = EpochSteps(
             t=self.t + 1,
             counts=self._counts,
@@ -204,11 +204,14 @@ class Optimizer:
         scale = 1.0
         if "clip_norm" in self._limits:
             scale = clip_scale(_step.norm(gradients, backend, threads), self._limits["clip_norm"])
-        shrinkage = (0.0, 1.0) if self._prox is None else self._prox.shrinkage(rate)
+        shrinkage = (0.0, 1.0) if self._prox is None else _check.shrinkage(self._prox.shrinkage(rate))
         return Stages(scale, self._limits.get("clip_value", np.inf), *shrinkage)
 
     def _match(self, pairs: list[tuple[Array, Array]]) -> list[_Slot]:
         """The slots of these W, whose shapes and dtypes are those of the state; new ones if there is no state yet."""
+        if not self._slots:
+            for W, _ in pairs:
+                _check.hyper_held(self.hyper, self.hyper.values(), W.dtype)
         slots = self._slots or [_Slot.empty(W, len(OPS[self.rule].state)) for W, _ in pairs]
         expected = [(slot.shape, slot.dtype) for slot in slots]
         if expected != [(W.shape, W.dtype) for W, _ in pairs]:
@@ -253,10 +256,10 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be what state_dict returned; found {type(state).__name__}")
         for key, expected in (("class", name), ("rule", self.rule)):
-            found = _check.scalar(_check.state_entry(name, state, key))
+            found = _check_state.scalar(_check_state.state_entry(name, state, key))
             if not isinstance(found, str) or found != expected:
                 raise ValueError(f"the state's {key} is {_check.shown(found)}; this {name} needs {expected!r}")
-        t = _check.state_count("the state's t", _check.state_entry(name, state, "t"), _check.MOST_STEPS)
+        t = _check_state.state_count("the state's t", _check_state.state_entry(name, state, "t"), _check.MOST_STEPS)
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
         schedule = {key: value for key, value in state.items() if str(key).startswith("schedule.")}
         known = {"class", "rule", "t", *schedule}
@@ -267,12 +270,12 @@ class Optimizer:
         if unknown:
             raise ValueError(f"the state has {_check.shown(unknown[0])}, which no {name} like this one keeps")
         for key in _schedule_state(self._lr):
-            _check.state_entry(name, state, f"schedule.{key}")
+            _check_state.state_entry(name, state, f"schedule.{key}")
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
                 raise ValueError(f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}")
-        return t, slots, {key.removeprefix("schedule."): _check.scalar(value) for key, value in schedule.items()}
+        return t, slots, {key.removeprefix("schedule."): _check_state.scalar(value) for key, value in schedule.items()}
 
     def check_state(self, state: Mapping[str, Any], W: Array) -> None:
         """Raises what `load_state_dict` would, and ValueError for a state of other weights than this W."""
@@ -305,7 +308,7 @@ def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at
     slots: list[_Slot] = []
     while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
         keys = [f"{name}.{len(slots)}" for name in names]
-        arrays = [_check.real_array(key, _check.state_entry(owner, state, key)) for key in keys]
+        arrays = [_check.real_array(key, _check_state.state_entry(owner, state, key)) for key in keys]
         for key, A in zip(keys, arrays, strict=True):
             if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
                 raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastlin._check import Array
+from fastlin._laps import lap_rows
 from fastlin.kernels.records import EpochWorkspace
 
 # A part is the rows that one thread goes through at once; each part has a gradient of its own.
@@ -36,10 +37,15 @@ SCORES_BYTES = 1 << 20  # of the scores of a block
 # With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
 WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
 WIDE_BYTES = 8 << 20  # of the scores of a block: each block adds a whole gradient, and larger scores leave the cache
+LEAST_ROWS = 512  # of a block, however long a row: a product with fewer reads and adds matrices rather than multiply
 WIDE_ROWS = 64  # of one epilogue call, whose scores stay in L2 while it goes over them
 WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
-CHUNK_FLOPS = 1_000_000_000  # of one kernel call: Ctrl-C is answered between calls, after 10 ms or, from memory, 50
+# Of one kernel call, so that Ctrl-C is answered between calls, after 50 ms on a slow core and some 5 ms on a fast one.
+CHUNK_FLOPS = 250_000_000
+CHUNK_BYTES = 64 << 20  # that are read
+CHUNK_NUMBERS = 5_000_000  # scores that an epilogue goes over, or weights that are updated: 10 ns each
+ROW_NUMBERS, BLOCK_NUMBERS = 10, 100  # as many of these as a row, or a block of rows, takes by itself
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
@@ -59,19 +65,40 @@ class Plan:
 
 @lru_cache(maxsize=1024)
 def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
-    """The cut for compiled kernels; other kernels get all rows at once, as in a NumPy user's code."""
+    """The cut for compiled kernels. Other kernels get all rows at once, as in a NumPy user's code, if a pass may."""
     if not compiled:
-        return Plan(parts=1, chunks=1, block=max(n, 1), threads=1)
+        most = lap_rows((d + 4 * c) * itemsize, 2 * d * c + 50 * c, least=LEAST_ROWS)
+        return Plan(parts=1, chunks=1, block=max(1, min(n, most)), threads=1)
     flops = 4 * n * max(d, 1) * c
     fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
     parts = max(1, min(MOST_PARTS, n // PART_ROWS, max(flops // PART_FLOPS, n // LONG_PART), fitting))
     block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
     block = block // 16 * 16 or max(1, block)
-    return Plan(parts, chunks=1 + flops // CHUNK_FLOPS, block=block, threads=max(1, flops // THREAD_FLOPS))
+    laps = max(flops // CHUNK_FLOPS, n * d * itemsize // CHUNK_BYTES, n * (c + ROW_NUMBERS) // CHUNK_NUMBERS)
+    blocks = -(-n // (parts * block))  # of a part: fewer rows than a block take as long, where W is read from memory
+    return Plan(parts, chunks=max(1, min(1 + laps, blocks)), block=block, threads=max(1, flops // THREAD_FLOPS))
+
+
+def wide_rows(d: int, c: int, itemsize: int) -> int:
+    """The rows of a block whose products BLAS makes; where one is still too much, it is cut by classes and features."""
+    return max(1, min(WIDE_BYTES // (c * itemsize), lap_rows(0, 2 * max(d, 1) * c, least=LEAST_ROWS)))
+
+
+def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
+    """How many rows get their scores in one call of a kernel."""
+    if not compiled:
+        return lap_rows((d + 2 * c) * itemsize, 2 * d * c, least=LEAST_ROWS)
+    fitting = (
+        CHUNK_FLOPS // (2 * max(d, 1) * c),
+        CHUNK_BYTES // ((d + c) * itemsize),
+        CHUNK_NUMBERS // (c + ROW_NUMBERS),
+    )
+    return max(BLOCK_ROWS, min(fitting) // BLOCK_ROWS * BLOCK_ROWS)
 
 
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
+STEP_ARRAYS = 5  # that an update reads and writes: W, dW and at most three of state
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
 COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a barrier takes threads about 2
@@ -94,7 +121,7 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
     """The cut of an epoch's mini-batches; the last batch may be smaller."""
     if not compiled:
         block = min(batch_size, SECTION_ROWS)
-        return EpochPlan(1, block, call=max(1, CHUNK_FLOPS // (4 * block * max(d, 1) * c)), threads=1)
+        return EpochPlan(1, block, call=_epoch_call(block, d, c, itemsize, batch_size), threads=1)
     blocks = 1
     block = max(1, min(EPOCH_ROWS, batch_size))
     while (
@@ -104,9 +131,19 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
     ):
         blocks *= 2
     block = max(1, min(block, BLOCK_BYTES * blocks // (max(d, 1) * itemsize)))
-    flops = 4 * block * max(d, 1) * c
     subtotal = SUBTOTAL_BLOCKS if batch_size > SUBTOTAL_BLOCKS * block else 0
-    return EpochPlan(blocks, block, call=max(1, CHUNK_FLOPS // flops), threads=blocks, subtotal=subtotal)
+    return EpochPlan(
+        blocks, block, call=_epoch_call(block, d, c, itemsize, batch_size), threads=blocks, subtotal=subtotal
+    )
+
+
+def _epoch_call(block: int, d: int, c: int, itemsize: int, batch_size: int) -> int:
+    """How many blocks of rows a kernel call goes through: with a batch's last one it takes a step of all weights."""
+    updated = -(-(d + 1) * c * block // batch_size)
+    numbers = block * (c + ROW_NUMBERS) + BLOCK_NUMBERS + updated
+    size = (block * d + STEP_ARRAYS * updated) * itemsize
+    flops = 4 * block * max(d, 1) * c
+    return max(1, min(CHUNK_FLOPS // flops, CHUNK_BYTES // size, CHUNK_NUMBERS // numbers))
 
 
 # In an optimizer step threads divide ranges of its arrays (kernels/native/step_driver.pxi). Each number is updated

@@ -16,6 +16,8 @@ from queue import SimpleQueue
 
 from fastlin import _check
 
+MOST_THREADS = 64  # of a team, in team.h and numba_team.py: more would have nothing to do
+
 _limit: int | None = None
 
 
@@ -25,13 +27,13 @@ def set_num_threads(n: int | None) -> None:
     The results have the same bits for any number. It overrides the environment variable FASTLIN_NUM_THREADS.
     """
     global _limit
-    _limit = None if n is None else _check.count("n", n)
+    _limit = None if n is None else min(_check.count("n", n), MOST_THREADS)
 
 
 def thread_limit(threads: int | None) -> int:
     """The most threads of a call: its argument, else `set_num_threads`, else FASTLIN_NUM_THREADS, else the cores."""
     if threads is not None:
-        return _check.count("threads", threads)
+        return min(_check.count("threads", threads), MOST_THREADS)
     return _limit or _default()
 
 
@@ -40,11 +42,11 @@ def _default() -> int:
     named = os.environ.get("FASTLIN_NUM_THREADS")  # read once: reading it takes a microsecond
     if not named:
         return physical_cores()
-    if not named.isdecimal() or int(named) < 1:
+    if not named.isdecimal() or len(named) > 20 or int(named) < 1:
         raise ValueError(
             f"the environment variable FASTLIN_NUM_THREADS must be an integer of at least 1; found {named!r}"
         )
-    return int(named)
+    return min(int(named), MOST_THREADS)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check
+from fastlin import _check, _check_state
 from fastlin._check import Array
 from fastlin._optimizer import Optimizer
 
@@ -41,7 +41,7 @@ class Stored(NamedTuple):
 def read_state(given: Mapping[str, Any], run: Training) -> Stored:
     """The parts of a state of this run. Raises ValueError or TypeError, which names the part that cannot be."""
     state = _Parts(given)
-    found = _check.scalar(state.values.get("format"))
+    found = _check_state.scalar(state.values.get("format"))
     if not isinstance(found, str) or found != FORMAT:
         raise ValueError(f"resume is not a training state: its format is {_check.shown(found)}, not {FORMAT!r}")
     _check_arguments(state.part(ARGUMENT), run.arguments)
@@ -111,7 +111,7 @@ class _Parts:
         return {name.removeprefix(prefix): self.values[name] for name in names}
 
     def count(self, name: str, most: int) -> int:
-        return _check.state_count(f"resume: the state's {name}", self.get(name), most)
+        return _check_state.state_count(f"resume: the state's {name}", self.get(name), most)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """A copy. Kernels go by the shape of W, and would read and write outside of a smaller array."""
@@ -126,7 +126,7 @@ class _Parts:
 
     def expect(self, name: str, expected: float) -> None:
         """A number that follows from the history."""
-        value = _check.scalar(self.get(name))
+        value = _check_state.scalar(self.get(name))
         if type(value) is not type(expected) or value != expected:
             raise ValueError(f"resume: the state's {name} is {_check.shown(value)}; by its history it is {expected}")
 
@@ -157,10 +157,10 @@ def _check_arguments(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _same(before: Any, now: Any) -> bool:
-    value = _check.scalar(before)
+    value = _check_state.scalar(before)
     return isinstance(value, (int, float, str, type(None))) and bool(value == now)
 
 
 def _words(value: Any) -> str:
-    found = _check.scalar(value)
+    found = _check_state.scalar(value)
     return found if isinstance(found, str) else _check.shown(found)

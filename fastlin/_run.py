@@ -15,6 +15,7 @@ import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Inputs, native, read_only
+from fastlin._laps import lap_rows, laps
 from fastlin._plan import Workspace
 from fastlin._rows import Loss, Storage
 
@@ -86,7 +87,8 @@ class _Route:
 
     def __init__(self, loss: Loss, storage: Storage, backend: str, n: int, d: int, c: int, dtype: Any) -> None:
         self.kernel = ops.loss_kernel(loss, storage, backend)
-        self.cut = _plan.plan(n, d, c, dtype.itemsize, ops.BACKENDS[backend].compiled)
+        self.compiled = ops.BACKENDS[backend].compiled
+        self.cut = _plan.plan(n, d, c, dtype.itemsize, self.compiled)
         self._sizes = self.cut, c, d, dtype, storage.converts
         self._free: list[Workspace] = []
 
@@ -107,14 +109,17 @@ _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 
 def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float, dW: Array) -> float:
-    """The backend's fused kernel, all rows at once."""
+    """The backend's fused kernel, all rows at once or some laps over them; a compiled kernel writes dW in the last."""
     W, X, y, sample_weight, _ = inputs
     hyper, threads = objective.hyper, objective.threads
     route = _route(objective.loss, storage, objective.backend, *X.shape, W.shape[1], W.dtype)
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
+    result = dW if route.compiled else np.empty(dW.shape, dW.dtype)
     for chunk in range(cut.chunks):
-        route.kernel(X, W, y, sample_weight, hyper, scale, *own.arrays, dW, chunk, cut.chunks, team)
+        route.kernel(X, W, y, sample_weight, hyper, scale, *own.arrays, result, chunk, cut.chunks, team)
+    if result is not dW:
+        np.copyto(dW, result)
     value: float = own.losses.item() if cut.parts == 1 else sum(own.losses.tolist())  # one: a third of the time
     route.give_back(own)
     return value
@@ -125,15 +130,15 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
     """Some rows after the other, copied to where a kernel can read them."""
     W, X, y, sample_weight, _ = inputs
     compiled = ops.BACKENDS[objective.backend].compiled
-    value, start, some = 0.0, 0, np.empty_like(dW)
-    dW[...] = 0
+    value, start, some, total = 0.0, 0, np.empty_like(dW), np.zeros_like(dW)
     while start < len(X):
         rows = _rows(X, W.dtype, start, compiled)
         stop = start + len(rows)
         few = Inputs(W, rows, y[start:stop], sample_weight[start:stop])
         value += _fused(objective, few, DENSE, scale, some)
-        dW += some
+        total += some
         start = stop
+    np.copyto(dW, total)
     return value
 
 
@@ -146,23 +151,25 @@ def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> floa
     W, X, y, sample_weight, _ = inputs
     n, d = X.shape
     c, dtype, bias = W.shape[1], W.dtype, len(W) > d
+    threads = _pool.thread_limit(objective.threads)
     weights = kernel_weights(W, d, objective.backend)
     in_place = DENSE.holds(X, dtype)
-    most = max(1, _plan.WIDE_BYTES // (c * dtype.itemsize))
+    most = _plan.wide_rows(d, c, dtype.itemsize)
     memory = np.empty(c * min(most, n), dtype)
-    gradient = dW if dW.flags.forc else np.empty_like(dW)  # BLAS writes whole rows or columns
+    gradient = np.zeros_like(dW)
     step = np.empty_like(gradient[:d])
-    gradient[...] = 0
     value, start = 0.0, 0
     while start < n:
         rows = X[start : start + most] if in_place else _rows(X[: start + most], dtype, start, True)
         stop = start + len(rows)
         S = memory[: c * len(rows)].reshape(c, len(rows))
-        np.matmul(weights[:, :d], rows.T, out=S)
+        for some in laps(c, 0, 2 * len(rows) * d):
+            np.matmul(weights[some, :d], rows.T, out=S[some])
         if bias:
             S += weights[:, d:]
-        value += _epilogue(objective, S, y[start:stop], sample_weight[start:stop])
-        gradient[:d] += np.matmul(rows.T, S.T, out=step)
+        value += _epilogue(objective, S, y[start:stop], sample_weight[start:stop], threads)
+        for some in laps(d, 0, 2 * len(rows) * c):
+            gradient[some] += np.matmul(rows[:, some].T, S.T, out=step[some])
         if bias:
             gradient[d] += np.add.reduce(S, axis=1)
         start = stop
@@ -170,12 +177,12 @@ def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> floa
     return value
 
 
-def _epilogue(objective: Objective, S: Array, y: Array, weight: Array) -> float:
+def _epilogue(objective: Objective, S: Array, y: Array, weight: Array, threads: int) -> float:
     """The epilogue of all columns of S, by threads that each take some."""
     shares = min(-(-S.shape[1] // _plan.WIDE_ROWS), _plan.WIDE_SHARES)
     scratch, losses = np.empty((shares, 3, _plan.WIDE_ROWS), S.dtype), np.empty(shares)
     kernel = ops.epilogue_kernel(objective.loss, objective.backend)
-    kernel(S, y, weight, objective.hyper, scratch, losses, _pool.thread_limit(objective.threads))
+    kernel(S, y, weight, objective.hyper, scratch, losses, threads)
     total: float = sum(losses.tolist())
     return total
 
@@ -191,7 +198,9 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
     compiled = ops.BACKENDS[backend].compiled
     cut = _plan.plan(n, d, c, dtype.itemsize, compiled)
     converts = storage is not None and storage.converts
-    most = _copied_rows(d, dtype) if compiled and converts else max(n, 1)
+    most = _plan.score_rows(d, c, dtype.itemsize, compiled)
+    if compiled and converts:
+        most = min(most, _copied_rows(d, dtype))
 
     def fill(part: int) -> Iterator[None]:
         start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
@@ -201,7 +210,7 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
                 end = min(start + most, stop)
                 kernel(read_only(X), start, weights, row_buffer, S[:, start:end])
             else:
-                rows = _rows(X[:stop], dtype, start, compiled)
+                rows = _rows(X[: min(start + most, stop)], dtype, start, compiled)
                 end = start + len(rows)
                 kernel(rows, 0, weights, row_buffer, S[:, start:end])
             start = end
@@ -226,11 +235,11 @@ def empty_weights(c: int, d: int, dtype: np.dtype[Any], backend: str) -> Array:
 
 
 def _rows(X: Array, dtype: np.dtype[Any], start: int, few: bool) -> Array:
-    """Rows of X from `start` on as kernels can read them: all, or a few: a copy of bounded size."""
-    most = _copied_rows(X.shape[1], dtype) if few else len(X)
-    return read_only(np.ascontiguousarray(X[start : start + most], dtype))
+    """Rows of X from `start` on as kernels can read them: a copy, so that they are aligned too; of few, if so asked."""
+    most = _copied_rows(X.shape[1], dtype) if few else lap_rows(2 * X.shape[1] * dtype.itemsize)
+    return read_only(np.array(X[start : start + most], dtype, order="C"))
 
 
 def _copied_rows(d: int, dtype: np.dtype[Any]) -> int:
-    """How many rows are copied at once."""
+    """How many rows are copied at once for a compiled kernel, to be read from the cache."""
     return max(1, _plan.COPY_BYTES // (max(d, 1) * dtype.itemsize))

@@ -81,7 +81,7 @@ class Training:
 
     def _measure(self, inputs: Inputs, y: Array) -> dict[str, float]:
         """Loss, penalty included, and accuracy or R^2 on other rows."""
-        loss, _, _, bias, backend, threads = self.objective
+        loss, _, _, bias, backend, threads, _ = self.objective
         W = self.weights()
         value, _ = self.objective.at(inputs._replace(W=W), self.scale_shift, inputs.X.shape[0], None)
         if self.scale_shift is not None:
@@ -130,7 +130,7 @@ class Training:
 
     def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
-        loss, _, penalty, bias, backend, _ = self.objective
+        loss, _, penalty, bias, backend, *_ = self.objective
         W, X, y, sample_weight, _ = self.inputs
         scale, shift = (None, None) if self.scale_shift is None else self.scale_shift
         return {

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check
+from fastlin import _check, _check_images
 from fastlin._check import Array
 from fastlin._extras import need
 
@@ -48,7 +48,7 @@ class Polar(_Transformer):
 
     def transform(self, X: ArrayLike) -> Array:
         """X (n, 2) -> (n, 2) float64."""
-        X = _check.columns("X", X, 2, "x and y")
+        X = _check_images.columns("X", X, 2, "x and y")
         return np.column_stack([np.hypot(X[:, 0], X[:, 1]), np.arctan2(X[:, 1], X[:, 0])])
 
 
@@ -69,7 +69,7 @@ class ColorHistogram(_Transformer):
         """X (n, 3 * height * width) -> (n, bins) float64; each row sums to 1."""
         color = need("skimage.color", "features", "ColorHistogram")
         bins = _check.count("bins", self.bins)
-        images = _check.images("X", X, self.image, colours=True)
+        images = _check_images.images("X", X, self.image, colours=True)
         hue = color.rgb2hsv(images, channel_axis=1)[:, 0].reshape(len(images), -1)
         inside = np.minimum((hue * bins).astype(np.int64), bins - 1)
         share: Array = _counts(inside, bins) / inside.shape[1]
@@ -95,7 +95,7 @@ class HOG(_Transformer):
     def transform(self, X: ArrayLike) -> Array:
         """X (n, d) -> (n, cells * orientations) float64 for block 1; more blocks overlap and repeat cells."""
         hog = need("skimage.feature", "features", "HOG").hog
-        images = _check.images("X", X, self.image)
+        images = _check_images.images("X", X, self.image)
         cell, block = _check.count("cell", self.cell), _check.count("block", self.block)
         how = {
             "orientations": _check.count("orientations", self.orientations),
@@ -103,7 +103,7 @@ class HOG(_Transformer):
             "cells_per_block": (block, block),
             "channel_axis": None if len(self.image) == 2 else 0,
         }
-        _check.fits("cell * block", cell * block, self.image)
+        _check_images.fits("cell * block", cell * block, self.image)
         return np.array([hog(image, **how) for image in images])
 
 
@@ -136,20 +136,20 @@ class BagOfWords(_Transformer):
         cluster = need("sklearn.cluster", "features", "BagOfWords")
         words, sample = _check.count("words", self.words), _check.count("sample", self.sample)
         rng = np.random.default_rng(_check.count("seed", self.seed, 0))
-        images = _check.images("X", X, self.image)
+        images = _check_images.images("X", X, self.image)
         drawn = np.concatenate([_some(rng, patches, -(-sample // len(images))) for patches in self._blocks(images)])
         found = drawn[rng.permutation(len(drawn))[:sample]]
-        _check.at_most("words", words, len(found), "patches to build them from")
+        _check_images.at_most("words", words, len(found), "patches to build them from")
         self.codebook_ = cluster.KMeans(words, n_init=1, random_state=self.seed).fit(found).cluster_centers_
         return self
 
     def transform(self, X: ArrayLike) -> Array:
         """X (n, d) -> (n, words) float64; each row sums to 1."""
         nearest = need("sklearn.metrics", "features", "BagOfWords").pairwise_distances_argmin
-        _check.fitted("BagOfWords", self, "codebook_")
+        _check_images.fitted("BagOfWords", self, "codebook_")
         words = len(self.codebook_)
         blocks = []
-        for patches in self._blocks(_check.images("X", X, self.image)):
+        for patches in self._blocks(_check_images.images("X", X, self.image)):
             word = nearest(patches.reshape(-1, patches.shape[2]), self.codebook_)
             blocks.append(_counts(word.reshape(len(patches), -1), words) / patches.shape[1])
         return np.concatenate(blocks)
@@ -164,7 +164,7 @@ class BagOfWords(_Transformer):
     def _patches_of(self, images: Array) -> Array:
         """(images, patches of each, d of a patch)."""
         patch = _check.count("patch", self.patch)
-        _check.fits("patch", patch, self.image)
+        _check_images.fits("patch", patch, self.image)
         windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(-2, -1))
         if len(self.image) == 3:
             windows = np.moveaxis(windows, 1, 3)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _run, _step, ops
+from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._laps import laps
 from fastlin._objective import classes, make_objective, with_defaults
 from fastlin._plan import WIDE_CLASSES
 from fastlin.penalties import Penalty
@@ -136,8 +137,9 @@ def svm_loss(
     9.0
     """
     try:
-        loss = HINGES[variant, bool(squared)]
+        loss = HINGES[variant, _check.flag("squared", squared)]
     except (KeyError, TypeError):
+        _check.flag("squared", squared)
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
@@ -162,9 +164,9 @@ def scores(
     >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
     array([[3.5, 5.5]])
     """
-    backend = ops.resolve(backend)
+    backend, threads = ops.resolve(backend), _pool.thread_limit(threads)
     W = _check.weights(W)
-    X = _check.check_X(X, W, bias)
+    X = _check.check_X(X, W, bias := _check.flag("bias", bias))
     scale_shift = affine(x_scale, x_shift, X, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
@@ -225,15 +227,17 @@ def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example, to the last digit
     array([0.015, 0.631, 0.353])
     """
-    S = np.asarray(S)
-    if S.dtype.kind in "iub":
-        S = S.astype(np.float64)
+    S = _check.array("S", S)
     if S.ndim == 0 or S.shape[-1] == 0:
         raise ValueError(f"S has shape {S.shape}; expected (..., classes) with at least one class")
-    if S.dtype not in (np.float32, np.float64):
-        raise TypeError(f"S has dtype {S.dtype}; expected float32 or float64")
-    shifted = np.ascontiguousarray(S - S.max(axis=-1, keepdims=True))
-    P: Array = np.empty_like(shifted)
-    ops.kernel("exp", ops.resolve(backend), P.dtype.name)(shifted.reshape(-1), P.reshape(-1))
-    P /= P.sum(axis=-1, keepdims=True)
+    if S.dtype.kind not in "iub" and S.dtype not in (np.float32, np.float64):
+        raise TypeError(f"S has dtype {S.dtype}; expected float32, float64 or integers")
+    P = np.empty(S.shape, np.float32 if S.dtype == np.float32 else np.float64)
+    exp = ops.kernel("exp", ops.resolve(backend), P.dtype.name)
+    rows, probabilities = S.reshape(-1, S.shape[-1]), P.reshape(-1, S.shape[-1])
+    for some in laps(len(rows), 8 * P.itemsize * S.shape[-1]):
+        own = rows[some].astype(P.dtype, copy=False)
+        shifted = np.ascontiguousarray(own - own.max(axis=-1, keepdims=True))
+        exp(shifted.reshape(-1), probabilities[some].reshape(-1))
+        probabilities[some] /= probabilities[some].sum(axis=-1, keepdims=True)
     return P

@@ -441,6 +441,8 @@ def squares_kernel(backend: str) -> Callable[..., None]:
 
 def check_backend(backend: str, source: str = "backend") -> str:
     """The backend's name, if there is one of that name."""
+    if not isinstance(backend, str):
+        raise TypeError(f"{source} must be one of {', '.join(BACKENDS)}; found a {type(backend).__name__}")
     if backend not in BACKENDS:
         raise ValueError(f"{source} must be one of {', '.join(BACKENDS)}; found {backend!r}")
     return backend

@@ -21,6 +21,7 @@ np.float64(0.95)
 
 from __future__ import annotations
 
+from fastlin import _check
 from fastlin._optimizer import Optimizer
 from fastlin.penalties import Proximal
 from fastlin.schedules import Lr
@@ -68,6 +69,7 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
         prox: Proximal | None = None,
     ) -> None:
+        nesterov, momentum = _check.flag("nesterov", nesterov), _check.number("momentum", momentum, "[0, 1)")
         if nesterov and momentum == 0:
             raise ValueError(f"nesterov=True needs a momentum in (0, 1); found {momentum!r}")
         if nesterov:

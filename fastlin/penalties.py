@@ -41,7 +41,8 @@ class L2:
     lam: float
 
     def __post_init__(self) -> None:
-        _check.number("lam", self.lam, "[0, inf)")
+        _check.fields(self, lam="[0, inf)")
+        _check.number("2 * lam", 2.0 * self.lam, "[0, inf)")
 
     def terms(self) -> tuple[float, float]:
         """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
@@ -71,7 +72,7 @@ class L1:
     lam: float
 
     def __post_init__(self) -> None:
-        _check.number("lam", self.lam, "[0, inf)")
+        _check.fields(self, lam="[0, inf)")
 
     def terms(self) -> tuple[float, float]:
         """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
@@ -102,8 +103,8 @@ class ElasticNet:
     beta: float
 
     def __post_init__(self) -> None:
-        _check.number("lam", self.lam, "[0, inf)")
-        _check.number("beta", self.beta, "[0, inf)")
+        _check.fields(self, lam="[0, inf)", beta="[0, inf)")
+        _check.number("2 * lam * beta", 2.0 * self.lam * self.beta, "[0, inf)")
 
     def terms(self) -> tuple[float, float]:
         """(l2, l1) of R(W) = l2 sum(W^2) + l1 sum(|W|)."""
@@ -130,11 +131,12 @@ def penalty(reg: float | Penalty) -> Penalty | None:
     """The penalty that `reg` stands for: a number is the lam of `L2`, and 0 means no penalty."""
     if type(reg) is float and reg == 0.0:
         return None
-    if hasattr(reg, "value") and hasattr(reg, "gradient"):
-        return reg
+    if callable(getattr(reg, "value", None)) and callable(getattr(reg, "gradient", None)):
+        return _check.instance("reg", reg)  # type: ignore[return-value]  # has what Penalty asks for
     if not hasattr(reg, "__float__"):
         raise TypeError(
-            f"reg must be a number in [0, inf), meaning reg * sum(W^2), or a penalty such as fl.L1(0.1); found {reg!r}"
+            f"reg must be a number in [0, inf), meaning reg * sum(W^2), or a penalty such as fl.L1(0.1); "
+            f"found {_check.kind(reg)}"
         )
     lam = _check.number("reg", reg, "[0, inf)")
     return L2(lam) if lam else None
@@ -156,7 +158,7 @@ def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
     """
     limit = _check.number("limit", limit, "(0, inf)")
     W = np.array(_check.weights(W))
-    weights = W[:-1] if bias else W
+    weights = W[:-1] if _check.flag("bias", bias) else W
     norms = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0))
     weights *= np.where(norms > limit, limit / np.where(norms > limit, norms, 1.0), 1.0)
     return W
@@ -174,6 +176,10 @@ def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
     [0.0, 2.0]
     """
     p = _check.number("p", p, "[0, 1)")
-    X = np.asarray(X)
-    keep = np.random.default_rng(_check.count("seed", seed, 0)).random(X.shape) >= p
-    return keep * (X / X.dtype.type(1 - p)) if X.dtype.kind == "f" else keep * (X / (1.0 - p))
+    X = _check.array("X", X)
+    if X.dtype.kind not in "iubf":
+        raise TypeError(f"X must hold real numbers; found dtype {X.dtype}")
+    kept = X.dtype.type(1.0 - p) if X.dtype.kind == "f" else 1.0 - p
+    if kept == 0:
+        raise ValueError(f"p is {p!r}, which the {X.dtype} of X cannot tell from 1; pass a smaller p")
+    return (np.random.default_rng(_check.count("seed", seed, 0)).random(X.shape) >= p) * (X / kept)

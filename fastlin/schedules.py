@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastlin import _check
+from fastlin import _check, _check_state
 from fastlin._extras import need
 
 Lr = float | Callable[[int], float]
@@ -43,8 +43,7 @@ class Schedule:
             raise ValueError(f"{type(self).__name__} has no state; found {', '.join(map(str, state))}")
 
     def _within(self, **intervals: str) -> None:
-        for name, interval in intervals.items():
-            _check.number(name, getattr(self, name), interval)
+        _check.fields(self, **intervals)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,12 @@ class step(Schedule):
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", factor="(0, inf)")
+        if not isinstance(self.at, Sequence):
+            raise TypeError(f"at must be the numbers of steps, such as (30, 60, 90); found {_check.kind(self.at)}")
         object.__setattr__(self, "at", tuple(sorted(_check.count("at", t, 0) for t in self.at)))
+        if self.factor > 1:
+            most = self.lr * math.prod([float(self.factor)] * len(self.at))  # Inf, where a power is an OverflowError
+            _check.number("lr * factor ** len(at)", most, "[0, inf)")
 
     def __call__(self, t: int) -> float:
         return self.lr * self.factor ** sum(t >= reached for reached in self.at)
@@ -134,8 +138,8 @@ class cosine_restarts(Schedule):
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", low="[0, inf)")
-        _check.count("T", self.T)
-        _check.count("factor", self.factor)
+        object.__setattr__(self, "T", _check.count("T", self.T))
+        object.__setattr__(self, "factor", _check.count("factor", self.factor))
 
     def __call__(self, t: int) -> float:
         T, since = self.T, t
@@ -203,9 +207,10 @@ class plateau(Schedule):
 
     def report(self, metric: float) -> None:
         """Take note of a metric for which smaller is better. A NaN counts as no improvement."""
+        metric = _check.real("metric", metric)
         margin = self.threshold * abs(self._best) if self._best < math.inf else 0.0
         if metric < self._best - margin:
-            self._best, self._bad = float(metric), 0
+            self._best, self._bad = metric, 0
             return
         self._bad += 1
         if self._bad > self.patience:
@@ -221,12 +226,14 @@ class plateau(Schedule):
         unknown = [key for key in state if key not in ("now", "best", "bad")]
         if unknown:
             raise ValueError(f"the state of a plateau has no {_check.shown(unknown[0])}")
-        now, best = (_check.scalar(_check.state_entry("plateau", state, key)) for key in ("now", "best"))
+        now, best = (_check_state.scalar(_check_state.state_entry("plateau", state, key)) for key in ("now", "best"))
         if type(now) not in (int, float) or not 0 <= now <= self.lr:
             raise ValueError(f"now of a plateau must be a number in [0, lr = {self.lr}]; found {_check.shown(now)}")
         if not isinstance(best, float) or math.isnan(best):
             raise ValueError(f"best of a plateau must be a float, not NaN; found {_check.shown(best)}")
-        bad = _check.state_count("bad of a plateau", _check.state_entry("plateau", state, "bad"), self.patience)
+        bad = _check_state.state_count(
+            "bad of a plateau", _check_state.state_entry("plateau", state, "bad"), self.patience
+        )
         self._now, self._best, self._bad = float(now), best, bad
 
 
@@ -299,7 +306,7 @@ def scale_lr(lr: Lr, factor: float) -> Lr:
     """
     factor = _check.number("factor", factor, "[0, inf)")
     lr = _check.learning_rate(lr)
-    return scaled(lr, factor) if callable(lr) else lr * factor
+    return scaled(lr, factor) if callable(lr) else _check.number("lr * factor", lr * factor, "[0, inf)")
 
 
 _USUAL: dict[str, Callable[[float, int], Schedule]] = {
@@ -339,6 +346,8 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     several = schedules if isinstance(schedules, Sequence) else [schedules]
     if not several:
         raise ValueError("schedules is empty; there is nothing to plot")
+    for lr in several:
+        _check.learning_rate(lr)
     rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
     return schedule_picture(rates)
 

@@ -71,13 +71,15 @@ def random_search(
     tries, scale = _check.count("tries", tries), _check.number("scale", scale, "(0, inf)")
     rng = np.random.default_rng(_check.count("seed", seed, 0))
     objective = make_objective(loss, with_defaults(loss, hyper, "random_search"), reg, bias, backend, threads)
+    show = _check.flag("progress", progress)
     inputs = _inputs(objective, X, y, None)
+    _check.held("scale", scale, inputs.W.dtype)
     shape, dtype = inputs.W.shape, inputs.W.dtype
-    best = SearchResult(inputs.W, bias, loss_name=loss)
+    best = SearchResult(inputs.W, objective.bias, loss_name=loss)
     losses: list[float] = []
     trial = _search.Trial(objective, inputs)
     draws = _Draws(rng, tries, shape, scale, dtype, trial.cut.group)
-    with progress_bar("tries", progress, tries) as advance:
+    with progress_bar("tries", show, tries) as advance:
         while len(W := draws.drawn):
             values = objective.values(trial.losses(W, draws.draw), inputs, W)
             losses += values.tolist()
@@ -133,7 +135,10 @@ def random_local_search(
     step = _check.number("step", step, "(0, inf)")
     rng = np.random.default_rng(_check.count("seed", seed, 0))
     objective = make_objective(loss, with_defaults(loss, hyper, "random_local_search"), reg, bias, backend, threads)
+    show = _check.flag("progress", progress)
     inputs = _inputs(objective, X, y, W)
+    _check.held("scale", scale, inputs.W.dtype)
+    _check.held("step", step, inputs.W.dtype)
     shape, dtype = inputs.W.shape, inputs.W.dtype
     here = inputs.W if W is not None else (scale * rng.standard_normal(shape)).astype(dtype)
     dW = np.empty_like(here)
@@ -142,10 +147,10 @@ def random_local_search(
         """By the kernel that gives the gradient too: one W alone keeps no thread busy."""
         return objective.at(inputs._replace(W=W), None, inputs.X.shape[0], dW)[0]
 
-    best = SearchResult(here, bias, loss=value(here), loss_name=loss)
+    best = SearchResult(here, objective.bias, loss=value(here), loss_name=loss)
     losses = [best.loss]
     draws = _Draws(rng, tries, shape, step, dtype)
-    with progress_bar("tries", progress, tries) as advance:
+    with progress_bar("tries", show, tries) as advance:
         while len(steps := draws.drawn):
             draws.draw()
             for some in steps:

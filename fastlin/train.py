@@ -167,6 +167,11 @@ def train(
     array([0, 0, 1, 1])
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
+    progress = _check.flag("progress", progress)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable as callback(epoch, result); found {_check.kind(callback)}")
+    if optimizer is not None and not callable(getattr(_check.instance("optimizer", optimizer), "step", None)):
+        raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(optimizer)}")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
     X = _check.array("X", X, 2)
     inputs = objective.inputs(start_weights(loss, W, X, y, bias), X, y, sample_weight)
@@ -191,7 +196,7 @@ def train(
         _save.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(_state(resume))
-    result = TrainResult(training.weights(), bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
+    result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
     return _run(training, result, epochs, checkpoint, progress, callback)
 
 
@@ -256,9 +261,9 @@ def _optimizer(optimizer: Any) -> Steps:
 def _average(average: str | float | None) -> Average | None:
     if average is None:
         return None
-    if average == "polyak":
-        return Average(decay=None)
     if isinstance(average, str):
+        if average == "polyak":
+            return Average(decay=None)
         raise ValueError(f"average must be None, 'polyak' or a decay in (0, 1); found {average!r}")
     return Average(_check.number("average", average, "(0, 1)"))
 

@@ -396,4 +396,5 @@ def _apply(
         values = (_check.steps(given["t"]), *values)
     threads = _pool.thread_limit(threads)
     w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
+    _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)
     _step.update(rule, w, g, tuple(state), values, NO_STAGES, ops.resolve(backend), threads)

@@ -17,6 +17,15 @@ ctypedef fused label:
     int64_t
 
 
+cdef enum:
+    # A call with more rows, numbers of X or products than these (in all some 30 ms on a slow core) takes the checks in
+    # Python, which are nothing beside it: Ctrl-C is answered between their laps, and they give the laps of the kernel
+    # array objects of our own, whose shape no other thread can set.
+    MOST_ROWS = 1 << 18
+    MOST_NUMBERS = 1 << 22
+    MOST_PRODUCTS = 1 << 25
+
+
 cdef bint is_readable(A, int ndim) noexcept:
     return PyArray_CheckExact(A) and PyArray_NDIM(A) == ndim and PyArray_ISBEHAVED_RO(A)
 
@@ -64,7 +73,7 @@ def quick_labels(W, X, y, bint bias, out):
 
     They are if W (d, c) is contiguous, X (n, d) has W's type and contiguous rows, neither is empty, y (n,) holds 32- or
     64-bit integers in [0, c), and `out` is None or writeable, like W, and overlaps no other array; all of them must be
-    native, aligned and no subclasses.
+    native, aligned, no subclasses, and not large.
     """
     if not (is_readable(W, 2) and is_readable(X, 2) and is_readable(y, 1) and is_contiguous(W)):
         return None
@@ -74,6 +83,8 @@ def quick_labels(W, X, y, bint bias, out):
     cdef int real = PyArray_TYPE(W)
     cdef npy_intp size = PyArray_ITEMSIZE(W)
     if (real != NPY_FLOAT and real != NPY_DOUBLE) or PyArray_TYPE(X) != real or n == 0 or d == 0 or c == 0:
+        return None
+    if n > MOST_ROWS or d > MOST_NUMBERS // n or c > MOST_PRODUCTS // (n * (d + 16)):
         return None
     if PyArray_DIM(W, 0) != d + bias or PyArray_DIM(y, 0) != n:
         return None
