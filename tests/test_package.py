@@ -193,8 +193,16 @@ def built(tmp_path_factory):
     suffix, machine = sysconfig.get_config_var("EXT_SUFFIX"), sysconfig.get_platform()
     libraries = f"build/lib.{machine}-{sys.implementation.cache_tag}/fastlin"
     left = [f"{folder}/cython_base{suffix}" for folder in ("kernels", f"{libraries}/kernels")]
-    left += [f"kernels/removed{suffix}", f"{libraries}/removed.py", f"build/bdist.{machine}/wheel/fastlin/unfinished.py"]
-    left += ["tests/__pycache__/conftest.cpython-311.pyc", "tests/fuzz/.hypothesis/examples", "bench/.mypy_cache/x.json"]
+    left += [
+        f"kernels/removed{suffix}",
+        f"{libraries}/removed.py",
+        f"build/bdist.{machine}/wheel/fastlin/unfinished.py",
+    ]
+    left += [
+        "tests/__pycache__/conftest.cpython-311.pyc",
+        "tests/fuzz/.hypothesis/examples",
+        "bench/.mypy_cache/x.json",
+    ]
     for name in (*tracked, *left):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes((root / name).read_bytes() if name in tracked else b"left behind")
