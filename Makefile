@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels lint clean
+.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels asan coverage lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
+	@echo "make asan    run kernel and fuzz tests over extensions built with sanitizers (20 minutes)"
+	@echo "make coverage   run all tests and print the branches of fastlin/ that they do not take"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -44,6 +46,14 @@ bench-peers: $(VENV)/installed
 
 bench-kernels: $(VENV)/installed
 	$(BIN)/python bench/kernel_study.py
+	$(BIN)/python bench/report.py
+
+asan: $(VENV)/installed
+	$(BIN)/python tests/hardening/asan.py
+	$(BIN)/python bench/report.py
+
+coverage: $(VENV)/installed
+	$(BIN)/python tests/hardening/branches.py
 	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed

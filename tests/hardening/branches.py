@@ -30,22 +30,26 @@ def percent(taken: int, branches: int) -> float:
 
 def summarize(report: dict[str, Any]) -> dict[str, Any]:
     """The share of branches that were taken, of all files and of each, and those that were not."""
-    files = {}
+    rows = []
     for name, file in sorted(report["files"].items()):
         counts = file["summary"]
-        files[name] = {
-            "branches": counts["num_branches"],
-            "percent": percent(counts["covered_branches"], counts["num_branches"]),
-            "missing": [f"{start}->{'exit' if stop < 0 else stop}" for start, stop in file["missing_branches"]],
-            "missing_lines": file["missing_lines"],
-        }
+        missing = [f"{start}→{'exit' if stop < 0 else stop}" for start, stop in file["missing_branches"]]
+        rows.append(
+            {"file": name}
+            | {
+                "branches": counts["num_branches"],
+                "percent": percent(counts["covered_branches"], counts["num_branches"]),
+                "lines_left": file["missing_lines"],
+                "branches_left": missing,
+            }
+        )
     totals = report["totals"]
     return {
         "date": time.strftime("%Y-%m-%d"),
         "branches": totals["num_branches"],
         "percent": percent(totals["covered_branches"], totals["num_branches"]),
         "lines_percent": percent(totals["covered_lines"], totals["num_statements"]),
-        "files": files,
+        "rows": rows,
     }
 
 
@@ -57,9 +61,9 @@ def main() -> None:
     if coverage("json", "--quiet", "-o", REPORT):
         raise SystemExit("make coverage: there are no data")
     found = summarize(json.loads(REPORT.read_text()))
-    for name, file in found["files"].items():
-        if file["missing"] or file["missing_lines"]:
-            print(f"{name}: {file['percent']} %; branches {file['missing']}; lines {file['missing_lines']}")
+    for row in found["rows"]:
+        if row["branches_left"] or row["lines_left"]:
+            print(*(f"{name} {value}" for name, value in row.items()), sep="; ")
     print(f"{found['percent']} % of {found['branches']} branches, {found['lines_percent']} % of lines")
     if len(sys.argv) == 1:
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
