@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels tsan soak lint clean
+.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels fuzz asan tsan soak coverage lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
@@ -17,6 +17,8 @@ help:
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
 	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"
 	@echo "make soak    run calls for 10 minutes among threads, forks, signals and other libraries; SOAK='--minutes 3'"
+	@echo "make asan    run kernel and fuzz tests over extensions built with sanitizers (20 minutes)"
+	@echo "make coverage   run all tests and print the branches of fastlin/ that they do not take"
 	@echo "make lint    ruff, cython-lint, mypy"
 	@echo "make clean   remove .venv and everything built"
 
@@ -53,6 +55,14 @@ tsan: $(VENV)/installed
 
 soak: $(VENV)/installed
 	$(BIN)/python tests/hardening/soak.py --results bench/results/soak.json $(SOAK)
+
+asan: $(VENV)/installed
+	$(BIN)/python tests/hardening/asan.py
+	$(BIN)/python bench/report.py
+
+coverage: $(VENV)/installed
+	$(BIN)/python tests/hardening/branches.py
+	$(BIN)/python bench/report.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -5,11 +5,15 @@ import). Extensions are optional: without a C compiler the install succeeds and 
 """
 
 import platform
+import shutil
+import sysconfig
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
 
 FLAGS = {"base": []}
 if platform.machine().lower() in {"x86_64", "amd64"}:
@@ -43,7 +47,7 @@ def extension(name, source, flags, needs=()):
         f"fastlin.kernels.{name}",
         [str(NATIVE / source)],
         include_dirs=FOLDERS,
-        depends=[str(path) for path in needs],
+        depends=["setup.py", *map(str, needs)],
         extra_compile_args=flags,
         **NUMPY,
     )
@@ -57,6 +61,35 @@ def compiled(extensions, folder):
     return modules
 
 
+class Build(build):
+    """Starts with empty folders: what an earlier build left in them would be packed, removed modules too."""
+
+    def run(self):
+        package = Path(self.build_lib, "fastlin")
+        if package.resolve() == Path("fastlin").resolve():
+            raise SystemExit(f"--build-lib {self.build_lib} is the folder of the sources, which a build would remove")
+        for folder in (package, Path(self.get_finalized_command("bdist").bdist_base)):
+            if folder.exists():
+                shutil.rmtree(folder)
+        super().run()
+
+
+class BuildExtensions(build_ext):
+    """Leaves no module of an earlier build behind where this build makes none: extensions are optional."""
+
+    def build_extension(self, ext):
+        try:
+            super().build_extension(ext)
+        except BaseException:
+            Path(self.get_ext_fullpath(ext.name)).unlink(missing_ok=True)
+            raise
+
+    def copy_extensions_to_source(self):
+        for old in NATIVE.parent.glob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+            old.unlink()
+        super().copy_extensions_to_source()
+
+
 included = sorted(path for path in NATIVE.iterdir() if path.suffix in {".h", ".pxi"})
 modules = []
 for name in ("quick_check", "contract"):
@@ -64,4 +97,4 @@ for name in ("quick_check", "contract"):
 for isa, flags in FLAGS.items():  # one source; each set of flags has a folder of its own for the C made from it
     modules += compiled([extension(f"cython_{isa}", "kernels.pyx", COMMON + flags, included)], isa)
 
-setup(ext_modules=modules)
+setup(ext_modules=modules, cmdclass={"build": Build, "build_ext": BuildExtensions})

@@ -1,16 +1,19 @@
-"""Writes the performance tables of README.md and docs/kernels.md from bench/results/*.csv: none is typed by hand.
+"""Writes the tables of README.md, docs/kernels.md and docs/promises.md from bench/results: none is typed by hand.
 
-Each row shows its newest run; a speed is compared with the fastest peer of that same run.
+Of *.csv, each row shows its newest run; a speed is compared with the fastest peer of that same run. A *.json file is
+what a check of a promise found.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +76,50 @@ class Grid(Marked):
         for row in dict.fromkeys(line["row"] for line in lines):
             text.append(f"| {row} | {' | '.join(_figure(cells.get((row, column))) for column in columns)} |")
         return "\n".join(text)
+
+
+@dataclass(frozen=True)
+class Record(Marked):
+    """A part of docs/promises.md: what the check of this name found. NAME.json holds facts by name; rows of a table,
+    as {column: value}, are in a list."""
+
+    command: str
+
+    def render(self, folder: Path) -> str:
+        path = folder / f"{self.name}.json"
+        if not path.exists():
+            return f"Not run yet: `{self.command}`."
+        found = json.loads(path.read_text(encoding="utf-8"))
+        tables = {name: value for name, value in found.items() if _is_table(value)}
+        facts = [f"{name.replace('_', ' ')} {_cell(value)}" for name, value in found.items() if name not in tables]
+        return "\n\n".join([f"`{self.command}`: {'; '.join(facts)}.", *map(_table, tables.values())])
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = [f"| {' | '.join(column.replace('_', ' ') for column in columns)} |", "|---|" + "--:|" * (len(columns) - 1)]
+    return "\n".join(text + [f"| {' | '.join(_cell(row.get(column)) for column in columns)} |" for row in rows])
+
+
+def _cell(value: Any) -> str:
+    """A value of a JSON file in words; what it holds has commas between."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_cell(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    return str(value).replace("|", "\\|")
 
 
 def _figure(text: str | None) -> str:
@@ -216,9 +263,18 @@ GRIDS = (
     Grid("calls", "us"),
     Grid("threads", "ms"),
 )
-DOCUMENTS: dict[Path, Sequence[Table | Grid]] = {
+RECORDS = (
+    Record("fuzz", "make fuzz"),
+    Record("asan", "make asan"),
+    Record("tsan", "make tsan"),
+    Record("soak", "make soak"),
+    Record("interrupt", "make soak"),
+    Record("coverage", "make coverage"),
+)
+DOCUMENTS: dict[Path, Sequence[Table | Grid | Record]] = {
     BENCH.parent / "README.md": TABLES,
     BENCH.parent / "docs" / "kernels.md": GRIDS,
+    BENCH.parent / "docs" / "promises.md": RECORDS,
 }
 
 

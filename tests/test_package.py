@@ -3,10 +3,14 @@
 import ast
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -19,8 +23,6 @@ MODULES = [m.name for m in pkgutil.walk_packages(fl.__path__, "fastlin.") if m.n
 
 def run(code, **env):
     """Runs Python code in a process of its own, and returns its output."""
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -174,3 +176,70 @@ def test_files_that_a_page_names_are_there(page):
     for name in named:
         pattern = name.replace("native/", "kernels/native/") if name.startswith("native/") else name
         assert list(root.glob(pattern.rstrip("/"))), name
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The names in an sdist, in a wheel, and in kernels/ after an in-place build, where no extension compiles.
+
+    They are made of the tracked files and of what earlier builds and tests leave in a folder.
+    """
+    pytest.importorskip("Cython")
+    root, here = Path(__file__).parent.parent, tmp_path_factory.mktemp("tree")
+    if not (root / ".git").exists():
+        pytest.skip("the tests are not in a checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True)
+    tracked = {name for name in listed.stdout.split("\n") if name and (root / name).exists()}
+    suffix, machine = sysconfig.get_config_var("EXT_SUFFIX"), sysconfig.get_platform()
+    libraries = f"build/lib.{machine}-{sys.implementation.cache_tag}/fastlin"
+    left = [f"{folder}/cython_base{suffix}" for folder in ("kernels", f"{libraries}/kernels")]
+    left += [
+        f"kernels/removed{suffix}",
+        f"{libraries}/removed.py",
+        f"build/bdist.{machine}/wheel/fastlin/unfinished.py",
+    ]
+    left += [
+        "tests/__pycache__/conftest.cpython-311.pyc",
+        "tests/fuzz/.hypothesis/examples",
+        "bench/.mypy_cache/x.json",
+    ]
+    for name in (*tracked, *left):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_bytes((root / name).read_bytes() if name in tracked else b"left behind")
+    for commands in (["sdist", "bdist_wheel"], ["build_ext", "--inplace"]):
+        done = subprocess.run(
+            [sys.executable, "setup.py", "-q", *commands],
+            cwd=here,
+            env=os.environ | {"CC": "/bin/false"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    with tarfile.open(next((here / "dist").glob("*.tar.gz"))) as sdist:
+        packed = {member.name.partition("/")[2] for member in sdist if member.isfile()}
+    with zipfile.ZipFile(next((here / "dist").glob("*.whl"))) as wheel:
+        installed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    return tracked, packed, installed, {path.name for path in (here / "kernels").iterdir()}
+
+
+@pytest.mark.slow
+def test_sdist_is_what_is_tracked(built):
+    """Whoever packages it finds the tests with their helpers, the benches, pages and examples; and nothing else."""
+    tracked, packed, _, _ = built
+    made = {name for name in packed if name in {"PKG-INFO", "setup.cfg"} or name.startswith("fastlin.egg-info/")}
+    assert packed - made == tracked
+
+
+@pytest.mark.slow
+def test_wheel_holds_nothing_of_an_earlier_build(built):
+    """A module that does not compile is missing, not old; a module that was removed is not there."""
+    tracked, _, installed, _ = built
+    sources = {name for name in tracked if re.fullmatch(r"(fastlin|kernels)/.*\.(py|typed|pyx|pxi|h)", name)}
+    assert installed == {re.sub("^kernels/", "fastlin/kernels/", name) for name in sources}
+
+
+@pytest.mark.slow
+def test_build_in_place_leaves_no_old_module(built):
+    tracked, _, _, here = built
+    assert here == {name.split("/")[1] for name in tracked if name.startswith("kernels/")}

@@ -1,6 +1,7 @@
 """The README's performance tables are rendered from the CSV files."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def test_training_has_shares_and_accuracies(report, tmp_path):
 
 
 def test_insert_keeps_the_text_around(report):
-    for table in (*report.TABLES, *report.GRIDS):
+    for table in (*report.TABLES, *report.GRIDS, *report.RECORDS):
         before = f"a\n{table.begin}\nold\n{table.end}\nb\n"
         assert report.insert(before, table, "new") == before.replace("old", "new")
         with pytest.raises(SystemExit, match="expected one"):
@@ -100,6 +101,22 @@ def test_documents_show_what_was_measured(report):
         for table in tables:
             shown = re.search(f"{table.begin}\n(.*?)\n{table.end}", text, re.DOTALL).group(1)
             assert shown == table.render(ROOT / "bench" / "results")
+
+
+def test_a_check_of_a_promise_is_shown(report, tmp_path):
+    """Facts, then the rows as a table; a row may lack a column, and a check may not have run."""
+    record = report.Record("fuzz", "make fuzz")
+    assert record.render(tmp_path) == "Not run yet: `make fuzz`."
+    rows = [{"function": "a|b", "calls": 12345}, {"function": "c", "mean_ms": 0.12345, "kinds": ["x", {"y": True}]}]
+    (tmp_path / "fuzz.json").write_text(json.dumps({"date": "2026-01-01", "total_calls": 10000, "rows": rows}))
+    assert record.render(tmp_path).splitlines() == [
+        "`make fuzz`: date 2026-01-01; total calls 10 000.",
+        "",
+        "| function | calls | mean ms | kinds |",
+        "|---|--:|--:|--:|",
+        "| a\\|b | 12 345 | – | – |",
+        "| c | – | 0.1235 | x, y yes |",
+    ]
 
 
 def test_kernels_are_measured_and_shown(bench, report, monkeypatch, tmp_path):
