@@ -1,0 +1,8 @@
+"""Every row of the table, and the names that need none."""
+
+from __future__ import annotations
+
+from . import rows_losses, rows_optim
+from .harness import Row
+
+ROWS: tuple[Row, ...] = (*rows_losses.ROWS, *rows_optim.ROWS)
