@@ -48,6 +48,10 @@ class Call:
     bad: frozenset[str] = field(default=frozenset())
     odd: frozenset[str] = field(default=frozenset())
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """How Hypothesis prints it."""
+        printer.text(repr(self))
+
     def __repr__(self) -> str:
         marks = "".join(
             f", {kind}={sorted(names)}" for kind, names in (("bad", self.bad), ("odd", self.odd)) if names
