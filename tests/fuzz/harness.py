@@ -150,7 +150,7 @@ def refusal(row: Row, call: Call, error: BaseException) -> None:
     if not suspects and call.given.get("reduction", "mean") == "mean" and not _empty(call):
         raise Broken(f"a good call was refused with {type(error).__name__}: {error}") from error
     names = suspects if suspects and not _empty(call) else names_of(row.function, call)
-    words = {name for name in names if name.isidentifier()} | set(row.words)
+    words = {*names, *row.words}
     if not isinstance(error, OSError) and not _mentions(str(error), words):
         raise Broken(f"the message names none of {', '.join(sorted(words))}: {type(error).__name__}: {error}") from error
 

@@ -111,7 +111,26 @@ class Here:
         return builder.folder() / self.name
 
 
-SPECS = (A, Shares, Odd, Make, Here)
+@dataclass(frozen=True)
+class Npz:
+    """A file of arrays, or with one nameless array an .npy."""
+
+    name: str
+    arrays: tuple[tuple[str, Any], ...]
+
+    def build(self, builder: Builder) -> Any:
+        """Its path."""
+        path = builder.folder() / self.name
+        arrays = {name: np.asarray(builder.value(value)) for name, value in self.arrays}
+        with path.open("wb") as file:
+            if "" in arrays:
+                np.save(file, arrays[""])
+            else:
+                np.savez(file, **arrays)
+        return path
+
+
+SPECS = (A, Shares, Odd, Make, Here, Npz)
 
 
 @dataclass

@@ -391,7 +391,17 @@ def calls(draw: Any, name: str, make: Callable[[Any], Mapping[str, Arg]], shapes
             marks[kind].add(which)
         elif not arg.optional or draw(st.booleans()):
             given[which] = draw(arg.good)
-    for value in list(given.values()):
-        if isinstance(value, Together):
-            given |= value.values
-    return Call(name, given, frozenset(marks["bad"]), frozenset(marks["odd"]))
+    return Call(name, _merged(given, chosen), frozenset(marks["bad"]), frozenset(marks["odd"]))
+
+
+def _merged(given: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
+    """The values that were drawn together, in the places of good ones; what is chosen to be strange stays."""
+    together = {name: value for name, value in given.items() if isinstance(value, Together)}
+    found = {name: value for name, value in given.items() if name not in together}
+    for name, several in together.items():
+        if name not in chosen:
+            found = dict(several.values) | found
+    for name, several in together.items():
+        if name in chosen:
+            found |= several.values
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import rows_losses, rows_optim, rows_plain
+from . import rows_losses, rows_optim, rows_plain, rows_training
 from .harness import Row
 
-ROWS: tuple[Row, ...] = (*rows_losses.ROWS, *rows_optim.ROWS, *rows_plain.ROWS)
+ROWS: tuple[Row, ...] = (*rows_losses.ROWS, *rows_optim.ROWS, *rows_plain.ROWS, *rows_training.ROWS)
