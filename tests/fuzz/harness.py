@@ -42,7 +42,7 @@ Law = Callable[["Row", Call, dict[str, Any], Any], None]
 class Row:
     """A function, how its arguments are drawn, and which laws its answers keep."""
 
-    name: str  # as in the package: "svm_loss", "TrainResult.save"
+    name: str  # as in the package, "TrainResult.save", and after a space what is special: "load_arrays (two files)"
     function: Callable[..., Any]
     arguments: Callable[[Sizes], Mapping[str, Arg]]
     laws: tuple[Law, ...] = ()

@@ -64,7 +64,7 @@ def _copy(value: Any) -> Any:
 
 def loss_of(call: Call) -> tuple[str, str | None]:
     """The row of the table that a call of a public loss evaluates, and the name of its hyper-parameter."""
-    name = call.name.removesuffix("_loss")
+    name = call.name.partition(" ")[0].removesuffix("_loss")
     if name == "svm":
         given = call.given.get("variant", "weston_watkins"), bool(call.given.get("squared", False))
         name = public_losses.HINGES[given]

@@ -106,14 +106,14 @@ LOSS_LAWS = (laws.out_is_returned, laws.same_as_naive, laws.same_bits)
 
 def loss_row(name: str, arguments: Callable[[Sizes], Arguments]) -> Row:
     """A loss with its gradient."""
-    function: Callable[..., Any] = getattr(fl, name)
+    function: Callable[..., Any] = getattr(fl, name.partition(" ")[0])
     return Row(name, function, arguments, LOSS_LAWS, writes=("out",))
 
 
 ROWS = (
     loss_row("softmax_loss", of_labels(label_smoothing=number("[0, 1]", usual=(0.0, 0.1)))),
     loss_row("svm_loss", of_hinges),
-    loss_row("svm_loss", of_crammer_singer),
+    loss_row("svm_loss (crammer_singer)", of_crammer_singer),
     loss_row("logistic_loss", of_targets("logistic")),
     loss_row("sigmoid_squared_loss", of_targets("sigmoid_squared")),
     loss_row("squared_error_loss", of_targets("squared_error")),

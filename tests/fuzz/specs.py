@@ -150,7 +150,7 @@ class Builder:
 
     def value(self, spec: Any) -> Any:
         """What a description, or a container of them, stands for."""
-        if isinstance(spec, SPECS):
+        if hasattr(type(spec), "build"):
             return spec.build(self)
         if type(spec) in (list, tuple):
             return type(spec)(self.value(part) for part in spec)
