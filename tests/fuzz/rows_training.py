@@ -1,0 +1,312 @@
+"""Training, searches, quasi-Newton methods, their results, and features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastlin as fl
+from fastlin import features as feature
+from fastlin import ops
+
+from . import laws
+from .harness import Row, fresh
+from .laws import require
+from .rows_losses import of_scores
+from .rows_optim import OPTIMIZERS
+from .specs import A, Here, Make, Odd
+from .strategies import (
+    NO_NUMBERS,
+    SEEDS,
+    Arg,
+    Call,
+    Sizes,
+    Together,
+    array,
+    arrays,
+    backend,
+    choice,
+    column_map,
+    count,
+    features,
+    flag,
+    labels,
+    number,
+    other_shapes,
+    penalty,
+    row_weights,
+    threads,
+    weights,
+)
+
+Arguments = dict[str, Arg]
+SHAPES = st.one_of(
+    st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 4)),
+    st.tuples(st.integers(5, 60), st.integers(1, 30), st.integers(2, 8)),
+    st.tuples(st.integers(100, 300), st.integers(1, 5), st.integers(2, 3)),
+    st.tuples(st.integers(1, 5), st.integers(100, 600), st.integers(1, 3)),  # columns are divided among threads
+    st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(63, 66)),
+)
+OF_LABELS = [name for name, row in ops.LOSSES.items() if row.targets is None]
+OF_TARGETS = [name for name, row in ops.LOSSES.items() if row.targets is not None]
+REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "values"]
+
+
+def fit(sizes: Sizes, *also: str) -> Arguments:
+    """What all that fit a W have in common; `also` are others of `problem` that are arguments too."""
+    found = {
+        "X": features(sizes),
+        "y": Arg(st.just(Together({})), _strange_labels(sizes), _wrong_labels(sizes), False),
+        "loss": Arg(_loss_and_y(sizes), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False),
+        "reg": penalty(),
+        "bias": Arg(st.just(sizes.bias), None, flag().bad, False),
+        "backend": backend(sizes),
+        "threads": threads(),
+        "seed": count(0, st.integers(0, 99)),
+    }
+    more = {
+        "sample_weight": row_weights(sizes),
+        "x_scale": column_map(sizes),
+        "x_shift": column_map(sizes),
+    }
+    return found | {name: more[name] for name in also}
+
+
+def _loss_and_y(sizes: Sizes) -> Any:
+    """A loss, labels or targets for it, and perhaps its hyper-parameter, weights to start from, rows to validate."""
+    n, c = sizes.n, sizes.c
+    y = A((n,), "int64", f"labels:{c}", 5)
+    W = A((sizes.rows, c), "float64", "times:0.01", 7)
+    found = [Together({"loss": name, "y": y}) for name in OF_LABELS]
+    found += [Together({"loss": name, "y": y, "W": W}) for name in OF_LABELS]
+    found += [Together({"loss": name, "y": A((n, c), "float64", "unit", 5)}) for name in OF_TARGETS]
+    found += [Together({"loss": name, "y": A((n,), "float32", "normal", 5)}) for name in REGRESSIONS]
+    found += [Together({"loss": "svm", "margin": 0.5, "y": y}), Together({"loss": "softmax", "label_smoothing": 0.1, "y": y})]
+    return st.sampled_from(found)
+
+
+def _with_labels(sizes: Sizes) -> Callable[[Any], Together]:
+    return lambda loss: Together({"loss": loss, "y": A((sizes.n,), "int64", f"labels:{sizes.c}", 5)})
+
+
+def _strange_labels(sizes: Sizes) -> Any:
+    return arrays((sizes.n,), ["uint8", "int8", "uint64", "bool", ">i4", "float32"], [f"labels:{min(sizes.c, 100)}"])
+
+
+def _wrong_labels(sizes: Sizes) -> Any:
+    """That are of no loss: of other shapes and kinds."""
+    shapes = st.sampled_from([(), (sizes.n + 2,), (sizes.n, 1, 1), (sizes.n + 2, sizes.c)])
+    of_shape = shapes.flatmap(lambda shape: arrays(shape, ["int64"], ["zeros"]))
+    kinds = arrays((sizes.n,), NO_NUMBERS, ["normal"])
+    return st.one_of(of_shape, kinds, st.sampled_from([None, "abc", {}, Odd("object"), Odd("ragged"), Odd("function")]))
+
+
+def _without_W(found: Arguments) -> Arguments:
+    """For functions that take no W to start from."""
+    plain = found["loss"].good.map(lambda several: Together({k: v for k, v in several.values.items() if k != "W"}))
+    return found | {"loss": Arg(plain, None, found["loss"].bad, False)}
+
+
+def of_train(sizes: Sizes) -> Arguments:
+    """The arguments of train."""
+    good = [Make(f"optim.{name}", (("lr", 0.05),)) for name in OPTIMIZERS]
+    wrong = [True, 3, "adam", [], Odd("object"), Odd("class"), Odd("optimizer class"), Odd("optimizer without step")]
+    wrong += [Odd("optimizer step no function"), {}, Odd("function")]
+    kept = [Here("a.npz"), Here("b.safetensors")]
+    nowhere = [Here("missing/a.npz"), Here("a.txt"), Here(""), 3, [], 1j, Odd("object"), "", "a\0b.npz"]
+    X = st.tuples(st.builds(A, st.just((3, sizes.d)), st.just("uint8"), st.just("labels:9"), SEEDS), st.just(A((3,), "int64", "zeros")))
+    half = [A((3, sizes.d), "uint8")]
+    wrong_validation = [3, "ab", half, (), half * 3, (None, None), {1, 2}, Odd("object"), (A((3, sizes.d + 1), "uint8"), A((3,), "int64"))]
+    patience = count(1, st.integers(1, 3), none=True)
+    average = number("(0, 1)", usual=(0.9,), none=True)
+    words = average.bad.filter(lambda value: value != "polyak")
+    return fit(sizes, "sample_weight", "x_scale", "x_shift") | {
+        "optimizer": Arg(st.sampled_from([None, *good]), st.just(Odd("own optimizer")), st.sampled_from(wrong)),
+        "epochs": count(1, st.integers(1, 3), optional=False),
+        "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
+        "validation": Arg(st.none(), X, st.sampled_from(wrong_validation)),
+        "patience": Arg(patience.good, None, patience.bad),
+        "average": Arg(st.one_of(average.good, st.just("polyak")), average.odd, words),
+        "checkpoint": Arg(st.sampled_from([None, *kept]), None, st.sampled_from(nowhere)),
+        "callback": Arg(st.sampled_from([None, Odd("goes on")]), None, st.sampled_from([3, "abc", [], True])),
+    }
+
+
+def of_search(sizes: Sizes) -> Arguments:
+    """The arguments of random_search."""
+    found = _without_W(fit(sizes))
+    return found | {"tries": count(1, st.integers(1, 20), optional=False), "scale": number("(0, inf)", usual=(1e-2,))}
+
+
+def of_local_search(sizes: Sizes) -> Arguments:
+    """The arguments of random_local_search."""
+    return of_search(sizes) | {"step": number("(0, inf)", usual=(1e-2,))}
+
+
+def of_minimize(sizes: Sizes) -> Arguments:
+    """The arguments of minimize."""
+    found = fit(sizes, "sample_weight", "x_scale", "x_shift")
+    del found["seed"]
+    return found | {
+        "method": choice(["L-BFGS-B", "BFGS", "CG"] if sizes.rows * sizes.c < 60 else ["L-BFGS-B"]),
+        "max_iter": count(1, st.integers(1, 4), optional=False),
+        "tol": number("[0, inf)", usual=(1e-6,)),
+    }
+
+
+def a_fit(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """W (d, c), with a row for b, and a history of floats."""
+    X = np.asarray(arguments["X"])
+    require(value.W.shape[0] == X.shape[1] + bool(arguments.get("bias", True)), f"W has shape {value.W.shape}")
+    require(value.W.dtype in (np.float32, np.float64), f"W is {value.W.dtype}")
+    require(all(type(x) is float for values in value.history.values() for x in values), "the history holds no floats")
+    require(value.predict(X).shape[0] == X.shape[0], "there is no prediction for each row")
+
+
+def same_fit(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The same bits for 1, 2 and 3 threads."""
+    kept = _numbers(value)
+    for threads in (1, 2, 3):
+        _, found = fresh(row, call, threads=threads)
+        require(laws.alike(_numbers(found), kept), f"other bits with {threads} threads")
+
+
+def fits_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """In float64 the fit of another backend is the same but for rounding, where no kink decides."""
+    smooth = arguments.get("loss") in ("softmax", "logistic", "squared_error", "huber", "sigmoid_squared")
+    X = np.asarray(arguments["X"], np.float64)
+    if not smooth or call.odd or value.W.dtype != np.float64 or X.size * value.W.shape[1] > 4000 or np.abs(X).max(initial=0) > 200:
+        return
+    if isinstance(call.given.get("optimizer"), Make) and "Lion" in call.given["optimizer"].name:
+        return
+    if not np.isfinite(value.W).all() or np.abs(value.W).max(initial=0) > 1e3:
+        return
+    _, found = fresh(row, call, backend="naive")
+    off = np.abs(found.W - value.W).max(initial=0)
+    require(off <= 1e-5 * (1 + np.abs(value.W).max(initial=0)), f"W is {off:.2g} off that of the naive backend")
+
+
+def _numbers(result: Any) -> tuple[Any, ...]:
+    history = [np.array(values) for name, values in sorted(result.history.items()) if name != "seconds"]
+    return (np.array(result.W), *history)
+
+
+# ---- Results -----------------------------------------------------------------------------------------------------
+
+
+def result_of(method: str) -> Callable[..., Any]:
+    """A method of a result with these fields."""
+
+    def call(W: Any, X: Any, bias: Any = False, x_scale: Any = None, x_shift: Any = None, **more: Any) -> Any:
+        result = fl.TrainResult(W, bias, {}, x_scale, x_shift, loss_name=more.pop("loss_name", "softmax"))
+        return getattr(result, method)(X, **more)
+
+    return call
+
+
+def of_result(sizes: Sizes) -> Arguments:
+    """The arguments of scores and predict of a result."""
+    found = of_scores(sizes)
+    return {name: found[name] for name in ("W", "X", "bias", "x_scale", "x_shift")}
+
+
+def of_score(sizes: Sizes) -> Arguments:
+    """And those of score."""
+    y = labels(sizes)
+    shapes = st.sampled_from([(), (sizes.n + 2,), (sizes.n + 2, sizes.c)]).flatmap(lambda s: arrays(s, ["int64"], ["zeros"]))
+    wrong = st.one_of(shapes, arrays((sizes.n,), NO_NUMBERS, ["normal"]), st.sampled_from([None, Odd("object"), Odd("ragged")]))
+    return of_result(sizes) | {"y": Arg(y.good, y.odd, wrong, False)}
+
+
+def a_share(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """A float in [0, 1]; NaN of no rows."""
+    require(type(value) is float and (0 <= value <= 1 or not len(np.asarray(arguments["X"]))), f"the score is {value!r}")
+
+
+def _save_and_load(path: Any, W: Any, bias: Any = True, x_scale: Any = None, loss_name: str = "softmax") -> Any:
+    fl.TrainResult(W, bias, {}, x_scale, loss_name=loss_name).save(path)
+    return asdict(fl.TrainResult.load(path))
+
+
+def _saved(sizes: Sizes) -> Arguments:
+    W, place = weights(sizes), of_train(sizes)["checkpoint"]
+    good = place.good.filter(lambda path: path is not None)
+    plain = W.good.filter(lambda spec: spec.layout not in ("list",))
+    named = Arg(st.sampled_from(["softmax", "squared_error"]))
+    return {"path": Arg(good, None, place.bad, False), "W": Arg(plain, optional=False), "bias": Arg(st.booleans()), "loss_name": named}
+
+
+def as_saved(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The same W, b and loss."""
+    W = np.asarray(arguments["W"])
+    found = value["W"]
+    require(found.shape == W.shape and bool((found == W).all() or not np.isfinite(W).all()), "W is another")
+    require(value["loss_name"] == arguments.get("loss_name", "softmax"), "the loss is another")
+
+
+# ---- Features ----------------------------------------------------------------------------------------------------
+
+
+def transform(kind: Any) -> Callable[..., Any]:
+    """fit and transform as one function."""
+    return lambda X, **how: kind(**how).fit(X).transform(X)
+
+
+def pictures(sizes: Sizes, colours: bool, **own: Arg) -> Arguments:
+    """Images of 6 x 5 and their shape."""
+    image = (3, 6, 5) if colours else (6, 5)
+    d = int(np.prod(image))
+    n = min(sizes.n, 6) or 1
+    good = arrays((n, d), ["uint8", "float64"], ["labels:200", "unit"])
+    found = array((n, d), ["float64"], bad_shapes=other_shapes((n, d)).filter(lambda s: len(s) != 2 or s[1] != d or s[0] == 0))
+    odd = arrays((n, d), ["float32", "uint8", "int64", "bool"], ["labels:2", "one:nan", "extreme"])
+    shapes = Arg(st.just(image), st.just(list(image)), st.sampled_from([(), (6,), 30, None, "65", (6, 5, 1, 1), (0, 5), (-6, 5), (6.0, 5), (7, 5), (True, 30)]), False)
+    return {"X": Arg(good.filter(lambda a: colours is False or a.dtype == "uint8" or a.fill == "unit"), odd, found.bad, False), "image": shapes, **own}
+
+
+def _counts_at(low: int, high: int) -> Arg:
+    return count(low, st.integers(low, high), optional=False)
+
+
+def finite_rows(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """A row of finite features for each of X."""
+    X = np.asarray(arguments["X"])
+    require(value.shape[0] == len(X) and value.ndim == 2, f"features {value.shape} of X {X.shape}")
+    require(bool(call.odd) or bool(np.isfinite(value).all()), "a feature is not finite")
+
+
+def _polar(sizes: Sizes) -> Arguments:
+    n = sizes.n or 1
+    return {"X": array((n, 2), ["float64", "float32", "int64", "uint8"], bad_shapes=st.sampled_from([(n, 3), (2,), (), (n, 2, 1)]))}
+
+
+def _words(sizes: Sizes) -> Arguments:
+    own = {"words": _counts_at(1, 3), "patch": _counts_at(1, 3), "sample": _counts_at(60, 90), "seed": count(0, st.integers(0, 9))}
+    found = pictures(sizes, False, **own)
+    different = found["X"].good.filter(lambda X: X.dtype == "float64" and X.fill == "unit")  # k-means warns of alike ones
+    return found | {"X": Arg(different, None, found["X"].bad, False)}
+
+
+FEATURES = (
+    Row("features.Polar", transform(feature.Polar), _polar, (finite_rows,)),
+    Row("features.ColorHistogram", transform(feature.ColorHistogram), lambda s: pictures(s, True, bins=_counts_at(1, 20)), (finite_rows,), quiet=False),
+    Row("features.HOG", transform(feature.HOG), lambda s: pictures(s, False, cell=_counts_at(1, 3), orientations=_counts_at(1, 9), block=Arg(st.just(1), optional=False)), (finite_rows,), cost=2, quiet=False),
+    Row("features.BagOfWords", transform(feature.BagOfWords), _words, (finite_rows,), cost=6, quiet=False),
+)
+FIT_LAWS = (a_fit, same_fit, fits_as_naive)
+ROWS = (
+    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True),
+    Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
+    Row("random_search", fl.random_search, of_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
+    Row("random_local_search", fl.random_local_search, of_local_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
+    Row("TrainResult.scores", result_of("scores"), of_result, (laws.scores_are_products,)),
+    Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
+    Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
+    Row("TrainResult.accuracy", result_of("accuracy"), of_score, (a_share,)),
+    Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True),
+    *FEATURES,
+)

@@ -1,0 +1,43 @@
+"""Every row of the table, and the public names that have none, each with its reason."""
+
+from __future__ import annotations
+
+from . import rows_files, rows_losses, rows_optim, rows_plain, rows_training
+from .harness import Row
+
+ROWS: tuple[Row, ...] = (
+    *rows_losses.ROWS,
+    *rows_optim.ROWS,
+    *rows_plain.ROWS,
+    *rows_training.ROWS,
+    *rows_files.ROWS,
+)
+
+_BY_STEPS = "the machine of test_machines.py calls it, between steps"
+_MODULE = "a module, whose names have rows of their own"
+NO_ROW = {
+    "Dataset": "a record of what loaders return; it takes anything",
+    "GradientCheck": "a record of what check_gradient returns",
+    "Optimizer": "the base of the optimizers; it has no instances of its own",
+    "Optimizer.load_state_dict": _BY_STEPS,
+    "Optimizer.report": _BY_STEPS,
+    "Optimizer.state_dict": _BY_STEPS,
+    "Optimizer.step": "the row of every optimizer calls it",
+    "SearchResult": "a record of what searches return",
+    "SearchResult.accuracy": "TrainResult's",
+    "SearchResult.load": "TrainResult's",
+    "SearchResult.predict": "TrainResult's",
+    "SearchResult.save": "TrainResult's",
+    "SearchResult.score": "TrainResult's",
+    "SearchResult.scores": "TrainResult's",
+    "TrainResult": "a record of what train returns",
+    "cli.lectures": "it takes half a minute and no input but a folder",
+    "features.PolynomialFeatures": "scikit-learn's own",
+    "optim": _MODULE,
+    "schedules": _MODULE,
+    "schedules.Lr": "a type",
+    "schedules.NAMES": "a list of names",
+    "schedules.Schedule": "the base of the schedules",
+    "schedules.scale_lr": "fastlin.scale_lr, which has a row",
+    "updates": _MODULE,
+}
