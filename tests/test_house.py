@@ -53,9 +53,9 @@ def test_native_functions_are_short_and_shallow(path):
     """Outside the tiles, whose unrolled loops are C."""
     if path.suffix == ".h":
         return
-    starts = r"^(?:    )?(?:cdef|cpdef|def)\b[^=]*\([^=]*?\)[^=\n]*:\n((?:(?:(?:    )+.*)?\n)*)"
+    starts = r"^((?:    )?)(?:cdef|cpdef|def)\b[^=:(\n]*\([^=]*?\)[^=\n]*:\n((?:(?:\1    .*)?\n)*)"
     for found in re.finditer(starts, path.read_text(), re.MULTILINE):
-        body = [line for line in found.group(1).splitlines() if line.strip()]
+        body = [line for line in found.group(2).splitlines() if line.strip()]
         assert len(body) <= 60, found.group(0)[:80]
         blocks = [line for line in body if re.match(r"\s*(for|while|if|elif|else|with|try|except|finally)\b.*:", line)]
         levels = {(len(line) - len(line.lstrip())) // 4 for line in blocks}

@@ -37,10 +37,10 @@ cdef enum:
     MOST_CHOICES = 96
     MOST_AXES = 4
 
-cdef enum Kind:
+cdef enum:
     ARRAY, SIZE, NUMBERS, ANY
 
-cdef enum Layout:
+cdef enum:
     CONTIGUOUS, ROWS, UNIT, STRIDED, LIKE
 
 cdef struct Term:
