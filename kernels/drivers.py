@@ -86,7 +86,8 @@ def losses_driver(add_product, epilogue):
 def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage):
     """Mini-batch steps: the gradient of a batch, a block of rows at a time, then the step; next batch.
 
-    A call goes through the blocks `first` ... `last` - 1 of an epoch.
+    A call goes through the blocks `first` ... `last` - 1 of an epoch. Here every block adds to dW itself: blocks are so
+    large that no batch has many; compiled kernels first make subtotals.
     """
 
     def add_block(data, weights, workspace, step, start, stop):

@@ -128,7 +128,7 @@ def nadam_product(t, beta1, momentum_decay):
 
     log(1 - x) = -(x + x^2/2 + x^3/3 + ...), and the sum of (q^i)^k over i is q^k (1 - q^(k t)) / (1 - q^k).
     """
-    if beta1 == 0.0:
+    if beta1 == 0.0 or t * math.log(beta1) < -50.0:  # beside 1 the product is nothing
         return 0.0
     rate = momentum_decay * math.log(0.96)
     first, last = -math.expm1(rate), -math.expm1(t * rate)

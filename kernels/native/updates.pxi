@@ -423,7 +423,7 @@ cdef double nadam_product(double t, double beta1, double momentum_decay) noexcep
     cdef double total = 0.0
     cdef double half = 1.0
     cdef int k
-    if beta1 == 0:
+    if beta1 == 0 or t * c_log(beta1) < -50:  # beside 1 the product is nothing
         return 0.0
     for k in range(1, 57):
         half *= 0.5
