@@ -1,13 +1,10 @@
 """An interrupted run continues to the same bits; its checkpoint is whole at every moment."""
 
-import contextlib
 import functools
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,84 +239,7 @@ def test_an_optimizer_without_a_state_is_refused(tmp_path):
         fl.train(**arguments() | {"optimizer": Plain()}, checkpoint=tmp_path / "state.npz")
 
 
-# ---- The file --------------------------------------------------------------------------------------------
-
-
-def test_values_survive(checkpoint):
-    values = {
-        "text": "naïve",
-        "flag": True,
-        "none": None,
-        "number": 0.1 + 0.2,
-        "nan": float("nan"),
-        "big": 2**100,
-        "numpy": np.float32(0.1),
-        "list": [1, 2],
-        "F": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-        "bytes": np.arange(3, dtype=np.uint8),
-        "zero-d": np.array(1.5),
-    }
-    _save.save(checkpoint, values)
-    found = _save.load(checkpoint)
-    assert found.keys() == values.keys()
-    assert repr(found["nan"]) == "nan"
-    for name in set(values) - {"nan"}:
-        np.testing.assert_array_equal(found[name], values[name])
-        assert np.asarray(found[name]).shape == np.asarray(values[name]).shape
-
-
-def test_a_write_that_fails_leaves_the_old_file(checkpoint, monkeypatch):
-    _save.save(checkpoint, {"epoch": 1})
-
-    def full(descriptor):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        _save.save(checkpoint, {"epoch": 2})
-    assert _save.load(checkpoint) == {"epoch": 1}
-    assert os.listdir(checkpoint.parent) == [checkpoint.name]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
-def test_a_reader_during_a_write_has_the_whole_old_file(checkpoint):
-    _save.save(checkpoint, {"epoch": 1})
-    content = checkpoint.read_bytes()
-    with checkpoint.open("rb") as reader:
-        _save.save(checkpoint, {"epoch": 2})
-        assert reader.read() == content
-
-
-def test_a_damaged_file_is_named(checkpoint):
-    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
-    content = checkpoint.read_bytes()
-    for length in range(0, len(content), 7):
-        checkpoint.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-            _save.load(checkpoint)
-
-
-@pytest.mark.slow
-def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
-    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
-    content, rng = checkpoint.read_bytes(), np.random.default_rng(0)
-    for _ in range(1000):
-        damaged = bytearray(content)
-        damaged[rng.integers(len(content))] = rng.integers(256)
-        checkpoint.write_bytes(damaged)
-        with contextlib.suppress(ValueError):
-            _save.load(checkpoint)
-
-
-def test_no_pickle_is_read(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return Path(tmp_path / "ran").touch, ()
-
-    np.savez(tmp_path / "state.npz", facts=np.array("{}"), W=np.array([Bomb()], object))
-    with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-        _save.load(tmp_path / "state.npz")
-    assert not (tmp_path / "ran").exists()
+# ---- States that no run has ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["W", "average.mean", "best_W"])
