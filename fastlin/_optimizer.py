@@ -274,7 +274,12 @@ class Optimizer:
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
-                raise ValueError(f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}")
+                same = [a == b for a, b in zip(ours, theirs, strict=False)]
+                i = [*same, False].index(False)
+                keys = ", ".join(f"{word}.{i}" for word in OPS[self.rule].state)
+                raise ValueError(
+                    f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}: see its {keys}"
+                )
         return t, slots, {key.removeprefix("schedule."): _check_state.scalar(value) for key, value in schedule.items()}
 
     def check_state(self, state: Mapping[str, Any], W: Array) -> None:

@@ -1,8 +1,11 @@
 """Data sets in the formats that they are distributed in, whole and damaged."""
 
+import functools
+import gzip
 import io
 import pickle
 import tarfile
+import tracemalloc
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 import fastlin as fl
 from fastlin import data
+from fastlin._pickled import read_pickle
 
 ROWS = 4
 
@@ -70,7 +74,15 @@ def in_archive(files, path):
     return path
 
 
-VERSIONS = {"python": python_version, "fortran": lambda: python_version("F"), "binary": binary_version}
+def python3_version(protocol, text):
+    """As Python 3 and today's NumPy would write the same contents, with bytes or text for the keys."""
+    for name, (X, labels) in batches().items():
+        batch = {b"labels": labels, b"data": X, b"filenames": [b"a.png"] * ROWS, b"batch_label": b"of 5"}
+        yield name, pickle.dumps({key.decode() if text else key: batch[key] for key in batch}, protocol)
+
+
+VERSIONS = {f"protocol {number}": functools.partial(python3_version, number, number % 2) for number in range(2, 6)}
+VERSIONS |= {"python": python_version, "fortran": lambda: python_version("F"), "binary": binary_version}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -164,32 +176,172 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
     folder = in_folder(python_version(), tmp_path / "cifar")
     hostile = (
         pickle.dumps(Bomb()),
-        b'cbuiltins\neval\n(S\'open("ran", "w")\'\ntR.',
-        b"cnumpy\nload\n(S'ran'\ntR.",
+        pickle.dumps(Bomb(), 2),
+        b'cbuiltins\neval\n(X\x11\0\0\0open("ran", "w")  tR.',
+        b"cnumpy\nload\n(K\x01tR.",
         b"cnumpy\nndarray.tofile\n.",
+        b"cnumpy.core.multiarray\nfromfile\n.",
+        b"c__builtin__\nlist\n.",
     )
     for content in hostile:
         (folder / "data_batch_1").write_bytes(content)
-        with pytest.raises(ValueError, match=r"data_batch_1 is damaged or not of CIFAR-10 .*it asks for"):
+        with pytest.raises(ValueError, match=r"data_batch_1 is damaged or not of CIFAR-10 .*it asks for") as caught:
             fl.load_cifar10(folder)
+        assert caught.value.__cause__ is not None
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.slow
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R"
+BYTES = b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+
+
+def array(shape, content, dtype=BYTES):
+    return ARRAY + b"(K\x01" + shape + dtype + b"\x89T" + len(content).to_bytes(4, "little") + content + b"tb"
+
+
+def encoded(times):
+    """A text that the memo gives again and again, each time to be encoded."""
+    text = b"\x8c\xff" + b"a" * 255
+    return b"]" + text + b"q\0ac_codecs\nencode\nq\1a" + b"h\1h\0\x8c\6latin1\x86Ra" * times + b"."
+
+
+HOSTILE = {
+    "a large place in the memo": b"Nr\xff\xff\xff\x0f.",
+    "a place that is not in the memo": b"j\xff\xff\xff\x0f.",
+    "nested tuples for a key": b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",
+    "nested tuples": b")" + b"\x85" * 1_000_000 + b".",
+    "nested lists": b"]" * 1_000_000 + b"a" * 999_999 + b".",
+    "a list in itself": b"]q\0h\0a.",
+    "marks": b"(" * 1_000_000 + b"t" * 1_000_000 + b".",
+    "many bytes": b"T\xff\xff\xff\x7f.",
+    "more bytes": b"\x8e" + b"\xff" * 8 + b".",
+    "a text that is none": b"X\2\0\0\0\xff\xff.",
+    "a mark that is not there": b"Nt.",
+    "a value that is not there": b"(K\1a.",
+    "nothing": b".",
+    "no end": b"}",
+    "an opcode of protocol 0": b"I1\n.",
+    "a large integer": b"\x8b\xff\xff\xff\x7f.",
+    "an instance": b"(i__builtin__\nlist\n.",
+    "a persistent object": b"N\x51.",
+    "an extension": b"\x82\1.",
+    "a call of nothing": b"N)R.",
+    "a call without arguments": b"cnumpy\ndtype\nNR.",
+    "an array of too many arguments": ARRAY[:-2] + b"\x86K\1\x86R.",
+    "an array whose state is none": ARRAY + b"Nb.",
+    "the state of a list": b"]}b.",
+    "other numbers": array(b"K\2K\3\x86", bytes(6), BYTES.replace(b"u1", b"i8")) + b".",
+    "objects": array(b"K\2K\3\x86", bytes(6), BYTES.replace(b"u1", b"O8")) + b".",
+    "a shape that is too large": array(b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", bytes(6)) + b".",
+    "a negative shape": array(b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff\x86", bytes(6)) + b".",
+    "a shape of many": array(b"(" + b"J\xff\xff\xff\x7f" * 100_000 + b"t", bytes(6)) + b".",
+    "a shape of booleans": array(b"\x88K\6\x86", bytes(6)) + b".",
+    "an array of another width": array(b"K\2K\3\x86", bytes(6)) + b".",
+    "an ndarray called": b"cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
+    "another encoding": b"c_codecs\nencode\nX\1\0\0\0aX\5\0\0\0idna!\x86R.",
+    "encoding again": encoded(10_000),
+    "no dict": b"].",
+    "a dict of nothing": b"}.",
+    "a key that is a number": b"}K\1K\1s.",
+    "a key without a value": b"}(Nu.",
+    "no array": b"}(U\4dataNU\6labels]u.",
+    "no labels": b"}U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"s.",
+    "labels of text": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](U\1aeu.",
+    "a label too many": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](K\1K\2eu.",
+    "a label of ten": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](K\x0aeu.",
+}
+
+
+def test_the_pieces_of_the_hostile_pickles_are_right():
+    """Put together well they are a file; so what is refused is refused for what its name says."""
+    good = b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(range(256)) * 12) + b"U\6labels](K\7eu."
+    X, y = data._cifar10_pickle("file", good)
+    assert X.tobytes() == bytes(range(256)) * 12
+    assert y.tolist() == [7]
+    assert len(read_pickle(encoded(1))) == 3
+    assert pickle.loads(encoded(1), encoding="bytes")[2] == b"a" * 255
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_pickles(name):
+    """One kind of error, and memory of the size of the file."""
+    content = HOSTILE[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"file is damaged or not of CIFAR-10 \(\d+ bytes; "):
+            data._cifar10_pickle("file", content)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+        if len(content) < 10_000:
+            assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_any_damage_is_an_error_or_other_pixels():
-    """A changed byte raises no exception of another kind."""
-    _, content = next(python_version())
+    """A changed byte raises no exception of another kind, and asks for no memory."""
     rng = np.random.default_rng(0)
-    frame = [i for i in range(len(content)) if i < 200 or i > len(content) - 200]  # between them lie pixels
-    for _ in range(2000):
-        damaged = bytearray(content)
-        damaged[rng.choice(frame)] = rng.integers(256)
-        try:
-            X, y = data._cifar10_pickle("file", bytes(damaged))
-        except ValueError as error:
-            assert "file is damaged" in str(error)  # noqa: PT017  (either outcome is right)
-        else:
-            assert X.shape == (len(y), 3072)
+    for version in VERSIONS.values():
+        name, content = next(version())
+        if name.endswith(".bin"):
+            continue
+        pixels = max(range(0, len(content), 97), key=lambda i: len(set(content[i : i + 400])))
+        frame = [i for i in range(len(content)) if i < 300 or i > len(content) - 300 or abs(i - pixels) < 20]
+        tracemalloc.start()
+        for _ in range(400):
+            damaged = bytearray(content)
+            damaged[rng.choice(frame)] = rng.integers(256)
+            try:
+                X, y = data._cifar10_pickle("file", bytes(damaged))
+            except ValueError as error:
+                assert "file is damaged" in str(error)  # noqa: PT017  (either outcome is right)
+            else:
+                assert X.shape == (len(y), 3072)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(content)
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("limit", ["MOST_FILE", "MOST_ARCHIVE"])
+def test_files_larger_than_cifar10s_are_refused(limit, tmp_path, monkeypatch):
+    archive = in_archive(binary_version(), tmp_path / "cifar.tar.gz")
+    folder = in_folder(binary_version(), tmp_path / "cifar")
+    fl.load_cifar10(archive)
+    monkeypatch.setattr(data, limit, ROWS * data.RECORD - 1)
+    with pytest.raises(ValueError, match=r"cifar\.tar\.gz is damaged or no \.tar\.gz: it"):
+        fl.load_cifar10(archive)
+    if limit == "MOST_FILE":
+        with pytest.raises(ValueError, match=r"data_batch_1\.bin has more than \d+ bytes"):
+            fl.load_cifar10(folder)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_an_archive_that_says_it_is_large(kind, tmp_path):
+    """tarfile would read an extended header of this size whole."""
+    member = tarfile.TarInfo("cifar-10-batches/data_batch_1")
+    member.size, member.type = 10**10, kind
+    with gzip.open(tmp_path / "cifar.tar.gz", "wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT) + bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"cifar\.tar\.gz is damaged or no \.tar\.gz"):
+            fl.load_cifar10(tmp_path / "cifar.tar.gz")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "how", [{"format": kind} for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+)
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_archives_of_every_format(how, mode, tmp_path):
+    """Folders, extended headers, and a plain .tar, as when somebody packs the files again."""
+    folder = in_folder(binary_version(), tmp_path / "cifar-10-batches-bin")
+    (folder / "readme.html").write_text("read me")
+    with tarfile.open(tmp_path / "cifar.tar.gz", mode, **how) as archive:
+        archive.add(folder, folder.name)
+    found, expected = fl.load_cifar10(tmp_path / "cifar.tar.gz"), fl.load_cifar10(folder)
+    np.testing.assert_array_equal(found.X, expected.X)
+    np.testing.assert_array_equal(found.y_test, expected.y_test)
 
 
 def test_digits():

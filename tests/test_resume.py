@@ -1,19 +1,17 @@
 """An interrupted run continues to the same bits; its checkpoint is whole at every moment."""
 
-import contextlib
 import functools
-import os
+import math
 import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _objective, _plan, _save, ops
+from fastlin import _check, _objective, _plan, _save, _step, ops
 
 SUFFIXES = ["npz", "safetensors"]
 
@@ -242,84 +240,7 @@ def test_an_optimizer_without_a_state_is_refused(tmp_path):
         fl.train(**arguments() | {"optimizer": Plain()}, checkpoint=tmp_path / "state.npz")
 
 
-# ---- The file --------------------------------------------------------------------------------------------
-
-
-def test_values_survive(checkpoint):
-    values = {
-        "text": "naïve",
-        "flag": True,
-        "none": None,
-        "number": 0.1 + 0.2,
-        "nan": float("nan"),
-        "big": 2**100,
-        "numpy": np.float32(0.1),
-        "list": [1, 2],
-        "F": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-        "bytes": np.arange(3, dtype=np.uint8),
-        "zero-d": np.array(1.5),
-    }
-    _save.save(checkpoint, values)
-    found = _save.load(checkpoint)
-    assert found.keys() == values.keys()
-    assert repr(found["nan"]) == "nan"
-    for name in set(values) - {"nan"}:
-        np.testing.assert_array_equal(found[name], values[name])
-        assert np.asarray(found[name]).shape == np.asarray(values[name]).shape
-
-
-def test_a_write_that_fails_leaves_the_old_file(checkpoint, monkeypatch):
-    _save.save(checkpoint, {"epoch": 1})
-
-    def full(descriptor):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        _save.save(checkpoint, {"epoch": 2})
-    assert _save.load(checkpoint) == {"epoch": 1}
-    assert os.listdir(checkpoint.parent) == [checkpoint.name]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
-def test_a_reader_during_a_write_has_the_whole_old_file(checkpoint):
-    _save.save(checkpoint, {"epoch": 1})
-    content = checkpoint.read_bytes()
-    with checkpoint.open("rb") as reader:
-        _save.save(checkpoint, {"epoch": 2})
-        assert reader.read() == content
-
-
-def test_a_damaged_file_is_named(checkpoint):
-    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
-    content = checkpoint.read_bytes()
-    for length in range(0, len(content), 7):
-        checkpoint.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-            _save.load(checkpoint)
-
-
-@pytest.mark.slow
-def test_any_damage_is_a_value_error_or_other_numbers(checkpoint):
-    _save.save(checkpoint, {"epoch": 1, "W": np.arange(40.0)})
-    content, rng = checkpoint.read_bytes(), np.random.default_rng(0)
-    for _ in range(1000):
-        damaged = bytearray(content)
-        damaged[rng.integers(len(content))] = rng.integers(256)
-        checkpoint.write_bytes(damaged)
-        with contextlib.suppress(ValueError):
-            _save.load(checkpoint)
-
-
-def test_no_pickle_is_read(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return Path(tmp_path / "ran").touch, ()
-
-    np.savez(tmp_path / "state.npz", facts=np.array("{}"), W=np.array([Bomb()], object))
-    with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-        _save.load(tmp_path / "state.npz")
-    assert not (tmp_path / "ran").exists()
+# ---- States that no run has ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["W", "average.mean", "best_W"])
@@ -336,3 +257,331 @@ def test_weights_of_another_type_are_refused():
     state = fl.train(**arguments() | {"epochs": 2}).state
     with pytest.raises(ValueError, match="resume: the state's W is float16"):
         fl.train(**arguments(), resume=state | {"W": state["W"].astype(np.float16)})
+
+
+def with_everything():
+    """Arguments of a run whose state has every part there is."""
+    return arguments() | {"optimizer": fl.Adam(fl.schedules.plateau(0.05, patience=2), beta1=0.8)}
+
+
+MISSING = object()
+ANYTHING = {
+    "missing": MISSING,
+    "None": None,
+    "text": "a",
+    "bytes": b"a",
+    "list": [1],
+    "dict": {},
+    "true": True,
+    "nan": math.nan,
+    "inf": math.inf,
+    "-inf": -math.inf,
+    "negative": -1,
+    "fraction": 0.5,
+    "1e30": 1e30,
+    "10**400": 10**400,
+    "10**5000": 10**5000,
+    "-10**5000": -(10**5000),
+    "2**63": 2**63,
+    "complex": 1j,
+    "object": object(),
+    "empty": np.empty(0),
+    "0-d": np.array(0.25),
+    "0-d text": np.array("a"),
+    "objects": np.array([None], object),
+    "masked": np.ma.masked_array([1.0], [True]),
+    "huge view": np.broadcast_to(np.float64(0), (10**12,)),
+    "huge matrix": np.broadcast_to(np.float32(0), (10**6, 10**6)),
+}
+OF_ARRAYS = {  # no value is wrong in an array of weights or losses: those that a run reaches may be anything
+    "cut": lambda A: A[:-1],
+    "longer": lambda A: np.concatenate([A, A]),
+    "flat": lambda A: A.reshape(-1, 1),
+    "deep": lambda A: A[None],
+    "narrower": lambda A: A.astype(np.float16),
+    "float32": lambda A: A.astype(np.float32),
+    "float64": lambda A: A.astype(np.float64),
+    "wider": lambda A: A.astype(np.longdouble),
+    "complex": lambda A: A.astype(complex),
+    "integers": lambda A: A.astype(np.int64),
+    "booleans": lambda A: A.astype(bool),
+    "objects": lambda A: A.astype(object),
+    "text": lambda A: A.astype(str),
+    "list": lambda A: A.tolist(),
+    "masked": lambda A: np.ma.masked_array(A, np.ones(A.shape, bool)),
+    "read-only": lambda A: _check.read_only(A.copy()),
+    "other byte order": lambda A: A.astype(A.dtype.newbyteorder()),
+    "other order": lambda A: np.array(A, order="C" if A.flags.f_contiguous else "F"),
+    "strided": lambda A: np.repeat(A, 2, axis=0)[::2],
+    "reversed": lambda A: A[::-1].copy()[::-1],
+    "unaligned": lambda A: np.frombuffer(b"a" + A.tobytes(), np.uint8)[1:].view(A.dtype).reshape(A.shape),
+}
+LEGITIMATE = {  # another number there is a state that another run has
+    "optimizer.schedule.best": {"inf", "-inf", "fraction", "1e30", "0-d"},
+}
+
+
+@functools.cache
+def part_way():
+    return fl.train(**with_everything() | {"epochs": 3}).state
+
+
+LEAVES = list(part_way())
+
+
+def damaged(value):
+    """Everything that may stand in the place of a value."""
+    yield from ANYTHING.items()
+    if isinstance(value, np.ndarray):
+        yield from ((f"array: {name}", change(value)) for name, change in OF_ARRAYS.items())
+
+
+def with_damage(state, name, value):
+    changed = {key: A.copy("K") if isinstance(A, np.ndarray) else A for key, A in state.items()}
+    changed[name] = value
+    return {key: A for key, A in changed.items() if A is not MISSING}
+
+
+def attempt(function):
+    """The error that a caller may see, or None; and the result."""
+    try:
+        return None, function()
+    except (ValueError, TypeError) as error:
+        return error, None
+
+
+def short(name):
+    """The last word of a name in a state, which a message must have."""
+    for prefix in ("argument.", "optimizer.", "schedule."):
+        name = name.removeprefix(prefix)
+    return name
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_any_damage_is_refused_or_makes_no_difference(name, tmp_path):
+    """Nothing has been changed after an error: neither the optimizer nor the file that the run would write."""
+    whole, checkpoint = bits(fl.train(**with_everything())), tmp_path / "state.npz"
+    checkpoint.write_bytes(b"mine")
+    untouched = fl.Adam().state_dict() | {"schedule.now": 0.05, "schedule.best": math.inf, "schedule.bad": 0}
+    for kind, value in damaged(part_way()[name]):
+        if kind in LEGITIMATE.get(name, ()):
+            continue
+        given = with_everything() | {"resume": with_damage(part_way(), name, value), "checkpoint": checkpoint}
+        error, found = attempt(lambda given=given: fl.train(**given))
+        if error is not None:
+            assert short(name) in str(error), (kind, str(error))
+            assert len(str(error)) < 3000, kind
+            assert given["optimizer"].state_dict() == untouched, kind
+            assert checkpoint.read_bytes() == b"mine", kind
+        else:
+            assert bits(found) == whole, kind
+            checkpoint.write_bytes(b"mine")
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_any_damage_in_a_file_is_refused_or_makes_no_difference(name, tmp_path):
+    whole, checkpoint = bits(fl.train(**with_everything())), tmp_path / "state.npz"
+    for kind, value in damaged(part_way()[name]):
+        if kind in LEGITIMATE.get(name, ()) or getattr(value, "size", 0) > 10**6:
+            continue
+        try:
+            _save.save(checkpoint, with_damage(part_way(), name, value))
+        except (TypeError, ValueError):
+            continue  # no file has this
+        content, given = checkpoint.read_bytes(), with_everything()
+        error, found = attempt(lambda given=given: fl.train(**given, resume=checkpoint))
+        if error is not None:
+            assert short(name) in str(error) or "is damaged" in str(error), (kind, str(error))
+            assert given["optimizer"].t == 0, kind
+            assert "m.0" not in given["optimizer"].state_dict(), kind
+            assert checkpoint.read_bytes() == content, kind
+        else:
+            assert bits(found) == whole, kind
+
+
+OTHERS = {
+    "note": "mine",
+    "average": 0.9,
+    "average.W": np.zeros((6, 3)),
+    "best_X": 3,
+    "argument.colour": "red",
+    "optimizer.m": 3,
+    "optimizer.m.1": np.zeros((6, 3), np.float32),
+    "optimizer.schedule.worst": 0.0,
+    "history.accuracy": np.zeros(3),
+    "history.validation_r2": np.zeros(3),
+    "": 1,
+}
+LIES = {  # each part is possible, and together they are not
+    "epoch": 2,
+    "average.t": 7,
+    "best_epoch": 0,
+    "best_score": 1e-9,
+    "history.loss": np.zeros(2),
+    "optimizer.m.0": np.zeros((5, 3), np.float32),
+    "optimizer.class": "AdamW",
+    "optimizer.rule": "adamw_update",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [*OTHERS.items(), *LIES.items()])
+def test_parts_that_no_state_has(name, value):
+    given = with_everything()
+    with pytest.raises(ValueError, match="resume: ") as caught:
+        fl.train(**given, resume=part_way() | {name: value})
+    assert short(name) in str(caught.value) or name == "epoch"
+    assert given["optimizer"].t == 0
+
+
+@pytest.mark.parametrize("state", [[], 3, None.__class__, {3: 1}, {None: 1}, {}])
+def test_what_is_no_state(state):
+    with pytest.raises((ValueError, TypeError), match="resume"):
+        fl.train(**with_everything(), resume=state)
+
+
+def test_an_optimizer_of_the_callers_own_is_loaded_last():
+    """Its load_state_dict may do anything, so everything else has been checked before."""
+
+    class Own:
+        loaded = None
+
+        def step(self, W, dW):
+            W -= dW
+
+        def state_dict(self):
+            return {"steps": 3, "words": "any"}
+
+        def load_state_dict(self, state):
+            self.loaded = state
+
+    state = fl.train(**arguments() | {"optimizer": Own(), "epochs": 2}).state
+    for change in ({"W": np.zeros((2, 2))}, {"best_score": 0.0}, {"note": 1}, {"history.loss": np.zeros(3)}):
+        given = arguments() | {"optimizer": Own()}
+        with pytest.raises(ValueError, match="resume: "):
+            fl.train(**given, resume=state | change)
+        assert given["optimizer"].loaded is None
+    fl.train(**given, resume=state)
+    assert given["optimizer"].loaded == {"steps": 3, "words": "any"}
+
+
+# ---- States of optimizers ----------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "SGD": lambda: fl.SGD(0.1),
+    "Nesterov": lambda: fl.SGD(0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda: fl.Adam(0.1),
+    "AMSGrad": lambda: fl.AMSGrad(fl.schedules.warmup(fl.schedules.plateau(0.1), 3)),
+}
+
+
+def stepped(optimizer, times):
+    rng, weights = np.random.default_rng(0), [np.ones((2, 3)), np.ones(4, np.float32)]
+    for _ in range(times):
+        optimizer.step(weights, [rng.standard_normal(W.shape).astype(W.dtype) for W in weights])
+    return [W.tobytes() for W in weights]
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_damage_to_an_optimizers_state(name, used):
+    source = OPTIMIZERS[name]()
+    stepped(source, 3)
+    good = source.state_dict()
+    expected = stepped(source, 2)
+    for key in [*good, "t.0", "m.2", "v.0.0", "schedule.x", "x", 3]:
+        if key in ("v.0", "v.1") and name == "Nesterov" and not used:
+            continue  # nothing else says which shape it should have
+        for kind, value in damaged(good.get(key)):
+            if kind in LEGITIMATE.get(f"optimizer.{key}", ()) or (key not in good and value is MISSING):
+                continue
+            optimizer = OPTIMIZERS[name]()
+            stepped(optimizer, 2 * used)
+            before = optimizer.state_dict()
+            state = with_damage(good, key, value)
+            error, _ = attempt(lambda optimizer=optimizer, state=state: optimizer.load_state_dict(state))
+            if error is not None:
+                assert short(str(key)) in str(error), (key, kind, str(error))
+                np.testing.assert_equal(optimizer.state_dict(), before)
+            else:
+                assert stepped(optimizer, 2) == expected, (key, kind)
+    for state in (None, 3, [], "state", [("t", 3)]):
+        with pytest.raises(TypeError, match="state must be what state_dict returned"):
+            OPTIMIZERS[name]().load_state_dict(state)
+
+
+# ---- Kernels that raise ------------------------------------------------------------------------------------
+
+ERRORS = [MemoryError, RuntimeError, KeyboardInterrupt]
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes the n-th call of a kernel raise; whatever it is that compiles or allocates, it does so there."""
+    caches = _step.prepare, _step._route
+
+    def fail(kind, error, nth):
+        find, calls = getattr(ops, kind), []
+
+        def found(*names):
+            kernel = find(*names)
+
+            def call(*given):
+                calls.append(1)
+                if len(calls) == nth:
+                    raise error
+                return kernel(*given)
+
+            return call
+
+        monkeypatch.setattr(ops, kind, found)
+        for cached in caches:
+            cached.cache_clear()
+
+    yield fail
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("nth", [1, 2, 7])
+def test_an_epoch_that_fails_leaves_the_optimizer(error, nth, compiled, failing, monkeypatch):
+    monkeypatch.setattr(_plan, "CHUNK_FLOPS", 1)  # a kernel call for each of the 8 steps
+    _plan.epoch_plan.cache_clear()
+    given = arguments() | {"average": None, "backend": compiled, "epochs": 1}
+    fl.train(**given)
+    fresh, used = fl.Adam(0.05, beta1=0.8), given["optimizer"]
+    for optimizer in (fresh, used):
+        before = optimizer.state_dict()
+        failing("epoch_kernel", error, nth)
+        with pytest.raises(error):
+            fl.train(**given | {"optimizer": optimizer})
+        np.testing.assert_equal(optimizer.state_dict(), before)
+    _plan.epoch_plan.cache_clear()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(
+    ("kind", "nth"), [("step_kernel", 1), ("step_kernel", 2), ("squares_kernel", 1), ("kernel", 1)]
+)
+def test_a_step_that_fails_leaves_the_optimizer(error, kind, nth, compiled, failing):
+    if (nth, error) == (2, KeyboardInterrupt):
+        pytest.skip("Ctrl-C comes when a kernel has returned, and its step was taken")
+    fresh, used = fl.Adam(clip_norm=1.0, prox=fl.L1(0.1)), fl.Adam(clip_norm=1.0, prox=fl.L1(0.1))
+    used.step(np.ones((3, 2)), np.ones((3, 2)))
+    for optimizer in (fresh, used):
+        W, dW = np.ones((3, 2)), np.ones((3, 2))
+        before, start = optimizer.state_dict(), W.copy()
+        failing(kind, error, nth)
+        with pytest.raises(error):
+            optimizer.step(W, dW, bias=True, backend=compiled)
+        np.testing.assert_equal(optimizer.state_dict(), before)
+        np.testing.assert_array_equal(W, start)
+
+
+def test_a_W_without_rows_has_no_b():
+    optimizer, W = fl.Adam(prox=fl.L1(0.1)), np.array(3.0)
+    with pytest.raises(ValueError, match=r"bias=True: .* this W has no rows; found shape \(\)"):
+        optimizer.step(W, np.array(1.0), bias=True)
+    assert optimizer.t == 0
+    assert W == 3
