@@ -257,7 +257,7 @@ class warmup(_Composed):
     steps: int
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule)
+        _check.learning_rate(self.schedule, "schedule")
         _check.count("steps", self.steps)
 
     def __call__(self, t: int) -> float:
@@ -273,7 +273,7 @@ class scaled(_Composed):
     factor: float
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule)
+        _check.learning_rate(self.schedule, "schedule")
         self._within(factor="[0, inf)")
 
     def __call__(self, t: int) -> float:
@@ -335,7 +335,7 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     if not several:
         raise ValueError("schedules is empty; there is nothing to plot")
     for lr in several:
-        _check.learning_rate(lr)
+        _check.learning_rate(lr, "schedules")
     rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
     return schedule_picture(rates)
 
