@@ -309,6 +309,8 @@ _USUAL: dict[str, Callable[[float, int], Schedule]] = {
 
 NAMES = tuple(_USUAL)
 
+MOST_PLOTTED = 1_000_000  # steps: a second for each schedule, and far more than a picture shows
+
 
 def _by_name(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
     """The schedule called `name`, over `steps` steps of which the first `warm` warm up, with usual values for the rest.
@@ -331,12 +333,13 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     need("matplotlib", "plot", "schedules.plot")
     from fastlin._plot_schedules import schedule_picture
 
+    steps = _check.count("steps", steps, high=MOST_PLOTTED)
     several = schedules if isinstance(schedules, Sequence) else [schedules]
     if not several:
         raise ValueError("schedules is empty; there is nothing to plot")
     for lr in several:
         _check.learning_rate(lr, "schedules")
-    rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
+    rates = {repr(lr): [_rate(lr, t) for t in range(steps)] for lr in several}
     return schedule_picture(rates)
 
 
