@@ -129,9 +129,9 @@ def hyper(row: Mapping[str, Hyper], values: Mapping[str, Any]) -> tuple[float, .
 MOST_STEPS = 1 << 53  # kernels take the number of a step as a float64, which holds every integer up to here
 
 
-def count(name: str, value: Any, low: int = 1) -> int:
-    """`value` as an int of at least `low`."""
-    if type(value) is int and value >= low:
+def count(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
+    """`value` as an int of at least `low` and, if there is one, at most `high`."""
+    if type(value) is int and value >= low and high is None:
         return value
     try:
         if isinstance(value, (bool, np.bool_)):
@@ -141,14 +141,8 @@ def count(name: str, value: Any, low: int = 1) -> int:
         raise TypeError(f"{name} must be an integer of at least {low}; found {kind(value)}") from None
     if found < low:
         raise ValueError(f"{name} must be an integer of at least {low}; found {shown(found)}")
-    return found
-
-
-def steps(value: Any, low: int = 1) -> int:
-    """t, a number of steps, as an int from `low` on."""
-    found = count("t", value, low)
-    if found > MOST_STEPS:
-        raise ValueError(f"t must be an integer of at most 2**53; found {found}")
+    if high is not None and found > high:
+        raise ValueError(f"{name} must be an integer of at most {high}; found {shown(found)}")
     return found
 
 
@@ -583,6 +577,12 @@ def real_array(name: str, A: Any) -> Array:
     return A.view(np.ndarray)
 
 
-def learning_rate(value: Any) -> Any:
+def learning_rate(value: Any, name: str = "lr") -> Any:
     """A number in [0, inf), or a schedule: something that is called with the step number."""
-    return value if callable(value) else number("lr", value, "[0, inf)")
+    return instance(name, value) if callable(value) else number(name, value, "[0, inf)")
+
+
+def function(name: str, value: Any, form: str) -> None:
+    """`value` can be called as `form` says."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function {form}; found {kind(value)}")

@@ -87,7 +87,8 @@ class Objective(NamedTuple):
         n, d = inputs.X.shape
         values: Array = sums / n
         if self.penalty is not None:
-            values += [_check.penalty_value(self.penalty.value(w[:d])) for w in W]
+            with np.errstate(all="ignore"):
+                values += [_check.penalty_value(self.penalty.value(w[:d])) for w in W]
         return values
 
     def inputs(self, W: Array, X: Any, y: Any, sample_weight: Any = None) -> Inputs:

@@ -159,6 +159,7 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
 
     A batch is a sum, so the order within it is free: ascending, a memory-mapped X is read forwards, each page once.
     """
+    batch_size = min(batch_size, n)
     order = np.random.default_rng([seed, epoch]).permutation(n)
     whole = n // batch_size * batch_size
     order[:whole].reshape(-1, batch_size).sort(axis=1)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _check, machine, ops
+from fastlin import _check, _pool, machine, ops
 from fastlin._extras import need
 from fastlin._save import replacing
 from fastlin.data import load_arrays, load_digits
@@ -111,7 +111,8 @@ def blas_threads(threads: int | None) -> AbstractContextManager[Any]:
     """Gives NumPy's BLAS as many threads as the others have."""
     if threads is None:
         return nullcontext()
-    limit: AbstractContextManager[Any] = need("threadpoolctl", "sklearn", "--threads").threadpool_limits(threads)
+    pools = need("threadpoolctl", "sklearn", "--threads")
+    limit: AbstractContextManager[Any] = pools.threadpool_limits(_pool.thread_limit(threads))
     return limit
 
 

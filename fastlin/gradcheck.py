@@ -24,14 +24,22 @@ def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5)
     >>> numerical_gradient(lambda W: (W**2).sum(), np.array([1.0, -3.0])).round(6)
     array([ 2., -6.])
     """
+    _check.function("f", f, "of W")
     h = _check.step_size("h", h)
-    W = np.array(W, order="C")
-    if W.dtype not in (np.float32, np.float64):
-        raise TypeError(f"W has dtype {W.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
+    W = _own(W)
+    _check.held("h", h, W.dtype)
     gradient = np.empty_like(W)
     for i in range(W.size):
         gradient.flat[i] = _slope(f, W, i, h)
     return gradient
+
+
+def _own(W: ArrayLike) -> Array:
+    """A copy of W, of any shape."""
+    found = _check.array("W", W)
+    if found.dtype not in (np.float32, np.float64):
+        raise TypeError(f"W has dtype {found.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
+    return np.array(found, order="C")
 
 
 def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float) -> float:
@@ -43,11 +51,13 @@ def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float) -> float:
     entries[i] = here - h
     below, f_below = float(entries[i]), _value(f(W))
     entries[i] = here
+    if above == below:
+        raise ValueError(f"h is {h!r}, too small to change entry {i} of W, which is {here!r} in {W.dtype}; pass more")
     return (f_above - f_below) / (above - below)
 
 
 def _value(result: Any) -> float:
-    return float(result[0] if isinstance(result, tuple) else result)
+    return _check.real("f(W)", result[0] if isinstance(result, tuple) else result)
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,13 @@ def check_gradient(
     >>> bool(check_gradient(lambda W: ((W**2).sum(), 2 * W), np.array([1.0, -3.0])))
     True
     """
-    W = np.array(W)
-    analytic = np.asarray(f(W)[1], np.float64)
+    _check.function("f", f, "of W that returns (loss, dW)")
+    rtol = _check.number("rtol", rtol, "[0, inf)")
+    W = _own(W)
+    found = f(W.copy())
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise TypeError(f"f must return (loss, dW); found {_check.kind(found)}")
+    analytic = _check.array("the gradient of f", found[1]).astype(np.float64)
     if analytic.shape != W.shape:
         raise ValueError(f"f returned a gradient of shape {analytic.shape}; expected that of W, {W.shape}")
     numerical = numerical_gradient(f, W, h).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def cpu_name() -> str:
 def instruction_set() -> str:
     """The instruction set that the cython kernels were chosen for, or "none" without them."""
     return str(ops.module("cython").ISA) if "cython" in ops.installed() else "none"
+
+
+def memory() -> float:
+    """The bytes of memory, or Inf where the system does not say."""
+    names = "SC_PAGE_SIZE", "SC_PHYS_PAGES"
+    known = hasattr(os, "sysconf") and set(names) <= set(os.sysconf_names)
+    return float(os.sysconf(names[0]) * os.sysconf(names[1])) if known else float("inf")
 
 
 def version(package: str) -> str | None:

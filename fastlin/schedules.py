@@ -269,7 +269,7 @@ class warmup(_Composed):
     steps: int
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule)
+        _check.learning_rate(self.schedule, "schedule")
         _check.count("steps", self.steps)
 
     def __call__(self, t: int) -> float:
@@ -285,7 +285,7 @@ class scaled(_Composed):
     factor: float
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule)
+        _check.learning_rate(self.schedule, "schedule")
         self._within(factor="[0, inf)")
 
     def __call__(self, t: int) -> float:
@@ -321,6 +321,8 @@ _USUAL: dict[str, Callable[[float, int], Schedule]] = {
 
 NAMES = tuple(_USUAL)
 
+MOST_PLOTTED = 1_000_000  # steps: a second for each schedule, and far more than a picture shows
+
 
 def _by_name(name: str, lr: float, steps: int, warm: int = 0) -> Schedule:
     """The schedule called `name`, over `steps` steps of which the first `warm` warm up, with usual values for the rest.
@@ -343,12 +345,13 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     need("matplotlib", "plot", "schedules.plot")
     from fastlin._plot_schedules import schedule_picture
 
+    steps = _check.count("steps", steps, high=MOST_PLOTTED)
     several = schedules if isinstance(schedules, Sequence) else [schedules]
     if not several:
         raise ValueError("schedules is empty; there is nothing to plot")
     for lr in several:
-        _check.learning_rate(lr)
-    rates = {repr(lr): [_rate(lr, t) for t in range(_check.count("steps", steps))] for lr in several}
+        _check.learning_rate(lr, "schedules")
+    rates = {repr(lr): [_rate(lr, t) for t in range(steps)] for lr in several}
     return schedule_picture(rates)
 
 

@@ -29,7 +29,7 @@ def blobs(n: int = 300, *, classes: int = 3, spread: float = 0.6, seed: int = 0)
     X (n, 2), y in [0, classes). Lines can separate them, as in the lectures' geometric viewpoint.
     """
     rng, n = _start(n, seed)
-    y = np.arange(n) % _check.count("classes", classes)
+    y = np.arange(n) % _check.count("classes", classes, high=1 << 31)
     angle = 2 * np.pi * y / classes + np.pi / 2
     middle = 2.0 * np.column_stack([np.cos(angle), np.sin(angle)])
     return middle + _check.number("spread", spread, "[0, inf)") * rng.standard_normal((n, 2)), y
@@ -42,7 +42,7 @@ def parity(n: int = 400, *, pixels: int = 2, seed: int = 0) -> Data:
     pixels, class 0 is the first and the third quadrant.
     """
     rng, n = _start(n, seed)
-    X = rng.uniform(-1.0, 1.0, (n, _check.count("pixels", pixels)))
+    X = rng.uniform(-1.0, 1.0, (n, _check.count("pixels", pixels, high=1 << 31)))
     return X, (X > 0).sum(axis=1) % 2
 
 
@@ -107,7 +107,8 @@ def bowl(W: Array, condition: float = 20.0) -> tuple[float, Array]:
     >>> bowl(np.array([2.0, 1.0]), condition=10.0)
     (7.0, array([ 2., 10.]))
     """
-    w0, w1 = _check.array("W", W, 1)
+    w0, w1 = _plane(W)
+    condition = _check.number("condition", condition, "(-inf, inf)")
     return float(w0 * w0 + condition * w1 * w1) / 2, np.array([w0, condition * w1])
 
 
@@ -117,12 +118,20 @@ def saddle(W: Array) -> tuple[float, Array]:
     >>> saddle(np.array([2.0, 1.0]))
     (3.0, array([ 4., -2.]))
     """
-    w0, w1 = _check.array("W", W, 1)
+    w0, w1 = _plane(W)
     return float(w0 * w0 - w1 * w1), np.array([2 * w0, -2 * w1])
 
 
+def _plane(W: Array) -> Array:
+    """W (2,) of real numbers."""
+    found = _check.array("W", W, 1)
+    if found.shape != (2,) or found.dtype.kind not in "iubf":
+        raise ValueError(f"W must be (2,) real numbers; found {found.dtype} {found.shape}")
+    return found
+
+
 def _start(n: int, seed: int) -> tuple[np.random.Generator, int]:
-    return np.random.default_rng(_check.count("seed", seed, 0)), _check.count("n", n)
+    return np.random.default_rng(_check.count("seed", seed, 0)), _check.count("n", n, high=1 << 40)
 
 
 def _around(rng: np.random.Generator, radius: Array) -> Array:

@@ -168,8 +168,8 @@ def train(
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
     progress = _check.flag("progress", progress)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable as callback(epoch, result); found {_check.kind(callback)}")
+    if callback is not None:
+        _check.function("callback", callback, "of (epoch, result)")
     if optimizer is not None and not callable(getattr(_check.instance("optimizer", optimizer), "step", None)):
         raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(optimizer)}")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)

@@ -393,7 +393,7 @@ def _apply(
     given = dict(zip(op.args[len(arrays) :], scalars, strict=True))
     values: tuple[float, ...] = _check.hyper(op.hyper, given)
     if "t" in given:
-        values = (_check.steps(given["t"]), *values)
+        values = (_check.count("t", given["t"], high=_check.MOST_STEPS), *values)
     threads = _pool.thread_limit(threads)
     w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
     _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)

@@ -18,7 +18,8 @@ def built():
 def _choose():
     isa = os.environ.get("FASTLIN_ISA") or built()[0]
     if isa not in built():
-        raise ImportError(f"FASTLIN_ISA={isa!r}, but this machine and installation offer {', '.join(built())}")
+        # No ImportError: with one the advice would be to install a compiler.
+        raise ValueError(f"FASTLIN_ISA={isa!r}, but this machine and installation offer {', '.join(built())}")
     return isa
 
 

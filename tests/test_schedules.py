@@ -95,7 +95,7 @@ def test_scale_lr():
         (lambda: schedules.one_cycle(0.1, 10, pct_start=1), ValueError, "pct_start must be in"),
         (lambda: schedules.plateau(0.1, factor=1), ValueError, "factor must be in"),
         (lambda: schedules.warmup(0.1, 0), ValueError, "steps must be an integer of at least 1; found 0"),
-        (lambda: schedules.warmup("x", 5), TypeError, "lr must be a number"),
+        (lambda: schedules.warmup("x", 5), TypeError, "schedule must be a number"),
         (lambda: schedules._by_name("sine", 0.1, 10), ValueError, "name must be one of 'constant', 'step'"),
         (lambda: schedules._by_name("cosine", 0.1, 10, 10), ValueError, "warm must be smaller than steps"),
         (lambda: schedules.plot([], 10), ValueError, "schedules is empty"),

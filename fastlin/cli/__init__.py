@@ -10,13 +10,18 @@ from fastlin.cli import compare, info, lectures, schedules, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 on success, 1 if a backend is wrong, 2 for bad arguments."""
+    """Run a command; 0 on success, 1 if a backend is wrong, 2 for bad arguments, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except (ValueError, TypeError, ImportError, OSError) as problem:
+    except (ValueError, TypeError, OverflowError, ImportError, OSError) as problem:
         print(f"fastlin {arguments.command}: {problem}", file=sys.stderr)
-        return 2
+    except MemoryError as problem:
+        print(f"fastlin {arguments.command}: out of memory. {problem}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"fastlin {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -58,8 +58,18 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
         return [comparison.file_case(arguments.data, arguments.dtype)]
     if arguments.shape:
         n, d, c = arguments.shape
+        _check_memory(n, d, c)
         return [random_case(n, d, c).astype(arguments.dtype)]
     return comparison.default_cases(arguments.dtype)
+
+
+def _check_memory(n: int, d: int, c: int) -> None:
+    """The arrays fit into this machine: Linux promises memory that it does not have, and then ends the process."""
+    asked = 8 * (2 * n * d + 3 * d * c + 3 * n * c)
+    has = machine.memory()
+    if asked > has:
+        asked_gb, has_gb = -(-asked // 10**9), has / 10**9
+        raise ValueError(f"--shape asks for about {asked_gb} GB; this machine has {has_gb:.3g} GB")
 
 
 def _run(arguments: argparse.Namespace) -> int:
