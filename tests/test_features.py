@@ -12,8 +12,10 @@ from fastlin import _extras, toys
 pytest.importorskip("sklearn")
 pytest.importorskip("skimage")
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from fastlin import features
 
@@ -182,3 +184,16 @@ def test_an_absent_package_is_named(monkeypatch):
     with pytest.raises(ImportError, match=r"HOG needs skimage: pip install 'fastlin\[features\]'"):
         features.HOG((8, 8)).transform(np.ones((1, 64)))
     assert _extras.need("sklearn.base", "features", "this")
+
+
+@pytest.mark.parametrize(
+    "steps", [features.Polar(), features.BagOfWords((8, 8), words=3)], ids=lambda step: type(step).__name__
+)
+def test_sklearn_is_told_what_is_fitted(steps):
+    """What is computed from a row alone needs no fit, and `BagOfWords` does."""
+    needs_fit = isinstance(steps, features.BagOfWords)
+    if needs_fit:
+        with pytest.raises(NotFittedError):
+            check_is_fitted(steps)
+        steps.fit(RNG.uniform(size=(4, 64)))
+    check_is_fitted(steps)

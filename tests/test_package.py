@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import fastlin as fl
-from fastlin import ops
+from fastlin import _extras, ops
 
 MODULES = [m.name for m in pkgutil.walk_packages(fl.__path__, "fastlin.") if m.name != "fastlin.__main__"]
 
@@ -40,6 +40,22 @@ def test_import_loads_no_heavy_package():
         "import sys, fastlin;print(*{'numba', 'scipy', 'sklearn', 'matplotlib', 'tqdm', 'llvmlite'} & set(sys.modules))"
     )
     assert heavy == ""
+
+
+def test_module_is_the_command():
+    """`python -m fastlin` is `fastlin`, and its exit status is that of the command."""
+    for command, status, said in (("info", 0, "(default)"), ("no-such-command", 2, "invalid choice")):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "fastlin", command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status
+        assert said in done.stdout + done.stderr
+
+
+def test_a_bar_hands_on_every_item(capsys):
+    pytest.importorskip("tqdm")
+    assert list(_extras.progress(iter("abc"), "reading", True, 3)) == ["a", "b", "c"]
+    assert "reading" in capsys.readouterr().err
 
 
 def test_import_keeps_subnormals():

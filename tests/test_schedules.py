@@ -127,3 +127,18 @@ def test_plot(tmp_path):
 def test_plot_of_bad_steps(capsys):
     assert cli.main(["plot-schedule", "cosine", "--steps", "0"]) == 2
     assert "steps must be an integer of at least 1; found 0" in capsys.readouterr().err
+
+
+def test_what_stands_around_a_number_has_no_state():
+    """Reports and states go to the schedule inside; a number has none of either."""
+    for around in (schedules.warmup(0.1, 3), schedules.scaled(0.1, 2.0)):
+        before = [around(t) for t in range(5)]
+        around.report(1.0)
+        assert around.state_dict() == {}
+        around.load_state_dict({})
+        assert [around(t) for t in range(5)] == before
+
+
+def test_a_schedule_without_a_rate_says_so():
+    with pytest.raises(NotImplementedError):
+        schedules.Schedule()(0)

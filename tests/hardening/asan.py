@@ -36,7 +36,7 @@ KERNEL_TESTS = [
     "tests/test_epoch.py",
     "tests/test_updates.py",
     "tests/test_check.py",
-    "tests/hardening",
+    "tests/hardening/test_guard_pages.py",
 ]
 FUZZ_TESTS = "tests/fuzz"
 # The other backends run no code that is compiled here, and a forked child is not the sanitizers' subject. With -s a

@@ -29,26 +29,22 @@ def percent(taken: int, branches: int) -> float:
 
 
 def summarize(report: dict[str, Any]) -> dict[str, Any]:
-    """The share of branches that were taken, of all files and of each, and those that were not."""
+    """The share of branches that were taken, and a row for each file of which some branch or line was not."""
     rows = []
     for name, file in sorted(report["files"].items()):
         counts = file["summary"]
         missing = [f"{start}→{'exit' if stop < 0 else stop}" for start, stop in file["missing_branches"]]
-        rows.append(
-            {"file": name}
-            | {
-                "branches": counts["num_branches"],
-                "percent": percent(counts["covered_branches"], counts["num_branches"]),
-                "lines_left": file["missing_lines"],
-                "branches_left": missing,
-            }
-        )
+        if missing or file["missing_lines"]:
+            share = percent(counts["covered_branches"], counts["num_branches"])
+            left = {"lines_left": file["missing_lines"], "branches_left": missing}
+            rows.append({"file": name, "branches": counts["num_branches"], "percent": share} | left)
     totals = report["totals"]
     return {
         "date": time.strftime("%Y-%m-%d"),
         "branches": totals["num_branches"],
         "percent": percent(totals["covered_branches"], totals["num_branches"]),
         "lines_percent": percent(totals["covered_lines"], totals["num_statements"]),
+        "complete_files": len(report["files"]) - len(rows),
         "rows": rows,
     }
 
@@ -62,8 +58,7 @@ def main() -> None:
         raise SystemExit("make coverage: there are no data")
     found = summarize(json.loads(REPORT.read_text()))
     for row in found["rows"]:
-        if row["branches_left"] or row["lines_left"]:
-            print(*(f"{name} {value}" for name, value in row.items()), sep="; ")
+        print(*(f"{name} {value}" for name, value in row.items()), sep="; ")
     print(f"{found['percent']} % of {found['branches']} branches, {found['lines_percent']} % of lines")
     if len(sys.argv) == 1:
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
