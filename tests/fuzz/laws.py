@@ -248,12 +248,14 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
     expected = _stepped(row, exact_before, None, 0.0)
     moved = [_stepped(row, exact_before, np.random.default_rng(i), 8 * eps) for i in range(8)]
     for i, name in enumerate(name for name in row.writes if name in arguments):
-        for found, right, *others in zip(
-            _all(arguments[name]), expected[i], *(other[i] for other in moved), strict=True
+        givens = _all(exact_before[name])
+        for found, given, right, *others in zip(
+            _all(arguments[name]), givens, expected[i], *(other[i] for other in moved), strict=True
         ):
-            room = 4 * np.max([np.abs(other - right) for other in others], axis=0) + 16 * eps * np.abs(right)
-            room = room + (1e-12 if dtype == np.float32 else 1e-24)
+            room = 4 * np.max([np.abs(other - right) for other in others], axis=0)
+            room = room + 16 * eps * (np.abs(right) + np.abs(given)) + (1e-12 if dtype == np.float32 else 1e-24)
             off = np.abs(np.asarray(found, np.float64) - right)
+            off, room = (np.where(np.isfinite(right), size, 0.0) for size in (off, room))  # Inf and NaN: as IEEE has it
             if not (off <= room).all():
                 k = np.unravel_index(int(np.argmax(off - room)), off.shape)
                 where = [int(j) for j in k]

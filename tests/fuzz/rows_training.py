@@ -377,7 +377,7 @@ FEATURES = (
 )
 FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
-    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True),
+    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",)),
     Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
     Row("random_search", fl.random_search, of_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
     Row("random_local_search", fl.random_local_search, of_local_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
@@ -385,6 +385,6 @@ ROWS = (
     Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
     Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
     Row("TrainResult.accuracy", result_of("accuracy"), of_score, (a_share,)),
-    Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True),
+    Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True, words=("must end in",)),
     *FEATURES,
 )
