@@ -11,6 +11,7 @@ help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
 	@echo "make quick   run the tests without the slow ones and most of Numba's (a minute)"
 	@echo "make test    install into .venv, run all tests"
+	@echo "make fuzz    look for input that breaks a promise (an hour; MINUTES=5 FUNCTION=svm_loss for less)"
 	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
@@ -31,6 +32,9 @@ quick: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/installed
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(if $(FUNCTION),--function $(FUNCTION))
 
 bench: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-autosave $(BENCH)

@@ -60,7 +60,9 @@ class Run:
 
         named = [row.name for row in ROWS if given.function in (None, row.name, row.name.partition(" ")[0])]
         if not named:
-            raise SystemExit(f"there is no function {given.function!r}; there are {', '.join(row.name for row in ROWS)}")
+            raise SystemExit(
+                f"there is no function {given.function!r}; there are {', '.join(row.name for row in ROWS)}"
+            )
         self.names = named
         self.minutes = given.minutes
         self.seed = random.SystemRandom().randrange(10**9) if given.seed is None else given.seed
@@ -81,7 +83,10 @@ class Run:
             self.one(name, left / (len(slices) - i), self.seed + 1000 * i)
             new = len(self.failures) - before
             spent = (time.monotonic() - began) / 60
-            print(f"{spent:5.1f} min  {name:34} {self.examples[name]:7} examples{f'  {new} NEW FAILURES' if new else ''}", flush=True)
+            print(
+                f"{spent:5.1f} min  {name:34} {self.examples[name]:7} examples{f'  {new} NEW FAILURES' if new else ''}",
+                flush=True,
+            )
         self._show()
         if self.out is not None:
             self.out.write_text(json.dumps(self.result(), indent=1) + "\n")
@@ -102,14 +107,29 @@ class Run:
             self._note(name, died)
             seed += 500
 
-    def _child(self, name: str, seconds: float, seed: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _child(
+        self, name: str, seconds: float, seed: int, folder: Path
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Its report, and how it died if it did."""
-        words = [sys.executable, "-m", "tests.fuzz", "--child", name, "--minutes", str(seconds / 60), "--seed", str(seed)]
+        words = [
+            sys.executable,
+            "-m",
+            "tests.fuzz",
+            "--child",
+            name,
+            "--minutes",
+            str(seconds / 60),
+            "--seed",
+            str(seed),
+        ]
         ring, said = folder / "ring", folder / "said"
         ring.touch()
         with said.open("w") as file:
             child = subprocess.Popen(
-                [*words, "--folder", str(folder)], stdout=file, stderr=file, env=os.environ | {"FASTLIN_FUZZ": "long"}
+                [*words, "--folder", str(folder)],
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"FASTLIN_FUZZ": str(seed)},
             )
             try:
                 while child.poll() is None:
@@ -127,7 +147,12 @@ class Run:
         how = "no answer" if child.returncode == -signal.SIGABRT else f"ended with {child.returncode}"
         last = ring.read_text().splitlines()
         words_ = said.read_text()[-1500:]
-        return report, {"key": how, "count": 1, "call": last[-1] if last else "", "message": f"seed {seed}: {how}: {words_}"}
+        return report, {
+            "key": how,
+            "count": 1,
+            "call": last[-1] if last else "",
+            "message": f"seed {seed}: {how}: {words_}",
+        }
 
     def _note(self, name: str, failure: dict[str, Any]) -> None:
         kept = self.failures.setdefault((name, failure["key"]), failure | {"count": 0})

@@ -23,14 +23,15 @@ from .strategies import Call
 from .worker import Worker
 
 BATCH = 100  # examples with one seed
-SHRINK = 20.0  # seconds for making a failure small
+SHRINK = 20.0  # seconds for making a failure small, at most; a tenth of the time that there is
 
 
 class Search:
     """Examples of a row, and what they broke."""
 
-    def __init__(self, row: Row, until: float, ring: Path) -> None:
-        self.row, self.until = row, until
+    def __init__(self, row: Row, seconds: float, ring: Path) -> None:
+        self.row, self.until = row, time.monotonic() + seconds
+        self._room = min(SHRINK, seconds / 10)
         self.examples = 0
         self.failures: dict[str, dict[str, str]] = {}
         self.counts: Counter[str] = Counter()
@@ -86,7 +87,7 @@ class Search:
         if (self._key and key != self._key) or (not self._key and key in self.failures):
             return
         if not self._key:
-            self._key, self._shrunk = key, time.monotonic() + SHRINK
+            self._key, self._shrunk = key, time.monotonic() + self._room
         self._keep(broken, line)
         raise Broken(key)
 
@@ -124,7 +125,7 @@ def main(name: str, seconds: float, first_seed: int, folder: Path) -> None:
     """Search, and write the report when the time is over, or when something broke."""
     faulthandler.enable()
     warnings.simplefilter("error")
-    search = Search(row_of(name), time.monotonic() + seconds, folder / "ring")
+    search = Search(row_of(name), seconds, folder / "ring")
     try:
         search.run(first_seed)
     finally:

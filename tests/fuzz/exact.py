@@ -152,7 +152,9 @@ def _huber(found: Scores) -> Slopes:
     r, moved = _residuals(found)
     slope = np.minimum(r, found.hyper)
     rounding = CLOSE * found.eps * np.sqrt(r.shape[1])
-    loss = (slope * moved + moved**2 + rounding * slope * r + rounding * found.hyper * np.minimum(r, found.hyper)).sum(axis=1)
+    loss = (slope * moved + moved**2 + rounding * slope * r + rounding * found.hyper * np.minimum(r, found.hyper)).sum(
+        axis=1
+    )
     return Slopes(slope, np.minimum(moved, 2 * found.hyper) + rounding * slope, loss)
 
 

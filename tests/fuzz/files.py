@@ -187,7 +187,9 @@ def edited(rng: Any, content: bytes, edits: int) -> bytes:
         size = len(found)
         if not size:
             return b""
-        at = int(rng.choice([rng.integers(size), min(rng.integers(300), size - 1), max(0, size - 1 - rng.integers(300))]))
+        at = int(
+            rng.choice([rng.integers(size), min(rng.integers(300), size - 1), max(0, size - 1 - rng.integers(300))])
+        )
         length = int(rng.choice([1, 1, 4, 30, size]))
         kind = rng.integers(7)
         if kind == 0:
@@ -240,8 +242,41 @@ def _nested_pickle(rng: Any) -> bytes:
 def _random_pickle(rng: Any) -> bytes:
     """Opcodes in any order, with arguments at their limits."""
     sizes = [0, 1, 255, 2**16, 2**31 - 1, 2**32 - 1]
-    simple = [b"(", b")", b"]", b"}", b"N", b"\x88", b"\x89", b"0", b"1", b"2", b"a", b"e", b"s", b"u", b"t", b"l", b"d"]
-    simple += [b"\x85", b"\x86", b"\x87", b"b", b"R", b"\x81", b"\x93", b"\x94", b"\x8f", b"\x90", b"\x91", b"\x92", b"o", b"Q"]
+    simple = [
+        b"(",
+        b")",
+        b"]",
+        b"}",
+        b"N",
+        b"\x88",
+        b"\x89",
+        b"0",
+        b"1",
+        b"2",
+        b"a",
+        b"e",
+        b"s",
+        b"u",
+        b"t",
+        b"l",
+        b"d",
+    ]
+    simple += [
+        b"\x85",
+        b"\x86",
+        b"\x87",
+        b"b",
+        b"R",
+        b"\x81",
+        b"\x93",
+        b"\x94",
+        b"\x8f",
+        b"\x90",
+        b"\x91",
+        b"\x92",
+        b"o",
+        b"Q",
+    ]
     made = []
     for _ in range(int(rng.integers(1, 60))):
         kind = rng.integers(12)
@@ -249,7 +284,10 @@ def _random_pickle(rng: Any) -> bytes:
         if kind < 6:
             made.append(simple[rng.integers(len(simple))])
         elif kind == 6:
-            made.append(bytes(rng.choice([ord("r"), ord("j"), ord("B"), ord("X"), ord("T"), 0x8B], 1).astype(np.uint8)) + struct.pack("<I", size))
+            made.append(
+                bytes(rng.choice([ord("r"), ord("j"), ord("B"), ord("X"), ord("T"), 0x8B], 1).astype(np.uint8))
+                + struct.pack("<I", size)
+            )
         elif kind == 7:
             made.append(b"K" + bytes([size % 256]))
         elif kind == 8:
@@ -257,7 +295,17 @@ def _random_pickle(rng: Any) -> bytes:
         elif kind == 9:
             made.append(b"cnumpy\ndtype\nU\x02u1\x85R")
         elif kind == 10:
-            made.append([b"cos\nsystem\n", b"cbuiltins\neval\n", b"i__main__\nx\n", b"P1\n", b"\x82\x01", b"I99999\n", b"L9L\n"][rng.integers(7)])
+            made.append(
+                [
+                    b"cos\nsystem\n",
+                    b"cbuiltins\neval\n",
+                    b"i__main__\nx\n",
+                    b"P1\n",
+                    b"\x82\x01",
+                    b"I99999\n",
+                    b"L9L\n",
+                ][rng.integers(7)]
+            )
         else:
             made.append(b"q" + bytes([size % 256]) if rng.integers(2) else b"h" + bytes([size % 256]))
     return b"\x80\x02" + b"".join(made) + b"."
@@ -272,20 +320,66 @@ def _laughs(rng: Any) -> bytes:
 def _array_pickle(rng: Any) -> bytes:
     """Data whose shape, type or content are not those of images."""
     X = np.zeros((2, data.PIXELS), np.uint8)
-    kinds: list[Any] = [X[:, :5], X.astype(np.int64), np.zeros(3), np.array(["a"]), X[0], [1, 2], None, b"abc", 3, {b"a": X}]
+    kinds: list[Any] = [
+        X[:, :5],
+        X.astype(np.int64),
+        np.zeros(3),
+        np.array(["a"]),
+        X[0],
+        [1, 2],
+        None,
+        b"abc",
+        3,
+        {b"a": X},
+    ]
     return as_python2({b"data": kinds[rng.integers(len(kinds))], b"labels": [1, 2]})
 
 
 def _labels_pickle(rng: Any) -> bytes:
     X = np.zeros((2, data.PIXELS), np.uint8)
-    kinds: list[Any] = [[1], [1, 10], [1, -1], [], None, b"ab", [[1], [2]], [1.5, 2.0], [None, 1], [2**70, 1], ["a", "b"], {1: 2, 3: 4}]
+    kinds: list[Any] = [
+        [1],
+        [1, 10],
+        [1, -1],
+        [],
+        None,
+        b"ab",
+        [[1], [2]],
+        [1.5, 2.0],
+        [None, 1],
+        [2**70, 1],
+        ["a", "b"],
+        {1: 2, 3: 4},
+    ]
     return as_python2({b"data": X, b"labels": kinds[rng.integers(len(kinds))]})
 
 
 def _header(rng: Any, text: str | None = None, content: bytes = b"\0" * 64) -> bytes:
     """An .npy with a header of one's own."""
-    shapes = ["(10000000000000,)", "(-1,)", "(2, -3)", "(1.5,)", "('a',)", "(True, 3)", "[2]", "2", "(2**9,)", "()" + " " * 99]
-    kinds = ["'<f8'", "'|O'", "[('a', '<f8'), ('b', '|O')]", "'<M8[s]'", "'<U999999999'", "'V0'", "None", "3", "'<f16'", "'>c8'"]
+    shapes = [
+        "(10000000000000,)",
+        "(-1,)",
+        "(2, -3)",
+        "(1.5,)",
+        "('a',)",
+        "(True, 3)",
+        "[2]",
+        "2",
+        "(2**9,)",
+        "()" + " " * 99,
+    ]
+    kinds = [
+        "'<f8'",
+        "'|O'",
+        "[('a', '<f8'), ('b', '|O')]",
+        "'<M8[s]'",
+        "'<U999999999'",
+        "'V0'",
+        "None",
+        "3",
+        "'<f16'",
+        "'>c8'",
+    ]
     if text is None:
         shape, kind = shapes[rng.integers(len(shapes))], kinds[rng.integers(len(kinds))]
         text = f"{{'descr': {kind}, 'fortran_order': {rng.choice(['False', 'True', '0', 'None'])}, 'shape': {shape}, }}"
@@ -294,8 +388,22 @@ def _header(rng: Any, text: str | None = None, content: bytes = b"\0" * 64) -> b
 
 
 def _odd_header(rng: Any) -> bytes:
-    texts = ["(" * 3000, "{" * 500 + "}" * 500, "'" * 9, "", "\0" * 9, "{'descr': '<f8'}", "9" * 5000, "1e999999999", "{1: 2, **{}}",
-             "'\\", "'a' 'b\n'", "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1, " * 70 + ")}", "9**9**9**9", "-" * 9999 + "1"]
+    texts = [
+        "(" * 3000,
+        "{" * 500 + "}" * 500,
+        "'" * 9,
+        "",
+        "\0" * 9,
+        "{'descr': '<f8'}",
+        "9" * 5000,
+        "1e999999999",
+        "{1: 2, **{}}",
+        "'\\",
+        "'a' 'b\n'",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "1, " * 70 + ")}",
+        "9**9**9**9",
+        "-" * 9999 + "1",
+    ]
     return _header(rng, texts[rng.integers(len(texts))])
 
 
@@ -327,11 +435,38 @@ def _bomb(rng: Any) -> bytes:
 
 def _facts(rng: Any) -> bytes:
     """Weights whose facts are no facts."""
-    texts = ["[" * 100_000, "{}", "[]", "null", "{" * 9, "\0", '{"bias": 7}', '{"bias": "yes", "loss": "softmax"}', '{"bias": true, "loss": ["a"]}',
-             '{"bias": true, "loss": "nothing like it"}', '{"bias": true, "loss": {}}', '{"bias": null, "W": 3}', "9" * 10_000, '"abc"',
-             '{"bias": true, "W": [[1, 2], [3]]}', '{"bias": true, "x_scale": "abc"}', '{"bias": true, "loss": null}', '{"bias": 1e400}']
+    texts = [
+        "[" * 100_000,
+        "{}",
+        "[]",
+        "null",
+        "{" * 9,
+        "\0",
+        '{"bias": 7}',
+        '{"bias": "yes", "loss": "softmax"}',
+        '{"bias": true, "loss": ["a"]}',
+        '{"bias": true, "loss": "nothing like it"}',
+        '{"bias": true, "loss": {}}',
+        '{"bias": null, "W": 3}',
+        "9" * 10_000,
+        '"abc"',
+        '{"bias": true, "W": [[1, 2], [3]]}',
+        '{"bias": true, "x_scale": "abc"}',
+        '{"bias": true, "loss": null}',
+        '{"bias": 1e400}',
+    ]
     arrays: dict[str, Any] = {"facts": np.array(texts[rng.integers(len(texts))])}
-    wrong = [np.eye(3, 2), np.zeros(3), np.zeros((2, 0)), np.eye(3).astype(complex), np.eye(2, dtype=np.int8), np.array("abc"), np.zeros((2, 2), "f2"), np.zeros((1, 2, 2)), np.zeros((2, 2), "M8[s]")]
+    wrong = [
+        np.eye(3, 2),
+        np.zeros(3),
+        np.zeros((2, 0)),
+        np.eye(3).astype(complex),
+        np.eye(2, dtype=np.int8),
+        np.array("abc"),
+        np.zeros((2, 2), "f2"),
+        np.zeros((1, 2, 2)),
+        np.zeros((2, 2), "M8[s]"),
+    ]
     return _zip({"W": wrong[rng.integers(len(wrong))], **arrays})
 
 
@@ -363,9 +498,15 @@ def _safetensors(rng: Any) -> bytes:
 
 HOSTILE: dict[str, Callable[[Any], bytes]] = {
     "pickle: nested": _nested_pickle,
-    "pickle: memo": lambda rng: b"\x80\x02Nr" + struct.pack("<I", int(rng.choice([2**20, 2**29, 2**31 - 1, 2**32 - 1]))) + b".",
-    "pickle: long strings": lambda rng: b"\x80\x02" + bytes(rng.choice([0x42, 0x58, 0x54], 1).astype(np.uint8)) + struct.pack("<I", 2**32 - 1) + b"abc.",
-    "pickle: long number": lambda rng: b"\x80\x02\x8b" + struct.pack("<I", int(rng.choice([2**31 - 1, 2**20]))) + b"\x7f" * 9 + b".",
+    "pickle: memo": lambda rng: (
+        b"\x80\x02Nr" + struct.pack("<I", int(rng.choice([2**20, 2**29, 2**31 - 1, 2**32 - 1]))) + b"."
+    ),
+    "pickle: long strings": lambda rng: (
+        b"\x80\x02" + bytes(rng.choice([0x42, 0x58, 0x54], 1).astype(np.uint8)) + struct.pack("<I", 2**32 - 1) + b"abc."
+    ),
+    "pickle: long number": lambda rng: (
+        b"\x80\x02\x8b" + struct.pack("<I", int(rng.choice([2**31 - 1, 2**20]))) + b"\x7f" * 9 + b"."
+    ),
     "pickle: frame": lambda rng: b"\x80\x04\x95" + struct.pack("<Q", int(rng.choice([2**40, 2**62]))) + b"N.",
     "pickle: laughs": _laughs,
     "pickle: opcodes": _random_pickle,

@@ -23,7 +23,7 @@ from .specs import Builder
 from .strategies import SHAPES, Arg, Call, Drawn, Sizes, calls
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818  (what is broken is a law)
     """A law does not hold."""
 
 
@@ -85,8 +85,10 @@ class Watch:
                     A[...] = values
         for i, (memory, before) in enumerate(zip(self.builder.memory, self._before, strict=True)):
             if memory.tobytes() != before:
-                raise Broken(f"memory {i} of the arguments has changed, {'beside what' if answered else 'though'} "
-                             f"the call {'may write' if answered else 'was refused'}")
+                raise Broken(
+                    f"memory {i} of the arguments has changed, {'beside what' if answered else 'though'} "
+                    f"the call {'may write' if answered else 'was refused'}"
+                )
         if files and not answered and self._contents() != self._files:
             raise Broken(f"files have changed though the call was refused: {sorted(map(str, self._contents()))}")
 
@@ -152,7 +154,9 @@ def refusal(row: Row, call: Call, error: BaseException) -> None:
     names = suspects if suspects and not _empty(call) else names_of(row.function, call)
     words = {*names, *row.words}
     if not isinstance(error, OSError) and not _mentions(str(error), words):
-        raise Broken(f"the message names none of {', '.join(sorted(words))}: {type(error).__name__}: {error}") from error
+        raise Broken(
+            f"the message names none of {', '.join(sorted(words))}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _exactly(kinds: tuple[type[BaseException], ...]) -> set[type[BaseException]]:

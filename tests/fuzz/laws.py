@@ -14,7 +14,8 @@ from .harness import Broken, Row, fresh
 from .specs import Builder
 from .strategies import Call
 
-SLOW = 4000  # numbers times classes, or an eighth of it in steps: beyond that, NumPy in float64 stands in for the loops of the naive backend
+# Numbers times classes, or an eighth of it in steps: beyond that, NumPy in float64 stands in for the naive loops.
+SLOW = 4000
 TAME = 1e6  # larger numbers may overflow in float32, where NaN and Inf follow IEEE's rules
 
 
@@ -82,7 +83,7 @@ def out_is_returned(row: Row, call: Call, arguments: dict[str, Any], value: Any)
 
 
 def problem_of(arguments: dict[str, Any]) -> exact.Problem | None:
-    """The arguments in float64, None where numbers are so large or small that float32 does not hold what comes of it."""
+    """The arguments in float64; None where float32 does not hold what comes of such numbers."""
     names = ("W", "X", "y", "sample_weight", "x_scale", "x_shift")
     given = {name: arguments.get(name) for name in names}
     found = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
@@ -120,7 +121,7 @@ def same_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) -
     name, hyper = loss_of(call)
     needs = ops.LOSSES[name].targets is not None
     problem = problem_of(arguments | {"_targets": needs})
-    reg, parameter = arguments.get("reg", 0.0), arguments.get(hyper, None) if hyper else None
+    reg, parameter = arguments.get("reg", 0.0), arguments.get(hyper) if hyper else None
     default = ops.LOSSES[name].hyper[hyper].default if hyper else 0.0
     parameter = default if parameter is None else float(np.asarray(parameter))
     if problem is None or parameter > TAME or (not hasattr(reg, "value") and float(np.asarray(reg)) > TAME):
@@ -141,10 +142,14 @@ def same_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) -
     worst = (off - room[: len(dW)]).max(initial=-1.0)
     if not worst <= 1e-35:
         i = np.unravel_index(int(np.argmax(off - room[: len(dW)])), off.shape)
-        raise Broken(f"dW{[int(k) for k in i]} is {dW[i]!r}, naive has {gradient[i]!r}; rounding explains {room[i]:.2g}")
+        raise Broken(
+            f"dW{[int(k) for k in i]} is {dW[i]!r}, naive has {gradient[i]!r}; rounding explains {room[i]:.2g}"
+        )
     sums = np.finfo(float).eps * problem.y.size  # rows that are all alike are rounded alike
     room_loss = allowed.loss + testing.CLOSE * eps * abs(R) + (eps + sums) * abs(expected) + 1e-30
-    require(abs(loss - expected - R) <= room_loss, f"the loss is {loss!r}, naive has {expected + R!r}, {room_loss:.2g} off")
+    require(
+        abs(loss - expected - R) <= room_loss, f"the loss is {loss!r}, naive has {expected + R!r}, {room_loss:.2g} off"
+    )
 
 
 def _penalty(reg: Any, W: Any) -> tuple[float, Any]:
@@ -165,7 +170,9 @@ def scores_are_products(row: Row, call: Call, arguments: dict[str, Any], value: 
     off = np.abs(np.asarray(value, np.float64) - problem.S)
     require(value.shape == problem.S.shape, f"scores have shape {value.shape}, not {problem.S.shape}")
     room = problem.delta(float(np.finfo(np.asarray(arguments["W"]).dtype).eps))
-    require(bool((off <= room).all()), f"a score is {(off - room).max(initial=0):.3g} further off than rounding explains")
+    require(
+        bool((off <= room).all()), f"a score is {(off - room).max(initial=0):.3g} further off than rounding explains"
+    )
 
 
 def classes_are_largest(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
@@ -241,10 +248,14 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
     expected = _stepped(row, exact_before, None, 0.0)
     moved = [_stepped(row, exact_before, np.random.default_rng(i), 8 * eps) for i in range(8)]
     for i, name in enumerate(name for name in row.writes if name in arguments):
-        for found, right, *others in zip(_all(arguments[name]), expected[i], *(other[i] for other in moved), strict=True):
-            room = 4 * np.max([np.abs(other - right) for other in others], axis=0) + 16 * eps * np.abs(right)
-            room = room + (1e-12 if dtype == np.float32 else 1e-24)
+        givens = _all(exact_before[name])
+        for found, given, right, *others in zip(
+            _all(arguments[name]), givens, expected[i], *(other[i] for other in moved), strict=True
+        ):
+            room = 4 * np.max([np.abs(other - right) for other in others], axis=0)
+            room = room + 16 * eps * (np.abs(right) + np.abs(given)) + (1e-12 if dtype == np.float32 else 1e-24)
             off = np.abs(np.asarray(found, np.float64) - right)
+            off, room = (np.where(np.isfinite(right), size, 0.0) for size in (off, room))  # Inf and NaN: as IEEE has it
             if not (off <= room).all():
                 k = np.unravel_index(int(np.argmax(off - room)), off.shape)
                 where = [int(j) for j in k]

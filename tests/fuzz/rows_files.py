@@ -22,7 +22,21 @@ from .strategies import Arg, Call, Sizes
 
 Arguments = dict[str, Arg]
 MEMORY = 200 << 20  # bytes that reading a file may take; the largest good one takes 1 MB
-NO_PATHS = [None, 3, 1j, [], {}, b"\xff", "", "a\0b", Here(""), Here("not there.npz"), Odd("object"), Odd("function"), 10**400]
+NO_PATHS = [
+    None,
+    3,
+    1j,
+    [],
+    {},
+    b"\xff",
+    "",
+    "a\0b",
+    Here(""),
+    Here("not there.npz"),
+    Odd("object"),
+    Odd("function"),
+    10**400,
+]
 
 
 def read(*kinds: str, wrong: str = "") -> Arg:
@@ -30,7 +44,12 @@ def read(*kinds: str, wrong: str = "") -> Arg:
     good = st.sampled_from([Good(kind) for kind in kinds])
     edits = st.sampled_from([1, 1, 2, 4])
     odd = st.builds(Damaged, st.sampled_from(kinds), st.integers(0, 10_000), edits, st.booleans())
-    harm = st.builds(Hostile, st.just(kinds[0]), st.sampled_from([what for what in HOSTILE if what.startswith(wrong)]), st.integers(0, 200))
+    harm = st.builds(
+        Hostile,
+        st.just(kinds[0]),
+        st.sampled_from([what for what in HOSTILE if what.startswith(wrong)]),
+        st.integers(0, 200),
+    )
     return Arg(good, st.one_of(odd, odd, harm), st.sampled_from(NO_PATHS), False)
 
 
@@ -89,12 +108,13 @@ def _resume_file(sizes: Sizes) -> Arguments:
 
 # Values that a state may have in the place of its own.
 CHANGED = (
-    None, "abc", b"1", 1j, True, -1, 0, 3, 2**31, 2**63, 2**70, 10**400, 1e30, float("nan"), float("inf"), [], {}, (), [1, 2],
-    A((5, 3), "float32"), A((5, 3), "object"), A((6, 3)), A((5, 2)), A((5, 3), "complex64"), A((5, 3), "float64", "one:nan"),
-    A((5,)), A((0, 3)), A(()), A((), "int64"), A((), "U3"), A((5, 3), "float64", layout="masked"), A((5, 3), "int64"), A((2,)), A((1, 5, 3)),
-    A((5, 3), ">f8"), A((5, 3), "float64", "times:1e300"), A((3, 5)), A((3,), "object"), A((3,), "U3"), A((2, 2)), Odd("object"), Odd("generator"),
-    A((5, 3), "structured"), A((5, 3), "datetime64[s]"), A((10_000, 3)), A((5, 100)),
-)  # fmt: skip
+    *(None, "abc", b"1", 1j, True, [], {}, (), [1, 2], Odd("object"), Odd("generator")),
+    *(-1, 0, 3, 2**31, 2**63, 2**70, 10**400, 1e30, float("nan"), float("inf")),
+    *(A((5, 3), dtype) for dtype in ("float32", "object", "complex64", "int64", ">f8", "structured", "datetime64[s]")),
+    *(A(shape) for shape in ((6, 3), (5, 2), (3, 5), (1, 5, 3), (5,), (2,), (0, 3), (), (2, 2), (10_000, 3), (5, 100))),
+    *(A((5, 3), "float64", fill) for fill in ("one:nan", "times:1e300")),
+    *(A((), "int64"), A((), "U3"), A((3,), "object"), A((3,), "U3"), A((5, 3), layout="masked")),
+)
 
 
 def _resume_state(key: Any, value: Any) -> Any:
@@ -116,9 +136,23 @@ def _keys() -> list[str]:
 
 
 def _states(sizes: Sizes) -> Arguments:
-    keys = [*_keys(), "W", "W", "optimizer.t", "epoch", "optimizer.m.1", "optimizer.v.7", "history.nothing", "argument.more", "zzz"]
+    keys = [
+        *_keys(),
+        "W",
+        "W",
+        "optimizer.t",
+        "epoch",
+        "optimizer.m.1",
+        "optimizer.v.7",
+        "history.nothing",
+        "argument.more",
+        "zzz",
+    ]
     values = st.sampled_from([*CHANGED, _GONE])
-    return {"key": Arg(st.just(None), st.sampled_from(keys), None, False), "value": Arg(st.just(None), values, None, False)}
+    return {
+        "key": Arg(st.just(None), st.sampled_from(keys), None, False),
+        "value": Arg(st.just(None), values, None, False),
+    }
 
 
 def a_run(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
@@ -127,7 +161,20 @@ def a_run(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
     require(np.asarray(value.state["epoch"]) >= 2, f"epoch {value.state['epoch']}")
 
 
-RESUME_WORDS = ("state", "resume", "epoch", "schedule", "history", "average", "optimizer", "m.0", "v.0", "best_epoch", "W")
+RESUME_WORDS = (
+    "state",
+    "resume",
+    "epoch",
+    "schedule",
+    "history",
+    "average",
+    "optimizer",
+    "m.0",
+    "v.0",
+    "best_epoch",
+    "W",
+    "t",
+)
 
 # ---- Command line ------------------------------------------------------------------------------------------------
 
@@ -157,7 +204,9 @@ def command(name: str, *plain: str) -> Callable[..., Any]:
 
 def text(*good: str, bad: tuple[str, ...] = (), odd: tuple[str, ...] = (), optional: bool = True) -> Arg:
     """Words that are typed."""
-    return Arg(st.sampled_from(good), st.sampled_from(odd) if odd else None, st.sampled_from(bad) if bad else None, optional)
+    return Arg(
+        st.sampled_from(good), st.sampled_from(odd) if odd else None, st.sampled_from(bad) if bad else None, optional
+    )
 
 
 NO_COUNTS = ("0", "-1", "1.5", "abc", "", "1e3", "\u0663\u0664abc", "nan")
@@ -201,7 +250,10 @@ def _cli_predict(sizes: Sizes) -> Arguments:
     rows = Npz("data.npz", (("X", A((12, 2))), ("y", A((12,), "int64", "labels:2", 3))))
     found = _cli_data()
     wrong = st.sampled_from(["", "nothing", "x.txt", "/", "no.npz", "a\0b"])
-    return {"--weights": Arg(weights.good, weights.odd, wrong, False), "--data": Arg(st.just(rows), found.odd, found.bad, False)}
+    return {
+        "--weights": Arg(weights.good, weights.odd, wrong, False),
+        "--data": Arg(st.just(rows), found.odd, found.bad, False),
+    }
 
 
 def _cli_compare(sizes: Sizes) -> Arguments:
@@ -234,10 +286,27 @@ def _no_options(sizes: Sizes) -> Arguments:
 
 CLI_WORDS = ("--", "fastlin", "X", "y", "lr", "warm", "steps", "npz")
 COMMANDS = (
-    Row("cli.train", command("train"), _cli_train, words=(*CLI_WORDS, *ops.losses()), cost=3, files=True, alone=True, quiet=False),
+    Row(
+        "cli.train",
+        command("train"),
+        _cli_train,
+        words=(*CLI_WORDS, *ops.losses()),
+        cost=3,
+        files=True,
+        alone=True,
+        quiet=False,
+    ),
     Row("cli.predict", command("predict"), _cli_predict, words=CLI_WORDS, cost=3, files=True, alone=True),
     Row("cli.compare", command("compare"), _cli_compare, words=(*CLI_WORDS, "shape"), cost=8, files=True, alone=True),
-    Row("cli.plot-schedule", command("plot-schedule", "names"), _cli_schedule, words=CLI_WORDS, cost=6, files=True, alone=True),
+    Row(
+        "cli.plot-schedule",
+        command("plot-schedule", "names"),
+        _cli_schedule,
+        words=CLI_WORDS,
+        cost=6,
+        files=True,
+        alone=True,
+    ),
     Row("cli.info", command("info"), _no_options, cost=9),
 )
 
@@ -248,12 +317,48 @@ def _digits() -> Any:
 
 LOADED = ("path", "holds", "damaged", "npz", "npy", "safetensors", "folder", "labels")
 ROWS = (
-    Row("load_arrays", fl.load_arrays, _path("data.npz", wrong=("npz", "noise", "npy")), (rows_fit,), words=LOADED, files=True, alone=True),
+    Row(
+        "load_arrays",
+        fl.load_arrays,
+        _path("data.npz", wrong=("npz", "noise", "npy")),
+        (rows_fit,),
+        words=LOADED,
+        files=True,
+        alone=True,
+    ),
     Row("load_arrays (two files)", _load_arrays_pair, _pair, (rows_fit,), words=LOADED, files=True, alone=True),
-    Row("load_cifar10", fl.load_cifar10, _path("folder", "cifar.tar.gz", "binary", wrong=("pickle", "noise")), (rows_fit,), words=(*LOADED, "data_batch", "test_batch", "cifar"), files=True, alone=True, cost=2),
+    Row(
+        "load_cifar10",
+        fl.load_cifar10,
+        _path("folder", "cifar.tar.gz", "binary", wrong=("pickle", "noise")),
+        (rows_fit,),
+        words=(*LOADED, "data_batch", "test_batch", "cifar"),
+        files=True,
+        alone=True,
+        cost=2,
+    ),
     Row("load_digits", _digits, _no_options, (rows_fit,), cost=9),
-    Row("TrainResult.load", fl.TrainResult.load, _path("weights.npz", "weights.safetensors", wrong=("np", "safe", "noise")), (can_predict,), words=LOADED, files=True, alone=True),
-    Row("train (resume a file)", _resume, _resume_file, (a_run,), words=(*LOADED, *RESUME_WORDS, "checkpoint"), files=True, alone=True, cost=2),
-    Row("train (resume a state)", _resume_state, _states, (a_run,), words=RESUME_WORDS, alone=True, quiet=False, cost=2),
+    Row(
+        "TrainResult.load",
+        fl.TrainResult.load,
+        _path("weights.npz", "weights.safetensors", wrong=("np", "safe", "noise")),
+        (can_predict,),
+        words=LOADED,
+        files=True,
+        alone=True,
+    ),
+    Row(
+        "train (resume a file)",
+        _resume,
+        _resume_file,
+        (a_run,),
+        words=(*LOADED, *RESUME_WORDS, "checkpoint"),
+        files=True,
+        alone=True,
+        cost=2,
+    ),
+    Row(
+        "train (resume a state)", _resume_state, _states, (a_run,), words=RESUME_WORDS, alone=True, quiet=False, cost=2
+    ),
     *COMMANDS,
 )

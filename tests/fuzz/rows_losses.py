@@ -89,7 +89,9 @@ def of_scores(sizes: Sizes) -> Arguments:
 def of_softmax(sizes: Sizes) -> Arguments:
     """Scores of any number of dimensions."""
     shapes = st.sampled_from([(sizes.c,), (sizes.n, sizes.c), (2, sizes.n % 30, sizes.c), (0, sizes.c)])
-    good = shapes.flatmap(lambda shape: arrays(shape, ["float64", "float32", "int64", "uint8"], ["normal", "times:30.0"]))
+    good = shapes.flatmap(
+        lambda shape: arrays(shape, ["float64", "float32", "int64", "uint8"], ["normal", "times:30.0"])
+    )
     fills = ["extreme", "one:nan", "times:1e30", "times:1e300"]
     odd = shapes.flatmap(lambda shape: arrays(shape, ["float64", "float32", ">f8"], fills, st.sampled_from(UNUSUAL)))
     found = array((3, 2), ["float64"], wrong=("float16", *_wrong()))

@@ -27,16 +27,18 @@ from .strategies import (
     flag,
     number,
     other_shapes,
+    shapes,
     swapped,
     threads,
 )
 
 Arguments = dict[str, Arg]
 FILLS = ("normal", "zeros", "integers", "times:0.01")
-SIZES = st.one_of(  # n and d are those of W here
-    st.tuples(st.integers(0, 7), st.integers(0, 5), st.just(1)),
-    st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(1)),
-    st.tuples(st.sampled_from([4096, 4097, 30_000]), st.integers(1, 2), st.just(1)),  # a thread for each range
+SIZES = shapes(  # n and d are those of W here
+    ((0, 7), (0, 5), (1, 1)),
+    ((1, 90), (1, 90), (1, 1)),
+    ((4096, 4097), (1, 2), (1, 1)),
+    ((30_000, 30_001), (1, 1), (1, 1)),  # a range for each thread
 )
 
 
@@ -56,8 +58,13 @@ def stepped(sizes: Sizes, name: str, layouts: tuple[str, ...], written: bool) ->
     if written:
         bad.append(arrays(shape, [sizes.dtype], ["zeros"], st.just("read-only")))
         if sizes.n * sizes.d:
-            bad.append(st.just(Shares("g" if "g" != name and name != "W" else "dW", shape)))
-    odd = arrays(shape, [sizes.dtype], [*FILLS, "extreme", "one:nan"], st.sampled_from([*PLAIN, "unaligned", "memmap", "subclass"]))
+            bad.append(st.just(Shares("g" if name != "g" and name != "W" else "dW", shape)))
+    odd = arrays(
+        shape,
+        [sizes.dtype],
+        [*FILLS, "extreme", "one:nan"],
+        st.sampled_from([*PLAIN, "unaligned", "memmap", "subclass"]),
+    )
     return Arg(good, odd, st.one_of(*bad), False)
 
 
@@ -104,7 +111,9 @@ def steps_of(kind: Callable[..., Any]) -> Callable[..., Any]:
         return optimizer
 
     own = list(inspect.signature(make_and_step).parameters.values())[:-1]
-    theirs = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in inspect.signature(kind).parameters.values()]
+    theirs = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in inspect.signature(kind).parameters.values()
+    ]
     make_and_step.__signature__ = inspect.Signature([*own, *theirs])  # type: ignore[attr-defined]
     return make_and_step
 
@@ -112,7 +121,11 @@ def steps_of(kind: Callable[..., Any]) -> Callable[..., Any]:
 def schedule_or_number() -> Arg:
     """lr: a number, a schedule, or something that is called."""
     plain = number("[0, inf)", optional=False, usual=(0.1, 0.01, 1e-3))
-    made = [Make("schedules.cosine", (("lr", 0.1), ("T", 10))), Make("schedules.constant", (("lr", 0.5),)), Odd("rate halves")]
+    made = [
+        Make("schedules.cosine", (("lr", 0.1), ("T", 10))),
+        Make("schedules.constant", (("lr", 0.5),)),
+        Odd("rate halves"),
+    ]
     wrong = [Odd(name) for name in oddities.RATES if name not in ("rate halves", "rate nan later", "rate array")]
     bad = st.one_of(plain.bad.filter(lambda value: not _called(value)), st.sampled_from(wrong))
     return Arg(st.one_of(plain.good, st.sampled_from(made)), plain.odd, bad, False)
@@ -129,7 +142,12 @@ def limit() -> Arg:
 
 def prox() -> Arg:
     """A penalty with a proximal step, or None."""
-    made = [None, Make("L1", (("lam", 0.1),)), Make("L2", (("lam", 0.5),)), Make("ElasticNet", (("lam", 0.1), ("beta", 0.5)))]
+    made = [
+        None,
+        Make("L1", (("lam", 0.1),)),
+        Make("L2", (("lam", 0.5),)),
+        Make("ElasticNet", (("lam", 0.1), ("beta", 0.5))),
+    ]
     wrong = [0.1, "abc", [], 1j, *(Odd(name) for name in oddities.THINGS), *(Odd(name) for name in oddities.PROXES)]
     return Arg(st.sampled_from(made), None, st.sampled_from(wrong))
 
@@ -172,7 +190,11 @@ def with_lists(W: Arg, sizes: Sizes) -> Arg:
     some = [A((3, 2), sizes.dtype, seed=1), A((sizes.n,), sizes.dtype, seed=2)]
     like = [A((3, 2), sizes.dtype, seed=3), A((sizes.n,), sizes.dtype, seed=4)]
     odd = [Together({"W": some, "dW": like}), Together({"W": tuple(some), "dW": like}), Together({"W": [], "dW": []})]
-    bad = [Together({"W": some, "dW": like[:1]}), Together({"W": some, "dW": like[::-1]}), Together({"W": some, "dW": like[0]})]
+    bad = [
+        Together({"W": some, "dW": like[:1]}),
+        Together({"W": some, "dW": like[::-1]}),
+        Together({"W": some, "dW": like[0]}),
+    ]
     if sizes.n == 3:
         bad = bad[:1]
     return Arg(W.good, st.one_of(W.odd, st.sampled_from(odd)), st.one_of(W.bad, st.sampled_from(bad)), False)

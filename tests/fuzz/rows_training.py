@@ -10,7 +10,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin import features as feature
 from fastlin import ops
 
 from . import laws
@@ -39,17 +38,18 @@ from .strategies import (
     other_shapes,
     penalty,
     row_weights,
+    shapes,
     threads,
     weights,
 )
 
 Arguments = dict[str, Arg]
-SHAPES = st.one_of(
-    st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(1, 4)),
-    st.tuples(st.integers(5, 60), st.integers(1, 30), st.integers(2, 8)),
-    st.tuples(st.integers(100, 300), st.integers(1, 5), st.integers(2, 3)),
-    st.tuples(st.integers(1, 5), st.integers(100, 600), st.integers(1, 3)),  # columns are divided among threads
-    st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(63, 66)),
+SHAPES = shapes(
+    ((1, 9), (0, 5), (1, 4)),
+    ((5, 60), (1, 30), (2, 8)),
+    ((100, 300), (1, 5), (2, 3)),
+    ((1, 5), (100, 600), (1, 3)),  # columns are divided among threads
+    ((1, 20), (1, 9), (63, 66)),
 )
 OF_LABELS = [name for name, row in ops.LOSSES.items() if row.targets is None]
 OF_TARGETS = [name for name, row in ops.LOSSES.items() if row.targets is not None]
@@ -85,7 +85,10 @@ def _loss_and_y(sizes: Sizes) -> Any:
     found += [Together({"loss": name, "y": y, "W": W}) for name in OF_LABELS]
     found += [Together({"loss": name, "y": A((n, c), "float64", "unit", 5)}) for name in OF_TARGETS]
     found += [Together({"loss": name, "y": A((n,), "float32", "normal", 5)}) for name in REGRESSIONS]
-    found += [Together({"loss": "svm", "margin": 0.5, "y": y}), Together({"loss": "softmax", "label_smoothing": 0.1, "y": y})]
+    found += [
+        Together({"loss": "svm", "margin": 0.5, "y": y}),
+        Together({"loss": "softmax", "label_smoothing": 0.1, "y": y}),
+    ]
     return st.sampled_from(found)
 
 
@@ -118,9 +121,22 @@ def of_train(sizes: Sizes) -> Arguments:
     wrong += [Odd("optimizer step no function"), {}, Odd("function")]
     kept = [Here("a.npz"), Here("b.safetensors")]
     nowhere = [Here("missing/a.npz"), Here("a.txt"), Here(""), 3, [], 1j, Odd("object"), "", "a\0b.npz"]
-    X = st.tuples(st.builds(A, st.just((3, sizes.d)), st.just("uint8"), st.just("labels:9"), SEEDS), st.just(A((3,), "int64", "zeros")))
+    X = st.tuples(
+        st.builds(A, st.just((3, sizes.d)), st.just("uint8"), st.just("labels:9"), SEEDS),
+        st.just(A((3,), "int64", "zeros")),
+    )
     half = [A((3, sizes.d), "uint8")]
-    wrong_validation = [3, "ab", half, (), half * 3, (None, None), {1, 2}, Odd("object"), (A((3, sizes.d + 1), "uint8"), A((3,), "int64"))]
+    wrong_validation = [
+        3,
+        "ab",
+        half,
+        (),
+        half * 3,
+        (None, None),
+        {1, 2},
+        Odd("object"),
+        (A((3, sizes.d + 1), "uint8"), A((3,), "int64")),
+    ]
     patience = count(1, st.integers(1, 3), none=True)
     average = number("(0, 1)", usual=(0.9,), none=True)
     words = average.bad.filter(lambda value: value != "polyak")
@@ -170,16 +186,22 @@ def a_fit(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
 def same_fit(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
     """The same bits for 1, 2 and 3 threads."""
     kept = _numbers(value)
-    for threads in (1, 2, 3):
-        _, found = fresh(row, call, threads=threads)
-        require(laws.alike(_numbers(found), kept), f"other bits with {threads} threads")
+    for team in (1, 2, 3):
+        _, found = fresh(row, call, threads=team)
+        require(laws.alike(_numbers(found), kept), f"other bits with {team} threads")
 
 
 def fits_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
     """In float64 the fit of another backend is the same but for rounding, where no kink decides."""
     smooth = arguments.get("loss") in ("softmax", "logistic", "squared_error", "huber", "sigmoid_squared")
     X = np.asarray(arguments["X"], np.float64)
-    if not smooth or call.odd or value.W.dtype != np.float64 or X.size * value.W.shape[1] > 4000 or np.abs(X).max(initial=0) > 200:
+    if (
+        not smooth
+        or call.odd
+        or value.W.dtype != np.float64
+        or X.size * value.W.shape[1] > 4000
+        or np.abs(X).max(initial=0) > 200
+    ):
         return
     if isinstance(call.given.get("optimizer"), Make) and "Lion" in call.given["optimizer"].name:
         return
@@ -217,14 +239,20 @@ def of_result(sizes: Sizes) -> Arguments:
 def of_score(sizes: Sizes) -> Arguments:
     """And those of score."""
     y = labels(sizes)
-    shapes = st.sampled_from([(), (sizes.n + 2,), (sizes.n + 2, sizes.c)]).flatmap(lambda s: arrays(s, ["int64"], ["zeros"]))
-    wrong = st.one_of(shapes, arrays((sizes.n,), NO_NUMBERS, ["normal"]), st.sampled_from([None, Odd("object"), Odd("ragged")]))
+    shapes = st.sampled_from([(), (sizes.n + 2,), (sizes.n + 2, sizes.c)]).flatmap(
+        lambda s: arrays(s, ["int64"], ["zeros"])
+    )
+    wrong = st.one_of(
+        shapes, arrays((sizes.n,), NO_NUMBERS, ["normal"]), st.sampled_from([None, Odd("object"), Odd("ragged")])
+    )
     return of_result(sizes) | {"y": Arg(y.good, y.odd, wrong, False)}
 
 
 def a_share(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
     """A float in [0, 1]; NaN of no rows."""
-    require(type(value) is float and (0 <= value <= 1 or not len(np.asarray(arguments["X"]))), f"the score is {value!r}")
+    require(
+        type(value) is float and (0 <= value <= 1 or not len(np.asarray(arguments["X"]))), f"the score is {value!r}"
+    )
 
 
 def _save_and_load(path: Any, W: Any, bias: Any = True, x_scale: Any = None, loss_name: str = "softmax") -> Any:
@@ -237,7 +265,12 @@ def _saved(sizes: Sizes) -> Arguments:
     good = place.good.filter(lambda path: path is not None)
     plain = W.good.filter(lambda spec: spec.layout not in ("list",))
     named = Arg(st.sampled_from(["softmax", "squared_error"]))
-    return {"path": Arg(good, None, place.bad, False), "W": Arg(plain, optional=False), "bias": Arg(st.booleans()), "loss_name": named}
+    return {
+        "path": Arg(good, None, place.bad, False),
+        "W": Arg(plain, optional=False),
+        "bias": Arg(st.booleans()),
+        "loss_name": named,
+    }
 
 
 def as_saved(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
@@ -251,9 +284,15 @@ def as_saved(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> Non
 # ---- Features ----------------------------------------------------------------------------------------------------
 
 
-def transform(kind: Any) -> Callable[..., Any]:
+def transform(name: str) -> Callable[..., Any]:
     """fit and transform as one function."""
-    return lambda X, **how: kind(**how).fit(X).transform(X)
+
+    def call(X: Any, **how: Any) -> Any:
+        from fastlin import features as module  # here, because scikit-learn takes seconds to import
+
+        return getattr(module, name)(**how).fit(X).transform(X)
+
+    return call
 
 
 def pictures(sizes: Sizes, colours: bool, **own: Arg) -> Arguments:
@@ -262,10 +301,23 @@ def pictures(sizes: Sizes, colours: bool, **own: Arg) -> Arguments:
     d = int(np.prod(image))
     n = min(sizes.n, 6) or 1
     good = arrays((n, d), ["uint8", "float64"], ["labels:200", "unit"])
-    found = array((n, d), ["float64"], bad_shapes=other_shapes((n, d)).filter(lambda s: len(s) != 2 or s[1] != d or s[0] == 0))
+    found = array(
+        (n, d), ["float64"], bad_shapes=other_shapes((n, d)).filter(lambda s: len(s) != 2 or s[1] != d or s[0] == 0)
+    )
     odd = arrays((n, d), ["float32", "uint8", "int64", "bool"], ["labels:2", "one:nan", "extreme"])
-    shapes = Arg(st.just(image), st.just(list(image)), st.sampled_from([(), (6,), 30, None, "65", (6, 5, 1, 1), (0, 5), (-6, 5), (6.0, 5), (7, 5), (True, 30)]), False)
-    return {"X": Arg(good.filter(lambda a: colours is False or a.dtype == "uint8" or a.fill == "unit"), odd, found.bad, False), "image": shapes, **own}
+    shapes = Arg(
+        st.just(image),
+        st.just(list(image)),
+        st.sampled_from([(), (6,), 30, None, "65", (6, 5, 1, 1), (0, 5), (-6, 5), (6.0, 5), (7, 5), (True, 30)]),
+        False,
+    )
+    return {
+        "X": Arg(
+            good.filter(lambda a: colours is False or a.dtype == "uint8" or a.fill == "unit"), odd, found.bad, False
+        ),
+        "image": shapes,
+        **own,
+    }
 
 
 def _counts_at(low: int, high: int) -> Arg:
@@ -281,25 +333,51 @@ def finite_rows(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> 
 
 def _polar(sizes: Sizes) -> Arguments:
     n = sizes.n or 1
-    return {"X": array((n, 2), ["float64", "float32", "int64", "uint8"], bad_shapes=st.sampled_from([(n, 3), (2,), (), (n, 2, 1)]))}
+    return {
+        "X": array(
+            (n, 2), ["float64", "float32", "int64", "uint8"], bad_shapes=st.sampled_from([(n, 3), (2,), (), (n, 2, 1)])
+        )
+    }
 
 
 def _words(sizes: Sizes) -> Arguments:
-    own = {"words": _counts_at(1, 3), "patch": _counts_at(1, 3), "sample": _counts_at(60, 90), "seed": count(0, st.integers(0, 9))}
+    own = {
+        "words": _counts_at(1, 3),
+        "patch": _counts_at(1, 3),
+        "sample": _counts_at(60, 90),
+        "seed": count(0, st.integers(0, 9)),
+    }
     found = pictures(sizes, False, **own)
-    different = found["X"].good.filter(lambda X: X.dtype == "float64" and X.fill == "unit")  # k-means warns of alike ones
+    different = found["X"].good.filter(
+        lambda X: X.dtype == "float64" and X.fill == "unit"
+    )  # k-means warns of alike ones
     return found | {"X": Arg(different, None, found["X"].bad, False)}
 
 
 FEATURES = (
-    Row("features.Polar", transform(feature.Polar), _polar, (finite_rows,)),
-    Row("features.ColorHistogram", transform(feature.ColorHistogram), lambda s: pictures(s, True, bins=_counts_at(1, 20)), (finite_rows,), quiet=False),
-    Row("features.HOG", transform(feature.HOG), lambda s: pictures(s, False, cell=_counts_at(1, 3), orientations=_counts_at(1, 9), block=Arg(st.just(1), optional=False)), (finite_rows,), cost=2, quiet=False),
-    Row("features.BagOfWords", transform(feature.BagOfWords), _words, (finite_rows,), cost=6, quiet=False),
+    Row("features.Polar", transform("Polar"), _polar, (finite_rows,)),
+    Row(
+        "features.ColorHistogram",
+        transform("ColorHistogram"),
+        lambda s: pictures(s, True, bins=_counts_at(1, 20)),
+        (finite_rows,),
+        quiet=False,
+    ),
+    Row(
+        "features.HOG",
+        transform("HOG"),
+        lambda s: pictures(
+            s, False, cell=_counts_at(1, 3), orientations=_counts_at(1, 9), block=Arg(st.just(1), optional=False)
+        ),
+        (finite_rows,),
+        cost=2,
+        quiet=False,
+    ),
+    Row("features.BagOfWords", transform("BagOfWords"), _words, (finite_rows,), cost=6, quiet=False),
 )
 FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
-    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True),
+    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",)),
     Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
     Row("random_search", fl.random_search, of_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
     Row("random_local_search", fl.random_local_search, of_local_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
@@ -307,6 +385,6 @@ ROWS = (
     Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
     Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
     Row("TrainResult.accuracy", result_of("accuracy"), of_score, (a_share,)),
-    Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True),
+    Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True, words=("must end in",)),
     *FEATURES,
 )

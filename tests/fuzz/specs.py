@@ -187,7 +187,19 @@ def _extreme(rng: Any, shape: Any, dtype: np.dtype[Any], _: str) -> Any:
         return rng.choice(np.array([limits.min, limits.max, 0, 1], dtype), shape)
     kind = dtype if dtype.kind == "f" and dtype.itemsize <= 8 else np.dtype("f8")
     info = np.finfo(kind)
-    some = [0.0, -0.0, np.inf, -np.inf, np.nan, info.tiny, float(info.smallest_subnormal), info.max, info.min, 1.0, -2.0]
+    some = [
+        0.0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        info.tiny,
+        float(info.smallest_subnormal),
+        info.max,
+        info.min,
+        1.0,
+        -2.0,
+    ]
     return rng.choice(np.array(some, kind), shape)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from fastlin import ops
 from . import oddities
 from .specs import LAYOUTS, PLAIN, A, Make, Odd, Shares
 
-LONG = os.environ.get("FASTLIN_FUZZ") == "long"  # else a short run, which compiles nothing new with Numba
+LONG = "FASTLIN_FUZZ" in os.environ  # a long run; else a short one, which compiles nothing new with Numba
+SHAPE_SEED = int(os.environ.get("FASTLIN_FUZZ", "0"))  # a long run has other shapes in each of its processes
 Drawn = st.SearchStrategy[Any]
 
 
@@ -53,9 +55,7 @@ class Call:
         printer.text(repr(self))
 
     def __repr__(self) -> str:
-        marks = "".join(
-            f", {kind}={sorted(names)}" for kind, names in (("bad", self.bad), ("odd", self.odd)) if names
-        )
+        marks = "".join(f", {kind}={sorted(names)}" for kind, names in (("bad", self.bad), ("odd", self.odd)) if names)
         return f"replay({self.name!r}, {self.given!r}{marks})"
 
 
@@ -75,23 +75,37 @@ class Sizes(NamedTuple):
         return self.d + self.bias
 
 
-SHAPES = st.one_of(
-    st.tuples(st.integers(1, 9), st.integers(0, 9), st.integers(1, 5)),
-    st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 11)),
-    st.tuples(st.integers(60, 140), st.integers(1, 70), st.integers(2, 12)),
-    st.tuples(st.integers(200, 700), st.integers(1, 6), st.integers(1, 4)),
-    st.tuples(st.integers(1, 4), st.integers(200, 900), st.integers(1, 3)),
-    st.tuples(st.integers(1, 90), st.integers(1, 20), st.integers(60, 72)),  # from 64 classes on BLAS has a part in it
-    st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 2)),
+Range = tuple[int, int]
+
+
+def shapes(*kinds: tuple[Range, Range, Range], each: int = 8) -> Drawn:
+    """Some n, d, c of each kind, between its limits: few of them, so that what is drawn for each is built once."""
+    rng = np.random.default_rng(SHAPE_SEED)
+    found = {tuple(low for low, _ in kind) for kind in kinds}
+    for kind in kinds:
+        found |= {tuple(int(rng.integers(low, high + 1)) for low, high in kind) for _ in range(each)}
+    return st.sampled_from(sorted(found, key=lambda shape: (shape[0] * shape[1] * shape[2], shape)))
+
+
+SHAPES = shapes(
+    ((1, 9), (1, 9), (1, 5)),
+    ((0, 2), (0, 2), (1, 2)),
+    ((1, 40), (1, 40), (1, 11)),
+    ((60, 140), (1, 70), (2, 12)),
+    ((200, 700), (1, 6), (1, 4)),
+    ((1, 4), (200, 900), (1, 3)),
+    ((1, 90), (1, 20), (60, 72)),  # from 64 classes on BLAS has a part in it
 )
 
 
 @st.composite
-def all_sizes(draw: Any, shapes: Drawn = SHAPES) -> Sizes:
+def all_sizes(draw: Any, shapes: Drawn) -> Sizes:
     """Sizes, a dtype of W and a backend; the naive one for small sizes only, whose loops are Python's."""
     n, d, c = draw(shapes)
     names = [name for name in reversed(ops.installed()) if name != "naive" or n * d * c < 4000]
-    return Sizes(n, d, c, draw(st.sampled_from(["float64", "float32"])), draw(st.booleans()), draw(st.sampled_from(names)))
+    return Sizes(
+        n, d, c, draw(st.sampled_from(["float64", "float32"])), draw(st.booleans()), draw(st.sampled_from(names))
+    )
 
 
 SEEDS = st.integers(0, 99)
@@ -114,13 +128,26 @@ def number(interval: str, optional: bool = True, usual: Sequence[float] = (), no
         *([st.just(None)] if none else []),
         *([st.sampled_from([1, np.int64(1)])] if ops.inside(1, interval) else []),
     )
-    strange = [Fraction(1, 2), Decimal("0.5"), True, np.bool_(True), 1e30, 1e308, 5e-324, 1e-300, 10**30, np.float16(0.5)]
+    strange = [
+        Fraction(1, 2),
+        Decimal("0.5"),
+        True,
+        np.bool_(True),
+        1e30,
+        1e308,
+        5e-324,
+        1e-300,
+        10**30,
+        np.float16(0.5),
+    ]
     odd = st.one_of(
         st.sampled_from([value for value in strange if ops.inside(float(value), interval)] or middle),
         plain.map(lambda value: A((), "float64", f"one:{value!r}")),
         plain.map(np.longdouble),
     )
-    outside = [value for value in (-1.0, -5e-324, -1e308, 1.5, 1e308, -math.inf, math.inf) if not ops.inside(value, interval)]
+    outside = [
+        value for value in (-1.0, -5e-324, -1e308, 1.5, 1e308, -math.inf, math.inf) if not ops.inside(value, interval)
+    ]
     outside += [end for end, belongs in ((low, with_low), (high, with_high)) if not belongs]
     wrong = [math.nan, np.float32("nan"), *(value for value in NOTHING_LIKE_IT if not (none and value is None))]
     huge = [10**400, -(10**400), Fraction(10**400)] if math.isinf(high) else []
@@ -161,17 +188,33 @@ def choice(options: Sequence[Any], optional: bool = True) -> Arg:
     return Arg(st.sampled_from(list(options)), None, st.sampled_from(wrong), optional)
 
 
-def flag(good: Drawn = st.booleans()) -> Arg:
+def flag(good: Drawn | None = None) -> Arg:
     """True or False."""
     odd = st.sampled_from([np.bool_(True), np.bool_(False), 0, 1])
-    wrong = [*NOTHING_LIKE_IT, 2, -1, 100_000, 2**40, 1.0, 0.5, math.nan, "yes", np.int64(2), A((1,)), A((2,)), *_things()]
-    return Arg(good, odd, st.sampled_from(wrong))
+    wrong = [
+        *NOTHING_LIKE_IT,
+        2,
+        -1,
+        100_000,
+        2**40,
+        1.0,
+        0.5,
+        math.nan,
+        "yes",
+        np.int64(2),
+        A((1,)),
+        A((2,)),
+        *_things(),
+    ]
+    return Arg(st.booleans() if good is None else good, odd, st.sampled_from(wrong))
 
 
 def backend(sizes: Sizes) -> Arg:
     """The backend of the sizes."""
     found = choice(list(ops.BACKENDS))
-    return Arg(st.just(sizes.backend), st.just(None), st.one_of(found.bad.filter(lambda value: value is not None)), False)
+    return Arg(
+        st.just(sizes.backend), st.just(None), st.one_of(found.bad.filter(lambda value: value is not None)), False
+    )
 
 
 # ---- Arrays --------------------------------------------------------------------------------------------------
@@ -219,18 +262,36 @@ def array(
     swap = arrays(shape, [swapped(dtype) for dtype in dtypes], fills)
     odd = st.one_of(
         swap,
-        arrays(shape, [*dtypes, *strange], [*fills, "extreme", "one:nan", "times:1e30", "times:1e-42"], st.sampled_from([*LAYOUTS])),
+        arrays(
+            shape,
+            [*dtypes, *strange],
+            [*fills, "extreme", "one:nan", "times:1e30", "times:1e-42"],
+            st.sampled_from([*LAYOUTS]),
+        ),
         *([arrays(shape, strange, fills)] if strange else []),
     )
     bad = [arrays(shape, wrong, ["normal"]), arrays(shape, dtypes, ["normal"], st.just("masked"))]
     if bad_shapes is not None:
         bad.append(bad_shapes.flatmap(lambda other: arrays(other, dtypes, ["normal"])))
-    return Arg(st.one_of(own, own, own, swap) if swaps else own, odd, st.one_of(*bad, st.sampled_from(_no_arrays())), optional)
+    return Arg(
+        st.one_of(own, own, own, swap) if swaps else own, odd, st.one_of(*bad, st.sampled_from(_no_arrays())), optional
+    )
 
 
 def _no_arrays() -> list[Any]:
     """What no array can be made of, or none of numbers."""
-    names = ("object", "class", "module", "function", "ellipsis", "array is text", "ragged", "sparse", "set", "empty dict")
+    names = (
+        "object",
+        "class",
+        "module",
+        "function",
+        "ellipsis",
+        "array is text",
+        "ragged",
+        "sparse",
+        "set",
+        "empty dict",
+    )
     return [None, "abc", b"1", 1j, {}, *(Odd(name) for name in names), Odd("list of itself"), Odd("nested")]
 
 
@@ -242,8 +303,17 @@ def weights(sizes: Sizes) -> Arg:
     shape = sizes.rows, sizes.c
     other = "float32" if sizes.dtype == "float64" else "float64"
     # Two more or fewer rows, another number of dimensions, no class: nothing that fits with or without a bias.
-    shapes = st.sampled_from([(sizes.rows + 2, sizes.c), (sizes.rows, 0), (), (sizes.rows,), (1, *shape), (sizes.rows, sizes.c, 1)])
-    return array(shape, [sizes.dtype], strange=[other], wrong=("float16", "int64", "bool", "uint8", *NO_FEATURES), bad_shapes=shapes, swaps=False)
+    shapes = st.sampled_from(
+        [(sizes.rows + 2, sizes.c), (sizes.rows, 0), (), (sizes.rows,), (1, *shape), (sizes.rows, sizes.c, 1)]
+    )
+    return array(
+        shape,
+        [sizes.dtype],
+        strange=[other],
+        wrong=("float16", "int64", "bool", "uint8", *NO_FEATURES),
+        bad_shapes=shapes,
+        swaps=False,
+    )
 
 
 def narrower(sizes: Sizes) -> list[str]:
@@ -251,7 +321,7 @@ def narrower(sizes: Sizes) -> list[str]:
     found = [sizes.dtype] * 4
     if sizes.backend != "numba" or LONG:
         found += ["float16", "float32", "uint8"]
-    return found + ["int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"]
+    return [*found, "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"]
 
 
 def features(sizes: Sizes) -> Arg:
@@ -280,7 +350,9 @@ def labels(sizes: Sizes) -> Arg:
         bad += [beyond.flatmap(lambda value: arrays((n,), ["int64"], [f"one:{c}:{value}"]))] * 3
         if c > 2:
             bad.append(arrays((n,), ["bool"], ["labels:2"]))
-    odd = st.one_of(good.good, arrays((n,), dtypes, [f"labels:{c}"], st.sampled_from(UNUSUAL).filter(lambda name: name != "masked")))
+    odd = st.one_of(
+        good.good, arrays((n,), dtypes, [f"labels:{c}"], st.sampled_from(UNUSUAL).filter(lambda name: name != "masked"))
+    )
     return Arg(good.good, odd, _numbers_only(st.one_of(*bad), n), False)
 
 
@@ -325,14 +397,27 @@ def column_map(sizes: Sizes) -> Arg:
     d = sizes.d
     column = arrays((d,), ["float64", "float32", "int64", "float16"], ["normal", "ones", "unit", "zeros"])
     good = st.one_of(st.none(), column, column, st.sampled_from([0.5, 1 / 255, -2.0, 0, 3]))
-    shapes = other_shapes((d,)).filter(lambda shape: shape != ()).flatmap(lambda shape: arrays(shape, ["float64"], ["ones"]))
-    wrong = [math.nan, math.inf, "abc", b"1", 1j, {}, True, *(Odd(name) for name in ("object", "function", "ragged", "set"))]
+    shapes = (
+        other_shapes((d,)).filter(lambda shape: shape != ()).flatmap(lambda shape: arrays(shape, ["float64"], ["ones"]))
+    )
+    wrong = [
+        math.nan,
+        math.inf,
+        "abc",
+        b"1",
+        1j,
+        {},
+        True,
+        *(Odd(name) for name in ("object", "function", "ragged", "set")),
+    ]
     bad = [shapes, arrays((d,), NO_NUMBERS, ["normal"]), st.sampled_from(wrong)]
     if d:
         bad.append(arrays((d,), ["float64"], ["one:nan", "one:inf"]))
     if sizes.dtype == "float32":
         bad.append(st.sampled_from([1e300, -1e39]))
-    odd = st.one_of(arrays((d,), [*FLOATS], ["normal", "times:1e-42", "times:1e30"], st.sampled_from([*LAYOUTS])), st.just(10**30))
+    odd = st.one_of(
+        arrays((d,), [*FLOATS], ["normal", "times:1e-42", "times:1e30"], st.sampled_from([*LAYOUTS])), st.just(10**30)
+    )
     return Arg(good, odd, st.one_of(*bad))
 
 
@@ -358,7 +443,9 @@ def out(sizes: Sizes) -> Arg:
 def penalty() -> Arg:
     """reg: a number, a penalty of ours, or somebody's own."""
     plain = number("[0, inf)", usual=(0.0, 0.0, 1e-3))
-    made = st.sampled_from([Make("L1", (("lam", 0.1),)), Make("L2", (("lam", 0.5),)), Make("ElasticNet", (("lam", 0.1), ("beta", 0.5)))])
+    made = st.sampled_from(
+        [Make("L1", (("lam", 0.1),)), Make("L2", (("lam", 0.5),)), Make("ElasticNet", (("lam", 0.1), ("beta", 0.5)))]
+    )
     names = [name for name in oddities.PENALTIES if name != "penalty none"]
     bad = st.one_of(plain.bad, st.sampled_from([Odd(name) for name in names]))
     return Arg(st.one_of(plain.good, made, st.just(Odd("penalty none"))), plain.odd, bad)
@@ -367,17 +454,20 @@ def penalty() -> Arg:
 def bias(sizes: Sizes) -> Arg:
     """Whether W has a row for b; what is neither True nor False comes with a W that has as many rows more."""
     plain = flag(st.just(sizes.bias))
-    several = st.integers(2, 9).map(
-        lambda k: Together({"bias": k, "W": A((sizes.d + k, sizes.c), sizes.dtype)})
-    )
+    several = st.integers(2, 9).map(lambda k: Together({"bias": k, "W": A((sizes.d + k, sizes.c), sizes.dtype)}))
     return Arg(plain.good, plain.odd, st.one_of(plain.bad, several), False)
+
+
+@lru_cache(maxsize=4096)
+def _arguments(make: Callable[[Any], Mapping[str, Arg]], sizes: Sizes) -> Mapping[str, Arg]:
+    """Strategies are slow to build, and quick to draw from."""
+    return make(sizes)
 
 
 @st.composite
 def calls(draw: Any, name: str, make: Callable[[Any], Mapping[str, Arg]], shapes: Drawn) -> Call:
     """A call: mostly good arguments, one or two of the others, so that deep paths are reached."""
-    sizes = draw(all_sizes(shapes))
-    arguments = make(sizes)
+    arguments = _arguments(make, draw(all_sizes(shapes)))
     strange = [which for which, arg in arguments.items() if arg.odd is not None or arg.bad is not None]
     many = draw(st.sampled_from([0, 0, 0, 1, 1, 1, 1, 2]))
     chosen = draw(st.permutations(strange))[:many] if strange else []

@@ -18,7 +18,9 @@ from .specs import A, Builder
 
 SHAPE = (4, 3)
 BACKENDS = [name for name in ops.installed() if name != "numba"]
-STRANGE = st.sampled_from([None, 3, "abc", A((3, 4)), A(SHAPE, "float32"), A(SHAPE, "int64"), A(SHAPE, layout="masked"), [A(SHAPE)], A((12,))])
+STRANGE = st.sampled_from(
+    [None, 3, "abc", A((3, 4)), A(SHAPE, "float32"), A(SHAPE, "int64"), A(SHAPE, layout="masked"), [A(SHAPE)], A((12,))]
+)
 SCHEDULES = {
     "number": lambda: 0.1,
     "cosine": lambda: fl.schedules.cosine(0.1, 20),
@@ -39,7 +41,9 @@ def stored(state):
 def described(optimizer):
     """All of its state, in bytes."""
     state = optimizer.state_dict()
-    return repr(optimizer), {key: (np.asarray(value).dtype, np.asarray(value).tobytes()) for key, value in state.items()}
+    return repr(optimizer), {
+        key: (np.asarray(value).dtype, np.asarray(value).tobytes()) for key, value in state.items()
+    }
 
 
 class Steps(RuleBasedStateMachine):
@@ -48,7 +52,9 @@ class Steps(RuleBasedStateMachine):
     @initialize(
         name=st.sampled_from(OPTIMIZERS),
         schedule=st.sampled_from(sorted(SCHEDULES)),
-        how=st.fixed_dictionaries({}, optional={"clip_value": st.just(0.5), "clip_norm": st.just(1.0), "prox": st.just(fl.L1(0.1))}),
+        how=st.fixed_dictionaries(
+            {}, optional={"clip_value": st.just(0.5), "clip_norm": st.just(1.0), "prox": st.just(fl.L1(0.1))}
+        ),
         seed=st.integers(0, 9),
     )
     def begin(self, name, schedule, how, seed):
@@ -80,7 +86,11 @@ class Steps(RuleBasedStateMachine):
         self._refused(self.optimizer.step, arguments)
         assert (described(self.optimizer), self.W.tobytes()) == (before, W)
 
-    @rule(how=st.sampled_from([{"backend": "fortran"}, {"threads": 0}, {"threads": 1.5}, {"bias": 2}, {"bias": "yes"}, {"backend": 3}]))
+    @rule(
+        how=st.sampled_from(
+            [{"backend": "fortran"}, {"threads": 0}, {"threads": 1.5}, {"bias": 2}, {"bias": "yes"}, {"backend": 3}]
+        )
+    )
     def mistaken_words(self, how):
         """Refused, and nothing has changed."""
         before, W = described(self.optimizer), self.W.tobytes()
@@ -149,5 +159,10 @@ def _with_rate(optimizer, lr):
 
 TestSteps = pytest.mark.slow(Steps.TestCase)
 TestSteps.settings = settings(
-    max_examples=40, stateful_step_count=15, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40,
+    stateful_step_count=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
