@@ -268,7 +268,7 @@ RECORDS = (
     Record("asan", "make asan"),
     Record("tsan", "make tsan"),
     Record("soak", "make soak"),
-    Record("interrupt", "make soak"),
+    Record("interrupt", "python bench/interrupt.py"),
     Record("coverage", "make coverage"),
 )
 DOCUMENTS: dict[Path, Sequence[Table | Grid | Record]] = {
