@@ -433,6 +433,14 @@ def test_parts_that_no_state_has(name, value):
     assert given["optimizer"].t == 0
 
 
+def test_the_optimizers_part_is_of_this_W():
+    """The optimizer would take it, and refuse the first step."""
+    given, other = with_everything(), np.zeros((5, 3), np.float32)
+    with pytest.raises(ValueError, match=r"the optimizer's part of the state: the state is that of W \(5, 3\) float32"):
+        fl.train(**given, resume=part_way() | {"optimizer.m.0": other, "optimizer.v.0": other})
+    assert given["optimizer"].t == 0
+
+
 @pytest.mark.parametrize("state", [[], 3, None.__class__, {3: 1}, {None: 1}, {}])
 def test_what_is_no_state(state):
     with pytest.raises((ValueError, TypeError), match="resume"):
