@@ -159,7 +159,7 @@ def train(
 
     Raises
     ------
-    ValueError, TypeError : for bad input, naming the argument; no step has been taken then.
+    ValueError, TypeError : for bad input, naming the argument, or the part of the state; nothing has been changed then.
     KeyboardInterrupt : Ctrl-C, between two kernel calls. The checkpoint of the last complete epoch is there.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])

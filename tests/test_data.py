@@ -201,14 +201,19 @@ def array(shape, content, dtype=BYTES):
 
 def encoded(times):
     """A text that the memo gives again and again, each time to be encoded."""
-    text = b"\x8c\xff" + b"a" * 255
-    return b"]" + text + b"q\0ac_codecs\nencode\nq\1a" + b"h\1h\0\x8c\6latin1\x86Ra" * times + b"."
+    text = b"X\xa0\x86\1\0" + b"a" * 100_000
+    return b"]" + text + b"q\0ac_codecs\nencode\nq\1a" + b"h\1h\0X\6\0\0\0latin1\x86Ra" * times + b"."
+
+
+def one_image(shape=b"K\1M\0\x0c\x86", dtype=BYTES, labels=b"K\7", size=3072):
+    """A file of one image."""
+    return b"}(U\4data" + array(shape, bytes(range(256)) * (size // 256), dtype) + b"U\6labels](" + labels + b"eu."
 
 
 HOSTILE = {
     "a large place in the memo": b"Nr\xff\xff\xff\x0f.",
     "a place that is not in the memo": b"j\xff\xff\xff\x0f.",
-    "nested tuples for a key": b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",
+    "nested tuples for a key": b"}" + b")" + b"\x85" * 190_000 + b"Ns.",
     "nested tuples": b")" + b"\x85" * 1_000_000 + b".",
     "nested lists": b"]" * 1_000_000 + b"a" * 999_999 + b".",
     "a list in itself": b"]q\0h\0a.",
@@ -230,13 +235,16 @@ HOSTILE = {
     "an array of too many arguments": ARRAY[:-2] + b"\x86K\1\x86R.",
     "an array whose state is none": ARRAY + b"Nb.",
     "the state of a list": b"]}b.",
-    "other numbers": array(b"K\2K\3\x86", bytes(6), BYTES.replace(b"u1", b"i8")) + b".",
-    "objects": array(b"K\2K\3\x86", bytes(6), BYTES.replace(b"u1", b"O8")) + b".",
-    "a shape that is too large": array(b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", bytes(6)) + b".",
-    "a negative shape": array(b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff\x86", bytes(6)) + b".",
-    "a shape of many": array(b"(" + b"J\xff\xff\xff\x7f" * 100_000 + b"t", bytes(6)) + b".",
-    "a shape of booleans": array(b"\x88K\6\x86", bytes(6)) + b".",
-    "an array of another width": array(b"K\2K\3\x86", bytes(6)) + b".",
+    "other numbers": one_image(dtype=BYTES.replace(b"u1", b"i1")),
+    "objects": one_image(dtype=BYTES.replace(b"u1", b"O8")),
+    "an order of bytes": one_image(dtype=BYTES.replace(b"|", b"<")),
+    "a dtype that is none": one_image(dtype=b"N"),
+    "a shape that is too large": one_image(b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"),
+    "a negative shape": one_image(b"J\xff\xff\xff\xffM\0\x0c\x86"),
+    "a shape of many": one_image(b"(" + b"J\xff\xff\xff\x7f" * 100_000 + b"t"),
+    "a shape of booleans": one_image(b"\x88M\0\x0c\x86"),
+    "an array of another width": one_image(b"K\2M\0\6\x86"),
+    "an array of one dimension": one_image(b"M\0\x0c\x85"),
     "an ndarray called": b"cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.",
     "another encoding": b"c_codecs\nencode\nX\1\0\0\0aX\5\0\0\0idna!\x86R.",
     "encoding again": encoded(10_000),
@@ -246,20 +254,21 @@ HOSTILE = {
     "a key without a value": b"}(Nu.",
     "no array": b"}(U\4dataNU\6labels]u.",
     "no labels": b"}U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"s.",
-    "labels of text": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](U\1aeu.",
-    "a label too many": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](K\1K\2eu.",
-    "a label of ten": b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(3072)) + b"U\6labels](K\x0aeu.",
+    "labels of text": one_image(labels=b"U\1a"),
+    "labels of booleans": one_image(labels=b"\x88"),
+    "a label too many": one_image(labels=b"K\1K\2"),
+    "a label of ten": one_image(labels=b"K\x0a"),
+    "a negative label": one_image(labels=b"J\xff\xff\xff\xff"),
 }
 
 
 def test_the_pieces_of_the_hostile_pickles_are_right():
     """Put together well they are a file; so what is refused is refused for what its name says."""
-    good = b"}(U\4data" + array(b"K\1M\0\x0c\x86", bytes(range(256)) * 12) + b"U\6labels](K\7eu."
-    X, y = data._cifar10_pickle("file", good)
+    X, y = data._cifar10_pickle("file", one_image())
     assert X.tobytes() == bytes(range(256)) * 12
     assert y.tolist() == [7]
     assert len(read_pickle(encoded(1))) == 3
-    assert pickle.loads(encoded(1), encoding="bytes")[2] == b"a" * 255
+    assert pickle.loads(encoded(1), encoding="bytes")[2] == b"a" * 100_000
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -342,6 +351,27 @@ def test_archives_of_every_format(how, mode, tmp_path):
     found, expected = fl.load_cifar10(tmp_path / "cifar.tar.gz"), fl.load_cifar10(folder)
     np.testing.assert_array_equal(found.X, expected.X)
     np.testing.assert_array_equal(found.y_test, expected.y_test)
+
+
+def test_an_archive_of_which_something_is_wrong(tmp_path):
+    """The checksums of a header and of the whole, and members that are no files."""
+    path = in_archive(binary_version(), tmp_path / "cifar.tar.gz")
+    content = path.read_bytes()
+    for at in (-8, -1):  # gzip's checksum and size stand at the end, after all that a .tar needs
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[len(content) + at + 1 :])
+        with pytest.raises(ValueError, match=r"cifar\.tar\.gz is damaged or no \.tar\.gz"):
+            fl.load_cifar10(path)
+    tar = bytearray(gzip.decompress(content))
+    link = tarfile.TarInfo("cifar-10-batches/data_batch_1.bin")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    path.write_bytes(link.tobuf(tarfile.USTAR_FORMAT) + tar)
+    assert len(fl.load_cifar10(path).X) == 5 * ROWS
+    path.write_bytes(tar[:-10240] + link.tobuf(tarfile.USTAR_FORMAT) + bytes(10240))
+    assert len(fl.load_cifar10(path).X) == 5 * ROWS
+    tar[3] ^= 1
+    path.write_bytes(tar)
+    with pytest.raises(ValueError, match="a header in it is damaged: its checksum differs"):
+        fl.load_cifar10(path)
 
 
 def test_digits():

@@ -190,11 +190,11 @@ def test_modes(umask, new, path):
 def test_what_is_no_file_is_written_to(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     found = []
-    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
+    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()), daemon=True)
     reader.start()
     with _save.replacing(tmp_path / "pipe") as file:
         file.write(b"rows")
-    reader.join()
+    reader.join(30)
     assert found == [b"rows"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     (tmp_path / "folder").mkdir()
