@@ -140,11 +140,11 @@ def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> floa
         rows = X[start : start + most] if in_place else _rows(X[: start + most], dtype, start, True)
         stop = start + len(rows)
         S = memory[: c * len(rows)].reshape(c, len(rows))
-        np.matmul(weights[:, :d], rows.T, out=S)
+        _pool.matmul(weights[:, :d], rows.T, out=S)
         if bias:
             S += weights[:, d:]
         value += _epilogue(objective, S, y[start:stop], sample_weight[start:stop])
-        gradient[:d] += np.matmul(rows.T, S.T, out=step)
+        gradient[:d] += _pool.matmul(rows.T, S.T, out=step)
         if bias:
             gradient[d] += np.add.reduce(S, axis=1)
         start = stop
