@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check
+from fastlin import _check, _pool
 from fastlin._check import Array
 
 
@@ -25,7 +25,7 @@ class Affine(NamedTuple):
         d = len(self.scale)
         folded = np.empty((d + 1, W.shape[1]), _check.native(W), order="F")
         np.multiply(self.scale, W[:d], out=folded[:d])
-        np.matmul(self.shift.T, W[:d], out=folded[d:])
+        _pool.matmul(self.shift.T, W[:d], out=folded[d:])
         if bias:
             folded[d] += W[d]
         return folded

@@ -6,6 +6,7 @@ survive a fork, and two of its runtimes in one process can deadlock.
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 from collections import deque
@@ -13,8 +14,12 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
 
 from fastlin import _check
+from fastlin._check import Array
 
 MOST_THREADS = 64  # of a team, in team.h and numba_team.py: more would have nothing to do
 
@@ -122,9 +127,13 @@ class _Job:
         return True
 
 
-def _runs(helper: threading.Thread) -> bool:
-    """Whether a helper, which never ends, has begun. Thread.is_alive() is wrong for ever if Ctrl-C interrupts it."""
-    return helper.ident is not None
+class _Helper:
+    """A thread that waits for jobs until the process ends.
+
+    The threading module's threads do not serve: if Ctrl-C interrupts Thread.start(), the new thread may wait for ever.
+    """
+
+    runs = False  # set by the thread itself
 
 
 class Pool:
@@ -137,7 +146,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._helpers: list[threading.Thread] = []
+        self._helpers: list[_Helper] = []
         self._using = threading.Lock()  # of the last caller that took the helpers: held until its call ends
         self._changing = threading.RLock()  # held for a change of `_using` or `_helpers`
 
@@ -166,36 +175,64 @@ class Pool:
 
     def _hire(self, wanted: int) -> int:
         """Start helpers until there are `wanted`, or as many as the system allows; how many of them there are."""
-        if len(self._helpers) < wanted or not all(map(_runs, self._helpers)):
+        if len(self._helpers) < wanted or not all(helper.runs for helper in self._helpers):
             with self._changing:
-                self._helpers = list(filter(_runs, self._helpers))
+                self._helpers = [helper for helper in self._helpers if helper.runs]
                 while len(self._helpers) < wanted:
-                    helper = threading.Thread(target=self._help, name="fastlin", daemon=True)
+                    helper = _Helper()
                     self._helpers.append(helper)
                     try:
-                        helper.start()
+                        _thread.start_new_thread(self._help, (helper,))
                     except RuntimeError:  # the system starts no more threads
                         self._helpers.remove(helper)
                         break
         return min(wanted, len(self._helpers))
 
-    def _help(self) -> None:
-        """What a helper does until the process ends."""
+    def _help(self, helper: _Helper) -> None:
+        """Runs in a helper's thread."""
         with self._changing:
-            if threading.current_thread() not in self._helpers:  # its start was interrupted, and it was replaced
+            if helper not in self._helpers:  # Ctrl-C came right after its start, and it was replaced
                 return
+            helper.runs = True
         while True:
             self._jobs.get().help()
 
 
 pool = Pool()
 
+_products: set[Any] = set()  # each is held while its thread computes a product
+_forking = threading.Lock()
+
+
+def matmul(A: Array, B: Array, out: Array) -> Array:
+    """np.matmul; other threads do not fork meanwhile, because a fork while a thread is in BLAS can hang for ever."""
+    own = threading.RLock()
+    _products.add(own)
+    try:
+        while True:
+            with own:
+                if not _forking.locked():
+                    return np.matmul(A, B, out=out)
+            with _forking:
+                pass
+    finally:
+        _products.discard(own)
+
+
+def _wait_for_products() -> None:
+    for own in list(_products):
+        with own:
+            pass
+
 
 def _forget_threads() -> None:
     """Replaces the pool after a fork: the child has none of the parent's threads."""
     global pool
     pool = Pool()
+    _products.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(before=_wait_for_products, after_in_child=_forget_threads)
+    # Of the functions before a fork the last one is called first.
+    os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_forking.release)

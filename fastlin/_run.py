@@ -164,12 +164,12 @@ def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> floa
         stop = start + len(rows)
         S = memory[: c * len(rows)].reshape(c, len(rows))
         for some in laps(c, 0, 2 * len(rows) * d):
-            np.matmul(weights[some, :d], rows.T, out=S[some])
+            _pool.matmul(weights[some, :d], rows.T, out=S[some])
         if bias:
             S += weights[:, d:]
         value += _epilogue(objective, S, y[start:stop], sample_weight[start:stop], threads)
         for some in laps(d, 0, 2 * len(rows) * c):
-            gradient[some] += np.matmul(rows[:, some].T, S.T, out=step[some])
+            gradient[some] += _pool.matmul(rows[:, some].T, S.T, out=step[some])
         if bias:
             gradient[d] += np.add.reduce(S, axis=1)
         start = stop

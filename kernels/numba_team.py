@@ -10,6 +10,7 @@ Helpers find their work in the team's job slot. They are Python's threads, which
 first call: they wake, work and sleep without the GIL.
 """
 
+import _thread
 import os
 import platform
 import threading
@@ -340,8 +341,17 @@ def help_out(job_slot, number):
             looks = 0
 
 
+class _Helper:
+    """A thread of a team.
+
+    The threading module's threads do not serve: if Ctrl-C interrupts Thread.start(), the new thread may wait for ever.
+    """
+
+    runs = False  # set by the thread itself
+
+
 class _Team:
-    """A job slot, and the threads that poll it. They are daemons, so that Python can exit while they sleep.
+    """A job slot, and the threads that poll it, for which Python does not wait when it exits.
 
     Ctrl-C may come between any two steps of `hire`, and a signal's handler may call it: what one call leaves half done,
     the next one finds and completes.
@@ -358,18 +368,19 @@ class _Team:
         with self._hiring:
             help_out.compile((types.intp[::1], types.intp))
             for number in range(wanted):
-                if number in self._threads and self._threads[number].ident is not None:
+                if number in self._threads and self._threads[number].runs:
                     continue
-                self._threads[number] = threading.Thread(target=self._help, args=[number], name="fastlin", daemon=True)
+                self._threads[number] = thread = _Helper()
                 with suppress(RuntimeError):  # the system starts no more threads: the others do the work
-                    self._threads[number].start()
+                    _thread.start_new_thread(self._help, (number, thread))
             self.helpers = max(self.helpers, wanted)
 
-    def _help(self, number):
-        """Runs in a helper's thread. If its start was interrupted, another thread may have the number meanwhile."""
+    def _help(self, number, thread):
+        """Runs in a helper's thread."""
         with self._hiring:
-            if self._threads[number] is not threading.current_thread():
+            if self._threads[number] is not thread:  # Ctrl-C came right after its start, and it was replaced
                 return
+            thread.runs = True
         help_out(self.job_slot, number)
 
 

@@ -25,7 +25,7 @@ def loss(case: testing.Case, how: How) -> object:
 
 
 def step(how: How) -> bytes:
-    optimizer, W = fl.Adam(clip_norm=1.0), np.tile(CASE.W, (20, 1))
+    optimizer, W = fl.Adam(clip_norm=1.0), np.tile(CASE.W, (4, 1))
     for _ in range(2):
         optimizer.step(W, np.cos(W), **how)
     return W.tobytes()
@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[How], object]] = {
     "epoch": epoch,
     "scores": scores_of_bytes,
     "predict": lambda how: fl.predict(CASE.W, CASE.X, bias=True, **how).tobytes(),
-    "search": lambda how: fl.random_search(CASE.X, CASE.y, tries=40, **how).W.tobytes(),
+    "search": lambda how: fl.random_search(CASE.X, CASE.y, tries=9, **how).W.tobytes(),
     "minimize": lambda how: fl.minimize(SMALL.X, SMALL.y, max_iter=5, **how).W.tobytes(),
     "wide": lambda how: loss(WIDE, how),
     "small": lambda how: loss(SMALL, how),

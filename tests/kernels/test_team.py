@@ -1,5 +1,6 @@
 """Threads that share a kernel call without Python: several callers at once, any number of helpers, and after fork."""
 
+import _thread
 import os
 import signal
 import subprocess
@@ -130,8 +131,14 @@ def run_script(lines, **how):
 
 
 STORM = """
-import faulthandler, random, signal, sys, threading
+import faulthandler, random, signal, sys, threading, time
+from pathlib import Path
 from fastlin import _pool
+
+def tasks():
+    "The threads of the process."
+    path = Path("/proc/self/task")
+    return len(list(path.iterdir())) if path.exists() else 0
 
 faulthandler.dump_traceback_later(240, exit=True)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -164,18 +171,15 @@ def all_meet(pool, threads):
         yield
     pool.run(task, threads, threads)
 
-pools = [_pool.Pool() for _ in range(100)]
+others, pools = tasks(), [_pool.Pool() for _ in range(100)]
 for pool in pools:
     interrupt([lambda: pool.run(task, 8, 4)], 1e-4, times=20)
 for pool in pools:
     all_meet(pool, 4)
     assert len(pool._helpers) == 3
     assert not pool._using.locked()
-for thread in threading.enumerate():
-    if thread is not threading.main_thread() and not any(thread in pool._helpers for pool in pools):
-        if thread.is_alive():  # else its start was interrupted before there was a thread
-            thread.join(30)
-        assert not thread.is_alive()
+while tasks() > others + 3 * len(pools):
+    time.sleep(0.01)  # helpers that were replaced end
 """
     )
 
@@ -207,11 +211,11 @@ calls = [
     lambda: fl.random_search(case.X, case.y, tries=40, **how).W,
 ]
 expected = [call().tobytes() for call in calls]
-threads = threading.active_count()
+threads = tasks()
 interrupt(calls, 2e-3, times=1000)
 for call, known in zip(calls, expected, strict=True):
     assert call().tobytes() == known
-assert threading.active_count() == threads, (threads, threading.enumerate())
+assert tasks() == threads
 """
     )
 
@@ -265,7 +269,7 @@ assert threading.active_count() == 1
 def test_threads_are_started_once_they_are_allowed_again(monkeypatch):
     pool, done = _pool.Pool(), []
 
-    def refuse(thread):
+    def refuse(*args):
         raise RuntimeError("can't start new thread")
 
     def task(number):
@@ -273,9 +277,66 @@ def test_threads_are_started_once_they_are_allowed_again(monkeypatch):
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(_thread, "start_new_thread", refuse)
         pool.run(task, 4, 3)
     assert sorted(done) == [0, 1, 2, 3]
     assert pool._helpers == []
     pool.run(task, 4, 3)
     assert len(pool._helpers) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_until_no_other_thread_of_ours_is_in_blas(compiled):
+    """A fork in the midst of a product hangs in the parent or in the child, in OpenBLAS."""
+    run_script(
+        f"""
+import faulthandler, os, signal, threading, warnings
+from fastlin import testing
+
+warnings.simplefilter("ignore")  # newer Pythons warn of a fork with threads
+faulthandler.dump_traceback_later(240, exit=True)
+case = testing.random_case(3000, 300, 100)  # as many classes are computed with BLAS
+
+def call():
+    return case.evaluate("softmax", backend={compiled!r})[1].tobytes()
+
+expected, going, agreed = call(), threading.Event(), []
+def loop():
+    while not going.is_set():
+        agreed.append(call() == expected)
+
+threads = [threading.Thread(target=loop) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for number in range(40):
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(number % 4 == 0 and call() != expected)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+going.set()
+for thread in threads:
+    thread.join()
+assert all(agreed)
+"""
+    )
+
+
+def test_a_fork_and_a_product_wait_for_each_other():
+    """Also if the thread that forks is in a product itself: a signal's handler may fork."""
+    done = []
+    with _pool._forking:
+        thread = threading.Thread(target=lambda: done.append(_pool.matmul(np.eye(2), np.eye(2), np.empty((2, 2)))))
+        thread.start()
+        thread.join(0.1)
+        assert not done
+    thread.join(60)
+    np.testing.assert_array_equal(done[0], np.eye(2))
+    assert not _pool._products
+    own = threading.RLock()
+    _pool._products.add(own)
+    try:
+        with own:
+            _pool._wait_for_products()
+    finally:
+        _pool._products.discard(own)
