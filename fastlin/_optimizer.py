@@ -13,6 +13,7 @@ import numpy as np
 
 from fastlin import _check, _plan, _pool, _step, ops
 from fastlin._check import Array
+from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
@@ -124,7 +125,8 @@ class Optimizer:
         bias : the last row of each W is b, which `prox` leaves alone.
         threads : as in `softmax_loss`; threads divide large arrays. The bits are the same for any number.
 
-        Raises ValueError or TypeError for bad input; nothing has been written then.
+        Raises ValueError or TypeError for bad input; nothing has been written then. Ctrl-C is answered before or after
+        a step: one that has begun ends whole, whatever its size.
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
@@ -135,15 +137,24 @@ class Optimizer:
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = _check.flag("bias", bias) and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
-        self.t += 1
-        scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
-        for slot, w, g, given in ready:
-            _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
-            if given is not None:
-                slot.put(w, given)
-        if b_apart:
-            for slot, A in zip(self._slots, W if isinstance(W, (list, tuple)) else [W], strict=True):
-                slot.shrink_weights(A, stages.shrink, stages.factor, backend)
+        scalars = (self.t + 1, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
+        if len(ready) == 1 and ready[0][3] is None and not b_apart:
+            slot, w, g, _ = ready[0]
+            call = _step.single_call(self.rule, w, len(slot.state), backend, threads)
+            if call is not None:
+                kernel, ranges, team = call
+                self.t += 1  # Python answers Ctrl-C when the kernel returns, and nowhere between these two lines
+                kernel(w, g, slot.state, scalars, fused, ranges, team)
+                return
+        with CtrlCLater():
+            self.t += 1
+            for slot, w, g, given in ready:
+                _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
+                if given is not None:
+                    slot.put(w, given)
+            if b_apart:
+                for slot, A in zip(self._slots, W if isinstance(W, (list, tuple)) else [W], strict=True):
+                    slot.shrink_weights(A, stages.shrink, stages.factor, backend)
 
     def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
         """For each W its slot, flat w and g, and W again if w is a copy."""
