@@ -13,6 +13,7 @@ import numpy as np
 
 from fastlin import _check, _check_state, _plan, _pool, _step, ops
 from fastlin._check import Array
+from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
@@ -128,7 +129,8 @@ class Optimizer:
         bias : the last row of each W is b, which `prox` leaves alone.
         threads : as in `softmax_loss`; threads divide large arrays. The bits are the same for any number.
 
-        Raises ValueError or TypeError for bad input; nothing has been written then.
+        Raises ValueError or TypeError for bad input; nothing has been written then. Ctrl-C is answered before or after
+        a step: one that has begun ends whole, whatever its size.
         """
         backend = ops.resolve(backend)
         threads = _pool.thread_limit(threads)
@@ -137,27 +139,42 @@ class Optimizer:
             _check.step_options(W, bias := _check.flag("bias", bias), rate)
         ready = self._ready(W, dW)
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
-        b_apart = _check.flag("bias", bias) and self._prox is not None
-        fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages
+        b_apart = bias and self._prox is not None
+        fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages  # prox of all but b comes later
         for _, w, _, _ in ready:
             _step.prepare(self.rule, backend, w.itemsize, b_apart)
         fresh = not self._slots
         if fresh:
             self._slots = [slot for slot, _, _, _ in ready]
-        self.t += 1
-        scalars = (self.t, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
+        scalars = (self.t + 1, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
         try:
-            for slot, w, g, given in ready:
-                _step.update(self.rule, w, g, slot.state, scalars, fused, backend, threads)
-                if given is not None:
-                    slot.put(w, given)
-        except Exception:  # of a kernel that has not begun; Ctrl-C comes when one has returned
+            if len(ready) == 1 and ready[0][3] is None and not b_apart:
+                slot, w, g, _ = ready[0]
+                call = _step.single_call(self.rule, w, len(slot.state), backend, threads)
+                if call is not None:
+                    kernel, ranges, team = call
+                    self.t += 1  # Python answers Ctrl-C when the kernel returns, and nowhere between these two lines
+                    kernel(w, g, slot.state, scalars, fused, ranges, team)
+                    return
+            with CtrlCLater():
+                self.t += 1
+                self._step_each(W, ready, scalars, stages, fused, (backend, threads))
+        except Exception:  # of a kernel that has not begun
             self.t -= 1
             self._slots = [] if fresh else self._slots
             raise
-        if b_apart:
+
+    def _step_each(
+        self, W: Any, ready: list[Any], scalars: tuple[Any, ...], stages: Stages, fused: Stages, where: tuple[str, int]
+    ) -> None:
+        """The step of one W after the other; `fused` has what a kernel does in the same pass, prox without b follows."""
+        for slot, w, g, given in ready:
+            _step.update(self.rule, w, g, slot.state, scalars, fused, *where)
+            if given is not None:
+                slot.put(w, given)
+        if fused is not stages:
             for slot, A in zip(self._slots, W if isinstance(W, (list, tuple)) else [W], strict=True):
-                slot.shrink_weights(A, stages.shrink, stages.factor, backend)
+                slot.shrink_weights(A, stages.shrink, stages.factor, where[0])
 
     def _ready(self, W: Any, dW: Any) -> list[tuple[_Slot, Array, Array, Array | None]]:
         """For each W its slot, flat w and g, and W again if w is a copy."""

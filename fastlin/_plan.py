@@ -37,7 +37,7 @@ SCORES_BYTES = 1 << 20  # of the scores of a block
 # With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
 WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
 WIDE_BYTES = 8 << 20  # of the scores of a block: each block adds a whole gradient, and larger scores leave the cache
-LEAST_ROWS = 512  # of a block, however long a row: a product with fewer reads and adds matrices rather than multiply
+WIDE_LEAST = 512  # rows of a block, however much work: with fewer, most time goes into reading and adding matrices
 WIDE_ROWS = 64  # of one epilogue call, whose scores stay in L2 while it goes over them
 WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
@@ -46,6 +46,7 @@ CHUNK_FLOPS = 250_000_000
 CHUNK_BYTES = 64 << 20  # that are read
 CHUNK_NUMBERS = 5_000_000  # scores that an epilogue goes over, or weights that are updated: 10 ns each
 ROW_NUMBERS, BLOCK_NUMBERS = 10, 100  # as many of these as a row, or a block of rows, takes by itself
+LEAST_ROWS = 128  # of a block of a backend that is not compiled, however much work
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
 CACHE_LINE = 64
@@ -81,7 +82,7 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
 
 def wide_rows(d: int, c: int, itemsize: int) -> int:
     """The rows of a block whose products BLAS makes; where one is still too much, it is cut by classes and features."""
-    return max(1, min(WIDE_BYTES // (c * itemsize), lap_rows(0, 2 * max(d, 1) * c, least=LEAST_ROWS)))
+    return max(1, min(WIDE_BYTES // (c * itemsize), lap_rows(0, 2 * max(d, 1) * c, least=WIDE_LEAST)))
 
 
 def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
@@ -93,7 +94,7 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
         CHUNK_BYTES // ((d + c) * itemsize),
         CHUNK_NUMBERS // (c + ROW_NUMBERS),
     )
-    return max(BLOCK_ROWS, min(fitting) // BLOCK_ROWS * BLOCK_ROWS)
+    return min(fitting) // BLOCK_ROWS * BLOCK_ROWS or max(1, min(fitting))
 
 
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
@@ -194,6 +195,7 @@ def search_plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Search
     block = max(16, min(SEARCH_ROWS, BLOCK_BYTES // ((d + 1) * itemsize) // 16 * 16))
     if not compiled:
         block *= 8  # a call costs Python more than a block
+    block = max(1, min(block, CHUNK_FLOPS // (2 * (d + 1) * c * group)))
     blocks = max(1, COPY_BYTES // ((d + 1) * itemsize * block))
     flops = 2 * min(n, blocks * block) * (d + 1) * c * group
     parts = max(1, min(blocks, -(-n // block), flops // SEARCH_FLOPS)) if compiled else 1

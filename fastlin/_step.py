@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ import numpy as np
 from fastlin import _plan, ops
 from fastlin._check import Array
 from fastlin.kernels.records import NO_STAGES, Stages
+
+
+def single_call(
+    rule: str, w: Array, states: int, backend: str, threads: int
+) -> tuple[Callable[..., None], int, int] | None:
+    """The kernel, ranges and threads of a step that is one call of compiled code; None where it is more than that."""
+    kernel, ranges, team = _route(rule, backend, w.size, w.itemsize, states, threads)
+    python = isinstance(kernel, FunctionType) or isinstance(getattr(kernel, "__wrapped__", kernel), FunctionType)
+    return (kernel, ranges, team) if ranges and not python else None
 
 
 def update(

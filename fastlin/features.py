@@ -23,13 +23,15 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _check_images
 from fastlin._check import Array
 from fastlin._extras import need
+from fastlin._laps import lap_rows, laps
 
 _preprocessing = need("sklearn.preprocessing", "features", "fastlin.features")
 _base = need("sklearn.base", "features", "fastlin.features")
 
 PolynomialFeatures = _preprocessing.PolynomialFeatures  # all products of columns up to a degree; scikit-learn's own
 
-BLOCK = 64  # images whose patches are in memory at once
+BLOCK = 64  # images whose patches are in memory at once, fewer if they are large
+MOST = 1 << 31  # of what is counted for each image
 
 
 class _Transformer(_base.TransformerMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
@@ -49,7 +51,11 @@ class Polar(_Transformer):
     def transform(self, X: ArrayLike) -> Array:
         """X (n, 2) -> (n, 2) float64."""
         X = _check_images.columns("X", X, 2, "x and y")
-        return np.column_stack([np.hypot(X[:, 0], X[:, 1]), np.arctan2(X[:, 1], X[:, 0])])
+        polar = np.empty((len(X), 2))
+        for some in laps(len(X), 96):
+            np.hypot(X[some, 0], X[some, 1], out=polar[some, 0])
+            np.arctan2(X[some, 1], X[some, 0], out=polar[some, 1])
+        return polar
 
 
 class ColorHistogram(_Transformer):
@@ -68,11 +74,13 @@ class ColorHistogram(_Transformer):
     def transform(self, X: ArrayLike) -> Array:
         """X (n, 3 * height * width) -> (n, bins) float64; each row sums to 1."""
         color = need("skimage.color", "features", "ColorHistogram")
-        bins = _check.count("bins", self.bins)
+        bins = _check.count("bins", self.bins, high=MOST)
         images = _check_images.images("X", X, self.image, colours=True)
-        hue = color.rgb2hsv(images, channel_axis=1)[:, 0].reshape(len(images), -1)
-        inside = np.minimum((hue * bins).astype(np.int64), bins - 1)
-        share: Array = _counts(inside, bins) / inside.shape[1]
+        share = np.empty((len(images), bins))
+        for some in laps(len(images), 16 * 8 * math.prod(self.image)):
+            hue = color.rgb2hsv(images[some], channel_axis=1)[:, 0].reshape(some.stop - some.start, -1)
+            inside = np.minimum((hue * bins).astype(np.int64), bins - 1)
+            share[some] = _counts(inside, bins) / inside.shape[1]
         return share
 
 
@@ -98,7 +106,7 @@ class HOG(_Transformer):
         images = _check_images.images("X", X, self.image)
         cell, block = _check.count("cell", self.cell), _check.count("block", self.block)
         how = {
-            "orientations": _check.count("orientations", self.orientations),
+            "orientations": _check.count("orientations", self.orientations, high=MOST),
             "pixels_per_cell": (cell, cell),
             "cells_per_block": (block, block),
             "channel_axis": None if len(self.image) == 2 else 0,
@@ -134,7 +142,7 @@ class BagOfWords(_Transformer):
     def fit(self, X: ArrayLike, y: Any = None) -> BagOfWords:
         """Build the codebook from X (n, d)."""
         cluster = need("sklearn.cluster", "features", "BagOfWords")
-        words, sample = _check.count("words", self.words), _check.count("sample", self.sample)
+        words, sample = _check.count("words", self.words, high=MOST), _check.count("sample", self.sample, high=MOST)
         rng = np.random.default_rng(_check.count("seed", self.seed, 0))
         images = _check_images.images("X", X, self.image)
         drawn = np.concatenate([_some(rng, patches, -(-sample // len(images))) for patches in self._blocks(images)])
@@ -158,8 +166,10 @@ class BagOfWords(_Transformer):
         return hasattr(self, "codebook_")
 
     def _blocks(self, images: Array) -> Iterator[Array]:
-        for start in range(0, len(images), BLOCK):
-            yield self._patches_of(images[start : start + BLOCK])
+        patch = _check.count("patch", self.patch)
+        most = min(BLOCK, lap_rows(16 * math.prod(self.image) * patch * patch))
+        for start in range(0, len(images), most):
+            yield self._patches_of(images[start : start + most])
 
     def _patches_of(self, images: Array) -> Array:
         """(images, patches of each, d of a patch)."""

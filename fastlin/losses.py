@@ -3,6 +3,9 @@
 Conventions, once: X is (n, d), W is (d, c) and scores are X @ W. With bias=True W is (d + 1, c) and its last
 row is b: the bias trick without a copy of X. The data loss is the mean over rows, summed over classes; it is
 summed in float64 and returned as a Python float. The penalty is added as it is, and never touches b.
+
+`out` is written once, at the end: after an error or Ctrl-C it is untouched, or holds the whole gradient. Ctrl-C is
+answered within 100 ms, but not while Numba compiles, in a pass over a W of 50 million numbers or more, or in a penalty.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ def softmax_loss(
         images: x_scale = 1 / (255 * std), x_shift = -mean / std.
     label_smoothing : in [0, 1], the share of the target spread over all classes.
     reduction : "mean" over the rows or their "sum". The penalty is added once either way.
-    out : array like W, overwritten with the gradient.
+    out : array like W, overwritten with the gradient at the end: untouched, or whole, after an error or Ctrl-C.
     backend : "naive", "numpy", "numba" or "cython"; None takes the default (see `fl.use_backend`).
     threads : the most threads to use; the result is the same bits for any number.
 

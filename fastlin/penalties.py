@@ -6,6 +6,7 @@ two methods can be given as `reg`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from fastlin import _check
 from fastlin._check import Array
+from fastlin._laps import laps
 
 
 @runtime_checkable
@@ -182,4 +184,9 @@ def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
     kept = X.dtype.type(1.0 - p) if X.dtype.kind == "f" else 1.0 - p
     if kept == 0:
         raise ValueError(f"p is {p!r}, which the {X.dtype} of X cannot tell from 1; pass a smaller p")
-    return (np.random.default_rng(_check.count("seed", seed, 0)).random(X.shape) >= p) * (X / kept)
+    rng = np.random.default_rng(_check.count("seed", seed, 0))
+    found = np.empty(X.shape, X.dtype if X.dtype.kind == "f" else np.float64)
+    rows, dropped = np.atleast_1d(X), np.atleast_1d(found)
+    for some in laps(len(rows), 48 * math.prod(rows.shape[1:])):
+        dropped[some] = (rng.random(rows[some].shape) >= p) * (rows[some] / kept)
+    return found

@@ -15,9 +15,12 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _plan, _search
 from fastlin._check import Array, Inputs
 from fastlin._extras import progress_bar
+from fastlin._laps import laps
 from fastlin._objective import Objective, make_objective, start_weights, with_defaults
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
+
+DRAW_BYTES = 32  # a normal number takes as long as a pass over these
 
 
 @dataclass
@@ -183,9 +186,12 @@ class _Draws:
         """The next ones; none when all have been drawn."""
         some = min(self._left, self._most)
         self._left -= some
-        drawn: Array = self._rng.standard_normal((some, *self._shape))
-        drawn *= self._scale
-        self.drawn = drawn.astype(self._dtype, copy=False)
+        self.drawn = np.empty((some, *self._shape), self._dtype)
+        entries = self.drawn.reshape(-1)
+        for part in laps(entries.size, DRAW_BYTES):
+            drawn = self._rng.standard_normal(part.stop - part.start)
+            drawn *= self._scale
+            entries[part] = drawn
 
 
 def _inputs(objective: Objective, X: ArrayLike, y: ArrayLike, W: ArrayLike | None) -> Inputs:

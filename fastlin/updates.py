@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from fastlin import _check, _pool, _step, ops
 from fastlin._check import Array
+from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES
 from fastlin.ops import OPS
 
@@ -397,4 +398,11 @@ def _apply(
     threads = _pool.thread_limit(threads)
     w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
     _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)
-    _step.update(rule, w, g, tuple(state), values, NO_STAGES, ops.resolve(backend), threads)
+    backend = ops.resolve(backend)
+    call = _step.single_call(rule, w, len(state), backend, threads)
+    if call is not None:
+        kernel, ranges, team = call
+        kernel(w, g, tuple(state), values, NO_STAGES, ranges, team)
+        return
+    with CtrlCLater():
+        _step.update(rule, w, g, tuple(state), values, NO_STAGES, backend, threads)
