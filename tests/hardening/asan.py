@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,9 @@ int overflow(int n) { return 2147483647 + n; }
 REPORTS = {"overrun": "heap-buffer-overflow", "overflow": "signed integer overflow"}
 
 
+FRAME = re.compile(r"\((/[^()+]+)\+(0x[0-9a-f]+)\)")  # where a report names no function
+
+
 class AsanError(Exception):
     """What `make asan` found."""
 
@@ -82,8 +86,10 @@ class Compiler:
 
     def environment(self, **others: str) -> dict[str, str]:
         """The environment of a Python that loads the modules of this compiler; reports go to files."""
-        address = "detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1"
-        undefined = "halt_on_error=1:print_stacktrace=1"
+        # clang's symbolizer would be started with these libraries too, and hangs with them.
+        symbols = "symbolize=0" if self.name == "clang" else "symbolize=1"
+        address = f"{symbols}:detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1"
+        undefined = f"{symbols}:halt_on_error=1:print_stacktrace=1"
         log = f"log_path={self.reports / 'report'}"
         return os.environ | {
             "LD_PRELOAD": ":".join(self.libraries()),
@@ -145,7 +151,13 @@ class Compiler:
         text = "".join(path.read_text(errors="replace") for path in written)
         for path in written:
             path.unlink()
-        return text
+        return FRAME.sub(lambda found: found.group(0) + self.line_of(found.group(1), found.group(2)), text)
+
+    def line_of(self, library: str, place: str) -> str:
+        """The function and line of an address in one of our modules."""
+        if self.packages not in Path(library).parents:
+            return ""
+        return " = " + run(["addr2line", "-f", "-e", library, place]).stdout.strip().replace("\n", " ")
 
     def test(self, isa: str, tests: list[str]) -> int:
         """Run tests over the modules of an instruction set; how many passed."""
