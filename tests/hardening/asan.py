@@ -45,6 +45,9 @@ FUZZ_TESTS = "tests/fuzz"
 CHOICE = "(cython or not (naive or numpy)) and not fork"
 OPTIONS = ["-q", "-s", "-x", "-p", "no:cacheprovider", "-m", "not numba", "-k", CHOICE]
 
+# What Numba compiles has no checks in it.
+NO_NUMBA = "import sys\n\nsys.modules['numba'] = None\n"
+
 # Each function does what a sanitizer must report; if it does not, nothing that follows means anything.
 FAULTS = """
 #include <stdlib.h>
@@ -69,6 +72,7 @@ class Compiler:
         self.folder = BUILD / name
         self.packages = self.folder / "lib"
         self.reports = self.folder / "reports"
+        self.tree = self.folder / "tree"  # the tests, with no package beside them that could be imported instead
         self.shared = ["-shared-libasan"] if name == "clang" else []
 
     @property
@@ -121,6 +125,9 @@ class Compiler:
         build = distribution.get_command_obj("build")
         build.build_base, build.build_lib, build.parallel = str(self.folder), str(self.packages), os.cpu_count()
         distribution.run_command("build")
+        (self.packages / "sitecustomize.py").write_text(NO_NUMBA)
+        shutil.copytree(ROOT / "tests", self.tree / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.tree)
 
     def assert_it_reports(self) -> None:
         """A deliberate overrun and a deliberate overflow end the process with a report."""
@@ -167,6 +174,7 @@ class Compiler:
             self.environment(FASTLIN_ISA=isa, FASTLIN_BACKEND="cython"),
             capture=False,
             check=False,
+            cwd=self.tree,
         )
         reported = self.take_reports()
         if done.returncode or reported:
@@ -175,15 +183,20 @@ class Compiler:
         return int(suite.attrib["tests"]) - int(suite.attrib["skipped"])
 
 
-def python(arguments: list[str], env: dict[str, str], **how: bool) -> subprocess.CompletedProcess[str]:
+def python(arguments: list[str], env: dict[str, str], **how: Any) -> subprocess.CompletedProcess[str]:
     """Run Python with -P: the folder of the sources must not come before the built package."""
     return run([sys.executable, "-P", *arguments], env, **how)
 
 
 def run(
-    command: list[str], env: dict[str, str] | None = None, *, capture: bool = True, check: bool = True
+    command: list[str],
+    env: dict[str, str] | None = None,
+    *,
+    capture: bool = True,
+    check: bool = True,
+    cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=capture, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=capture, text=True, check=False)
     if check and done.returncode:
         raise AsanError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done
