@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,9 @@ FUZZ_TESTS = "tests/fuzz"
 CHOICE = "(cython or not (naive or numpy)) and not fork"
 OPTIONS = ["-q", "-s", "-x", "-p", "no:cacheprovider", "-m", "not numba", "-k", CHOICE]
 
+# What Numba compiles has no checks in it.
+NO_NUMBA = "import sys\n\nsys.modules['numba'] = None\n"
+
 # Each function does what a sanitizer must report; if it does not, nothing that follows means anything.
 FAULTS = """
 #include <stdlib.h>
@@ -51,6 +55,9 @@ int overrun(int n) { int *a = calloc(n, sizeof(int)); int v = a[n]; free(a); ret
 int overflow(int n) { return 2147483647 + n; }
 """
 REPORTS = {"overrun": "heap-buffer-overflow", "overflow": "signed integer overflow"}
+
+
+FRAME = re.compile(r"\((/[^()+]+)\+(0x[0-9a-f]+)\)")  # where a report names no function
 
 
 class AsanError(Exception):
@@ -65,7 +72,10 @@ class Compiler:
         self.folder = BUILD / name
         self.packages = self.folder / "lib"
         self.reports = self.folder / "reports"
-        self.shared = ["-shared-libasan"] if name == "clang" else []
+        self.tree = self.folder / "tree"  # the tests, with no package beside them that could be imported instead
+        self.flags = SANITIZE
+        if name == "clang":  # which reports NULL + 0 too; gcc checks for pointers that wrap around, and not for that
+            self.flags = [*SANITIZE, "-fno-sanitize=pointer-overflow", "-shared-libasan"]
 
     @property
     def version(self) -> str:
@@ -82,8 +92,10 @@ class Compiler:
 
     def environment(self, **others: str) -> dict[str, str]:
         """The environment of a Python that loads the modules of this compiler; reports go to files."""
-        address = "detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1"
-        undefined = "halt_on_error=1:print_stacktrace=1"
+        # clang's symbolizer would be started with these libraries too, and hangs with them.
+        symbols = "symbolize=0" if self.name == "clang" else "symbolize=1"
+        address = f"{symbols}:detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=1"
+        undefined = f"{symbols}:halt_on_error=1:print_stacktrace=1"
         log = f"log_path={self.reports / 'report'}"
         return os.environ | {
             "LD_PRELOAD": ":".join(self.libraries()),
@@ -109,18 +121,21 @@ class Compiler:
         if chosen:
             distribution.ext_modules = [module for module in distribution.ext_modules if module.name in wanted]
         for module in distribution.ext_modules:
-            module.extra_compile_args = [LEVEL.get(flag, flag) for flag in module.extra_compile_args] + SANITIZE
-            module.extra_link_args = SANITIZE + self.shared
+            module.extra_compile_args = [LEVEL.get(flag, flag) for flag in module.extra_compile_args] + self.flags
+            module.extra_link_args = self.flags
             module.optional = False
         build = distribution.get_command_obj("build")
         build.build_base, build.build_lib, build.parallel = str(self.folder), str(self.packages), os.cpu_count()
         distribution.run_command("build")
+        (self.packages / "sitecustomize.py").write_text(NO_NUMBA)
+        shutil.copytree(ROOT / "tests", self.tree / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", self.tree)
 
     def assert_it_reports(self) -> None:
         """A deliberate overrun and a deliberate overflow end the process with a report."""
         source, library = self.folder / "faults.c", self.folder / "faults.so"
         source.write_text(FAULTS)
-        run([self.name, "-O0", "-shared", "-fPIC", *SANITIZE, *self.shared, str(source), "-o", str(library)])
+        run([self.name, "-O0", "-shared", "-fPIC", *self.flags, str(source), "-o", str(library)])
         for fault, expected in REPORTS.items():
             code = f"import ctypes; ctypes.CDLL({str(library)!r}).{fault}(7)"
             done = python(["-c", code], self.environment(), check=False)
@@ -145,7 +160,13 @@ class Compiler:
         text = "".join(path.read_text(errors="replace") for path in written)
         for path in written:
             path.unlink()
-        return text
+        return FRAME.sub(lambda found: found.group(0) + self.line_of(found.group(1), found.group(2)), text)
+
+    def line_of(self, library: str, place: str) -> str:
+        """The function and line of an address in one of our modules."""
+        if self.packages not in Path(library).parents:
+            return ""
+        return " = " + run(["addr2line", "-f", "-e", library, place]).stdout.strip().replace("\n", " ")
 
     def test(self, isa: str, tests: list[str]) -> int:
         """Run tests over the modules of an instruction set; how many passed."""
@@ -155,6 +176,7 @@ class Compiler:
             self.environment(FASTLIN_ISA=isa, FASTLIN_BACKEND="cython"),
             capture=False,
             check=False,
+            cwd=self.tree,
         )
         reported = self.take_reports()
         if done.returncode or reported:
@@ -163,15 +185,20 @@ class Compiler:
         return int(suite.attrib["tests"]) - int(suite.attrib["skipped"])
 
 
-def python(arguments: list[str], env: dict[str, str], **how: bool) -> subprocess.CompletedProcess[str]:
+def python(arguments: list[str], env: dict[str, str], **how: Any) -> subprocess.CompletedProcess[str]:
     """Run Python with -P: the folder of the sources must not come before the built package."""
     return run([sys.executable, "-P", *arguments], env, **how)
 
 
 def run(
-    command: list[str], env: dict[str, str] | None = None, *, capture: bool = True, check: bool = True
+    command: list[str],
+    env: dict[str, str] | None = None,
+    *,
+    capture: bool = True,
+    check: bool = True,
+    cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=capture, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=capture, text=True, check=False)
     if check and done.returncode:
         raise AsanError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done
