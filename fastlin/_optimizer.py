@@ -167,7 +167,7 @@ class Optimizer:
     def _step_each(
         self, W: Any, ready: list[Any], scalars: tuple[Any, ...], stages: Stages, fused: Stages, where: tuple[str, int]
     ) -> None:
-        """The step of one W after the other; `fused` has what a kernel does in the same pass, prox without b follows."""
+        """The step of one W after the other. `fused` is what a kernel does in the same pass; prox but for b follows."""
         for slot, w, g, given in ready:
             _step.update(self.rule, w, g, slot.state, scalars, fused, *where)
             if given is not None:
