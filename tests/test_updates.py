@@ -336,7 +336,7 @@ def test_every_row_has_a_function():
     ("call", "kind", "message"),
     [
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 0, lr=0.1), ValueError, "t must be an integer of at least 1"),
-        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 10**400, lr=1), ValueError, "t must be an integer of at most 2"),
+        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 10**400, lr=1), ValueError, "t must be an integer of at most 9007199254740992"),
         (lambda w, g, m, v: fl.Adam().load_state_dict(fl.Adam().state_dict() | {"t": 2**63 - 1}), ValueError, "t must"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing 1 required keyword-only argument: 'lr'"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1, lr=-1), ValueError, "lr must be in"),
