@@ -366,7 +366,8 @@ class _Team:
     def hire(self, wanted):
         """Starts threads until there are `wanted` helpers, or as many as the system allows."""
         with self._hiring:
-            help_out.compile((types.intp[::1], types.intp))
+            if not help_out.signatures:  # compiling takes the compiler's lock, which Ctrl-C can leave held
+                help_out.compile((types.intp[::1], types.intp))
             for number in range(wanted):
                 if number in self._threads and self._threads[number].runs:
                     continue

@@ -203,16 +203,15 @@ signal.signal(signal.SIGALRM, signal.default_int_handler)
 all_meet(4)
 teams = [numba_team._team, *(numba_team._Team() for _ in range(60))]
 for team in teams:
-    times = 10
-    while times:
-        team.helpers = 0  # so that every call has to look
+    for _ in range(10):
         numba_team._team = team
         try:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
-            all_meet(4)
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            while True:  # the one signal comes within this loop
+                team.helpers = 0  # so that every call has to look
+                all_meet(4)
         except KeyboardInterrupt:
-            times -= 1
+            pass
 for team in teams:
     numba_team._team = team
     all_meet(4)
