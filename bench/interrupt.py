@@ -110,12 +110,20 @@ def cases(backend: str) -> dict[str, Callable[[], Call]]:
 
 def plain_cases() -> dict[str, Callable[[], Call]]:
     """Functions without a backend."""
-    images = np.random.default_rng(0).random((20_000, 3 * 32 * 32))
-    return {
-        "dropout 50000000": lambda: lambda: fl.dropout(np.ones(50_000_000, np.float32), 0.5),
-        "ColorHistogram 20000": lambda: lambda: features.ColorHistogram((3, 32, 32)).transform(images),
-        "Polar 20000000": lambda: lambda: features.Polar().transform(np.ones((20_000_000, 2))),
-    }
+
+    def dropout() -> Call:
+        X = np.ones(50_000_000, np.float32)
+        return lambda: fl.dropout(X, 0.5)
+
+    def histogram() -> Call:
+        images = np.random.default_rng(0).random((20_000, 3 * 32 * 32))
+        return lambda: features.ColorHistogram((3, 32, 32)).transform(images)
+
+    def polar() -> Call:
+        X = np.ones((20_000_000, 2))
+        return lambda: features.Polar().transform(X)
+
+    return {"dropout 50000000": dropout, "ColorHistogram 20000": histogram, "Polar 20000000": polar}
 
 
 def latency(call: Call, longest: float) -> float | None:

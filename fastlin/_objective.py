@@ -199,7 +199,7 @@ def classes(S: Array) -> Array:
 def largest(S: Array) -> Array:
     """The column of the largest entry of each row, the first of equals."""
     best = np.empty(len(S), np.intp)
-    for some in laps(len(S), S.shape[1] * S.itemsize + best.itemsize):
+    for some in laps(len(S), 4 * S.shape[1] * S.itemsize + best.itemsize):  # argmax is slower than memory
         S[some].argmax(axis=1, out=best[some])
     return best
 

@@ -92,7 +92,7 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
     fitting = (
         CHUNK_FLOPS // (2 * max(d, 1) * c),
         CHUNK_BYTES // ((d + c) * itemsize),
-        CHUNK_NUMBERS // (c + ROW_NUMBERS),
+        CHUNK_NUMBERS // (4 * c + ROW_NUMBERS),  # scores are written to fresh memory
     )
     return min(fitting) // BLOCK_ROWS * BLOCK_ROWS or max(1, min(fitting))
 

@@ -301,3 +301,24 @@ def test_ctrl_c_later_keeps_an_error(ctrl_c):
     with pytest.raises(ValueError, match="mine"), _laps.CtrlCLater():
         raise ValueError("mine")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Interrupted(np.ndarray):
+    """An array that Ctrl-C interrupts at the fifth of its entries that Python writes."""
+
+    writes = 0
+
+    def __setitem__(self, at, value):
+        self.writes += 1
+        if self.writes == 5:
+            raise RuntimeError("interrupted")
+        super().__setitem__(at, value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_naive_does_not_write_out_entry_by_entry(way):
+    given = arguments(way)
+    expected = fl.softmax_loss(**given, backend="naive")[1]
+    out = np.full_like(given["W"], 7).view(Interrupted)
+    fl.softmax_loss(**given, out=out, backend="naive")
+    assert np.array_equal(out, expected)
