@@ -191,9 +191,9 @@ def norms_are_limited(row: Row, call: Call, arguments: dict[str, Any], value: An
 
 
 def _max_norm(sizes: Sizes) -> Arguments:
-    from .strategies import weights
-
-    W = weights(sizes)
+    wrong = ("float16", "int64", "bool", *NO_NUMBERS)
+    shapes = st.sampled_from([(), (3,), (2, 2, 2), (sizes.rows, 0)])
+    W = array((sizes.rows, sizes.c), [sizes.dtype], wrong=wrong, bad_shapes=shapes, swaps=False)
     return {"W": W, "limit": number("(0, inf)", optional=False), "bias": flag(st.just(sizes.bias))}
 
 
@@ -249,7 +249,7 @@ def _surface(sizes: Sizes) -> Arguments:
 
 
 def _bowl(sizes: Sizes) -> Arguments:
-    return _surface(sizes) | {"condition": number("(0, inf)", usual=(20.0, 1.0))}
+    return _surface(sizes) | {"condition": number("(-inf, inf)", usual=(20.0, 1.0))}
 
 
 TOYS = (

@@ -70,8 +70,8 @@ def fit(sizes: Sizes, *also: str) -> Arguments:
     }
     more = {
         "sample_weight": row_weights(sizes),
-        "x_scale": column_map(sizes),
-        "x_shift": column_map(sizes),
+        "x_scale": column_map(sizes._replace(dtype="float64")),  # W may be of float64 where X is not
+        "x_shift": column_map(sizes._replace(dtype="float64")),
     }
     return found | {name: more[name] for name in also}
 
@@ -263,7 +263,7 @@ def _save_and_load(path: Any, W: Any, bias: Any = True, x_scale: Any = None, los
 def _saved(sizes: Sizes) -> Arguments:
     W, place = weights(sizes), of_train(sizes)["checkpoint"]
     good = place.good.filter(lambda path: path is not None)
-    plain = W.good.filter(lambda spec: spec.layout not in ("list",))
+    plain = W.good.filter(lambda spec: spec.layout != "list" and spec.shape[0] > 0)
     named = Arg(st.sampled_from(["softmax", "squared_error"]))
     return {
         "path": Arg(good, None, place.bad, False),
@@ -355,7 +355,7 @@ def _words(sizes: Sizes) -> Arguments:
 
 
 FEATURES = (
-    Row("features.Polar", transform("Polar"), _polar, (finite_rows,)),
+    Row("features.Polar", transform("Polar"), _polar, (finite_rows,), quiet=False),
     Row(
         "features.ColorHistogram",
         transform("ColorHistogram"),
@@ -372,6 +372,7 @@ FEATURES = (
         (finite_rows,),
         cost=2,
         quiet=False,
+        words=("X",),
     ),
     Row("features.BagOfWords", transform("BagOfWords"), _words, (finite_rows,), cost=6, quiet=False),
 )
