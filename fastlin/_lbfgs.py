@@ -28,6 +28,7 @@ class Point(NamedTuple):
     gradient: Array
 
 
+@np.errstate(all="ignore")  # a trial may be far away
 def minimize(
     f: Callable[[Array], tuple[float, Array]],
     x: Array,
@@ -43,21 +44,20 @@ def minimize(
     here = Point(x, *f(x))
     note(here.value)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
-    with np.errstate(all="ignore"):  # a trial may be far away
-        for _ in range(max_iter):
-            if np.abs(here.gradient).max(initial=0.0) <= tol:
-                break
+    for _ in range(max_iter):
+        if np.abs(here.gradient).max(initial=0.0) <= tol:
+            break
+        there = _step(f, here, pairs)
+        if there is None and pairs:
+            pairs.clear()  # they mislead: begin anew, along the gradient
             there = _step(f, here, pairs)
-            if there is None and pairs:
-                pairs.clear()  # they mislead: begin anew, along the gradient
-                there = _step(f, here, pairs)
-            if there is None:
-                break
-            step, change = there.x - here.x, there.gradient - here.gradient
-            if (curvature := _dot(step, change)) > 0:
-                pairs.append((step, change, 1.0 / curvature))
-            here = there
-            note(here.value)
+        if there is None:
+            break
+        step, change = there.x - here.x, there.gradient - here.gradient
+        if (curvature := _dot(step, change)) > 0:
+            pairs.append((step, change, 1.0 / curvature))
+        here = there
+        note(here.value)
     return here.x
 
 

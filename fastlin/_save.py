@@ -83,7 +83,8 @@ def save(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """
     import json  # these and zipfile are 6 ms that `import fastlin` need not cost
 
-    write = _writer(Path(path))
+    path = as_path("path", path)
+    write = _writer(path)
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     if FACTS in arrays:
         raise ValueError(f"no array may be called {FACTS!r}: the file has the numbers and strings under that name")
@@ -102,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import json
 
-    path = Path(path)
+    path = as_path("path", path)
     _writer(path)
     with opened(path, "was not written by fastlin") as file:
         arrays, facts = _read_npz(file) if path.suffix == ".npz" else _read_safetensors(path)
@@ -128,11 +129,21 @@ def reading(path: str | os.PathLike[str], otherwise: str) -> Iterator[None]:
         raise ValueError(f"{path} is damaged or {otherwise}: {error or type(error).__name__}") from error
 
 
-def check_path(name: str, path: str | os.PathLike[str]) -> Path:
-    """Checks that `save` can write `path` later: a known suffix, an installed package for it, an existing folder."""
+def as_path(name: str, path: str | os.PathLike[str]) -> Path:
+    """The argument of this name as a path."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path; found {type(path).__name__}")
-    found = Path(path)
+    found = os.fspath(path)
+    if not isinstance(found, str):
+        raise TypeError(f"{name} must be a path of text; found {type(found).__name__}")
+    if "\0" in found:
+        raise ValueError(f"{name} must be a path; found {found!r}, and no file's name has a NUL in it")
+    return Path(found)
+
+
+def check_path(name: str, path: str | os.PathLike[str]) -> Path:
+    """Checks that `save` can write `path` later: a known suffix, an installed package for it, an existing folder."""
+    found = as_path(name, path)
     _writer(found)
     if not found.parent.is_dir():
         raise FileNotFoundError(f"{name}: there is no folder {found.parent} to write {found.name} in; make it first")

@@ -13,7 +13,7 @@ from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
 from fastlin._pickled import Pickled, read_pickle
-from fastlin._save import opened, reading
+from fastlin._save import as_path, opened, reading
 
 TestRows = TypeVar("TestRows", bound=Array | None, covariant=True)  # Array where the source is known to have them
 
@@ -53,7 +53,7 @@ def load_cifar10(path: str | os.PathLike[str]) -> Dataset[Array]:
     Raises FileNotFoundError for a file that is not there and ValueError for one that is cut short, damaged or larger
     than CIFAR-10's.
     """
-    path = Path(path)
+    path = as_path("path", path)
     found: dict[str, tuple[Array, Array]] = {}
     for name, content in _files(path):
         parse = _cifar10_records if name.endswith(".bin") else _cifar10_pickle
@@ -183,11 +183,12 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
 
     Raises FileNotFoundError, or ValueError for a file of another kind, cut short, or without these arrays.
     """
+    path = as_path("path", path)
     if labels is not None:
-        X, y = _one_array(path, mapped=True), _one_array(labels, mapped=False)
+        X, y = _one_array(path, mapped=True), _one_array(as_path("labels", labels), mapped=False)
         _check_rows(path, X.shape, y.shape)
         return Dataset(X, y, None, None, ())
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise ValueError(f"{path} holds one array, without labels; pass a second .npy with y")
         with reading(path, NO_ARRAYS):
@@ -203,9 +204,9 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
     return Dataset(arrays["X"], arrays["y"], arrays.get("X_test"), arrays.get("y_test"), ())
 
 
-def _one_array(path: str | os.PathLike[str], mapped: bool) -> Array:
+def _one_array(path: Path, mapped: bool) -> Array:
     """The array of an .npy; `mapped` into memory it is read when it is used."""
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         if file.read(2) == b"PK":
             raise ValueError(f"{path} is an .npz, which stands alone; X and y must be .npy files of one array each")
         with reading(path, NO_ARRAYS):

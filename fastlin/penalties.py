@@ -141,6 +141,7 @@ def penalty(reg: float | Penalty) -> Penalty | None:
             f"found {_check.kind(reg)}"
         )
     lam = _check.number("reg", reg, "[0, inf)")
+    _check.number("2 * reg", 2.0 * lam, "[0, inf)")
     return L2(lam) if lam else None
 
 

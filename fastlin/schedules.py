@@ -199,7 +199,7 @@ class plateau(Schedule):
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", factor="(0, 1)", threshold="[0, inf)", min_lr="[0, inf)")
-        _check.count("patience", self.patience, 0)
+        object.__setattr__(self, "patience", _check.count("patience", self.patience, 0))
         self._now = self.lr
 
     def __call__(self, t: int) -> float:
@@ -269,8 +269,8 @@ class warmup(_Composed):
     steps: int
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule, "schedule")
-        _check.count("steps", self.steps)
+        object.__setattr__(self, "schedule", _check.learning_rate(self.schedule, "schedule"))
+        object.__setattr__(self, "steps", _check.count("steps", self.steps))
 
     def __call__(self, t: int) -> float:
         if t < self.steps:
@@ -285,7 +285,7 @@ class scaled(_Composed):
     factor: float
 
     def __post_init__(self) -> None:
-        _check.learning_rate(self.schedule, "schedule")
+        object.__setattr__(self, "schedule", _check.learning_rate(self.schedule, "schedule"))
         self._within(factor="[0, inf)")
 
     def __call__(self, t: int) -> float:

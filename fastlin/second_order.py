@@ -112,15 +112,18 @@ def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h
     array([[ 2.,  0.],
            [ 0., -2.]])
     """
+    _check.function("f", f, "of W that returns (loss, dW)")
     h = _check.step_size("h", h)
-    W = np.array(W, np.float64, order="C")
+    W = _own(W)
     H = np.empty((W.size, W.size))
     for i in range(W.size):
         above, below = W.copy(), W.copy()
         above.flat[i] += h
         below.flat[i] -= h
         step = above.flat[i] - below.flat[i]
-        H[i] = (np.asarray(f(above)[1], np.float64) - np.asarray(f(below)[1], np.float64)).ravel() / step
+        if not step:
+            raise ValueError(f"h is {h!r}, too small to change entry {i} of W, which is {W.flat[i]!r}; pass more")
+        H[i] = (_gradient(f, above) - _gradient(f, below)) / step
     symmetric: Array = (H + H.T) / 2
     return symmetric
 
@@ -136,6 +139,26 @@ def newton_step(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: floa
     >>> newton_step(lambda W: (((W - 3) ** 2).sum(), 2 * (W - 3)), np.array([10.0, -10.0])).round(6)
     array([3., 3.])
     """
-    W = np.array(W, np.float64)
-    step: Array = np.linalg.solve(numerical_hessian(f, W, h), np.asarray(f(W)[1], np.float64).ravel())
+    H = numerical_hessian(f, W, h)
+    W = _own(W)
+    step: Array = np.linalg.solve(H, _gradient(f, W.copy()))
     return W - step.reshape(W.shape)
+
+
+def _own(W: ArrayLike) -> Array:
+    """A float64 copy of W, of any shape."""
+    found = _check.array("W", W)
+    if found.dtype.kind not in "iuf":
+        raise TypeError(f"W must be real numbers; found dtype {found.dtype}")
+    return np.array(found, np.float64, order="C")
+
+
+def _gradient(f: Callable[[Array], tuple[float, Array]], W: Array) -> Array:
+    """The gradient (W.size,) that f returns at W."""
+    found = f(W)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(f"f(W) must return (loss, dW); found {_check.kind(found)}")
+    dW = _check.array("the gradient that f returns", found[1])
+    if dW.shape != W.shape or dW.dtype.kind not in "iuf":
+        raise ValueError(f"f(W) must return (loss, dW) with dW like W, {W.shape}; found {_check.kind(dW)}")
+    return dW.astype(np.float64).ravel()

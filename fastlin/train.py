@@ -66,6 +66,9 @@ class TrainResult:
         """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
         given = {"x_scale": self.x_scale, "x_shift": self.x_shift}
         arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
+        _check.weights(self.W)
+        if len(self.W) < self.bias:
+            raise ValueError(f"with bias the last row of W is b; found W of shape {self.W.shape}")
         _save.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
 
     @classmethod

@@ -3,6 +3,11 @@
 import math
 
 
+def root(x):
+    """The square root; of a negative number NaN, where Python would raise in the middle of a step."""
+    return math.nan if x < 0 else math.sqrt(x)
+
+
 def sgd_update(w, g, lr, weight_decay):
     for i in range(len(w)):
         x = float(w[i])
@@ -40,7 +45,7 @@ def adagrad_update(w, g, s, lr, eps, weight_decay):
         gradient = float(g[i]) + weight_decay * x
         squares = float(s[i]) + gradient * gradient
         s[i] = squares
-        w[i] = x - lr * gradient / (math.sqrt(squares) + eps)
+        w[i] = x - lr * gradient / (root(squares) + eps)
 
 
 def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
@@ -49,7 +54,7 @@ def rmsprop_update(w, g, s, lr, alpha, eps, weight_decay):
         gradient = float(g[i]) + weight_decay * x
         squares = alpha * float(s[i]) + (1.0 - alpha) * gradient * gradient
         s[i] = squares
-        w[i] = x - lr * gradient / (math.sqrt(squares) + eps)
+        w[i] = x - lr * gradient / (root(squares) + eps)
 
 
 def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
@@ -57,7 +62,7 @@ def adadelta_update(w, g, s, u, lr, rho, eps, weight_decay):
         x = float(w[i])
         gradient = float(g[i]) + weight_decay * x
         squares = rho * float(s[i]) + (1.0 - rho) * gradient * gradient
-        delta = gradient * math.sqrt(float(u[i]) + eps) / math.sqrt(squares + eps)
+        delta = gradient * root(float(u[i]) + eps) / root(squares + eps)
         s[i] = squares
         u[i] = rho * float(u[i]) + (1.0 - rho) * delta * delta
         w[i] = x - lr * delta
@@ -73,7 +78,7 @@ def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
         v[i] = second
         first_unbiased = first / (1.0 - beta1**t)
         second_unbiased = second / (1.0 - beta2**t)
-        w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+        w[i] = x - lr * first_unbiased / (root(second_unbiased) + eps)
 
 
 def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
@@ -84,7 +89,7 @@ def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
         second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
         m[i] = first
         v[i] = second
-        w[i] = x - lr * first / (math.sqrt(second) + eps)
+        w[i] = x - lr * first / (root(second) + eps)
 
 
 def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
@@ -97,7 +102,7 @@ def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
         v[i] = second
         first_unbiased = first / (1.0 - beta1**t)
         second_unbiased = second / (1.0 - beta2**t)
-        w[i] = (1.0 - lr * weight_decay) * x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+        w[i] = (1.0 - lr * weight_decay) * x - lr * first_unbiased / (root(second_unbiased) + eps)
 
 
 def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
@@ -113,7 +118,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
         v_max[i] = highest
         first_unbiased = first / (1.0 - beta1**t)
         second_unbiased = highest / (1.0 - beta2**t)
-        w[i] = x - lr * first_unbiased / (math.sqrt(second_unbiased) + eps)
+        w[i] = x - lr * first_unbiased / (root(second_unbiased) + eps)
 
 
 def nadam_rates(t, lr, beta1, momentum_decay, product):
@@ -153,7 +158,7 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
         m[i] = first
         v[i] = second
         second_unbiased = second / (1.0 - beta2**t)
-        w[i] = x - (of_gradient * gradient + of_moment * first) / (math.sqrt(second_unbiased) + eps)
+        w[i] = x - (of_gradient * gradient + of_moment * first) / (root(second_unbiased) + eps)
 
 
 def radam_rates(t, lr, beta1, beta2):
@@ -177,7 +182,7 @@ def radam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
         second = beta2 * float(v[i]) + (1.0 - beta2) * gradient * gradient
         m[i] = first
         v[i] = second
-        w[i] = x - (rate * first / (math.sqrt(second) + eps) if rate else rate_alone * first)
+        w[i] = x - (rate * first / (root(second) + eps) if rate else rate_alone * first)
 
 
 def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):

@@ -497,3 +497,18 @@ def test_weights_that_are_none(name, value, tmp_path):
     with pytest.raises(ValueError, match=r"w\.npz: ") as caught:
         fl.TrainResult.load(tmp_path / "w.npz")
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "function", [fl.load_arrays, fl.load_cifar10, fl.TrainResult.load, fl.TrainResult(np.zeros((1, 1)), False).save]
+)
+@pytest.mark.parametrize("path", [3, 1j, None, b"X.npz", "a\0b", ["X.npz"]])
+def test_what_is_no_path_is_named(function, path):
+    with pytest.raises((TypeError, ValueError), match=r"^path must be a path"):
+        function(path)
+
+
+def test_weights_that_load_would_refuse_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="with bias the last row of W is b"):
+        fl.TrainResult(np.zeros((0, 1)), True).save(tmp_path / "w.npz")
+    assert not list(tmp_path.iterdir())

@@ -232,3 +232,38 @@ def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
     pairs = deque((step, change, 1.0 / (step @ change)) for step, change, _ in pairs)
     step, change, _ = pairs[-1]
     np.testing.assert_allclose(_lbfgs._direction(change, pairs), -step, rtol=1e-12)
+
+
+# ---- Functions and weights of other kinds --------------------------------------------------------------------
+
+
+def quadratic(W):
+    return float((W**2).sum()), 2 * W
+
+
+@pytest.mark.parametrize("function", [fl.numerical_hessian, fl.newton_step])
+@pytest.mark.parametrize("W", [None, np.zeros(2, object), np.zeros(2, complex), np.zeros(2, [("a", "f8")]), ["a"]])
+def test_curvature_refuses_what_is_no_W(function, W):
+    with pytest.raises((TypeError, ValueError), match=r"^W "):
+        function(quadratic, W)
+
+
+@pytest.mark.parametrize("function", [fl.numerical_hessian, fl.newton_step])
+@pytest.mark.parametrize(
+    "f",
+    [None, 3, lambda W: None, lambda W: 1.0, lambda W: (1.0, "steep"), lambda W: (1.0, np.zeros(3)), lambda W: (1,)],
+)
+def test_curvature_refuses_what_gives_no_gradient(function, f):
+    with pytest.raises((TypeError, ValueError), match=r"^(f |f\(W\)|the gradient that f returns)"):
+        function(f, np.zeros(2))
+
+
+def test_a_step_too_small_for_W_is_named():
+    with pytest.raises(ValueError, match=r"h is 1e-30, too small to change entry 1 of W"):
+        fl.numerical_hessian(quadratic, np.array([0.0, 1.0]), h=1e-30)
+
+
+def test_minimize_far_away_says_nothing():
+    """Sums that overflow are Inf, without a warning."""
+    X = np.array([[1e30], [-1e30], [2e30]])
+    assert fl.minimize(X, [0, 1, 0], reg=1e30, max_iter=5).W.shape == (2, 2)

@@ -336,7 +336,11 @@ def test_every_row_has_a_function():
     ("call", "kind", "message"),
     [
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 0, lr=0.1), ValueError, "t must be an integer of at least 1"),
-        (lambda w, g, m, v: fl.adam_update(w, g, m, v, 10**400, lr=1), ValueError, "t must be an integer of at most 9007199254740992"),
+        (
+            lambda w, g, m, v: fl.adam_update(w, g, m, v, 10**400, lr=1),
+            ValueError,
+            "t must be an integer of at most 90071",
+        ),
         (lambda w, g, m, v: fl.Adam().load_state_dict(fl.Adam().state_dict() | {"t": 2**63 - 1}), ValueError, "t must"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1), TypeError, "missing 1 required keyword-only argument: 'lr'"),
         (lambda w, g, m, v: fl.adam_update(w, g, m, v, 1, lr=-1), ValueError, "lr must be in"),
@@ -352,3 +356,14 @@ def test_bad_function_argument(call, kind, message):
     with pytest.raises(kind, match=message):
         call(*arrays)
     assert (arrays == 1).all()
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "v" in ops.OPS[rule].state])
+def test_roots_of_negative_numbers_are_nan(rule, backend):
+    """No backend raises in the middle of a step: naive did, with the numbers before changed."""
+    case = testing.update_case(rule, 5, "float64")
+    arrays = [A.copy() for A in case.arrays]
+    arrays[1 + list(ops.OPS[rule].args).index("v") - 1][2] = -1e9
+    with np.errstate(invalid="ignore"):
+        case.kernel(backend)(*arrays, *case.scalars)
+    assert np.isfinite(arrays[0][[0, 1, 3, 4]]).all()
