@@ -148,8 +148,8 @@ def newton_step(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: floa
 def _own(W: ArrayLike) -> Array:
     """A float64 copy of W, of any shape."""
     found = _check.array("W", W)
-    if found.dtype.kind not in "iuf":
-        raise TypeError(f"W must be real numbers; found dtype {found.dtype}")
+    if found.dtype not in (np.float32, np.float64):
+        raise TypeError(f"W has dtype {found.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
     return np.array(found, np.float64, order="C")
 
 
