@@ -115,18 +115,18 @@ def make_objective(
 ) -> Objective:
     """The objective of a loss of the table, given its hyper-parameters in the order of its row."""
     backend = ops.resolve(backend)
-    if type(reg) is float and reg == 0.0:
+    if type(reg) is float:
         try:
-            return _without_penalty(loss, bias, backend, threads, *hyper)
+            return _of_numbers(loss, reg, bias, backend, threads, *hyper)
         except TypeError:  # what cannot be hashed is no number: the message comes from the check below
             pass
     return _checked(loss, hyper, penalty(reg), bias, backend, threads)
 
 
 @lru_cache(maxsize=256, typed=True)
-def _without_penalty(loss: str, bias: bool, backend: str, threads: int | None, *hyper: Any) -> Objective:
+def _of_numbers(loss: str, reg: float, bias: bool, backend: str, threads: int | None, *hyper: Any) -> Objective:
     """Kept from one call to the next: checking a few numbers again takes as long as a small batch."""
-    return _checked(loss, hyper, None, bias, backend, threads)
+    return _checked(loss, hyper, penalty(reg), bias, backend, threads)
 
 
 def _checked(

@@ -254,7 +254,7 @@ def test_as_many_threads_as_you_like(path, threads, compiled):
 def test_bad_threads_in_the_environment(path, value, compiled, monkeypatch):
     monkeypatch.setenv("FASTLIN_NUM_THREADS", value)
     monkeypatch.setattr(fl._pool, "_limit", None)
-    caches = fl._pool._default, fl._objective._without_penalty
+    caches = fl._pool._default, fl._objective._of_numbers
     for cached in caches:
         cached.cache_clear()
     refused(ValueError, "FASTLIN_NUM_THREADS", **PATHS[path], backend=compiled)
