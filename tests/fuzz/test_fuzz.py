@@ -7,7 +7,7 @@ from .harness import Broken, check
 from .table import ROWS
 from .worker import Worker
 
-EXAMPLES = 24  # of a loss; costly functions have fewer
+EXAMPLES = 32  # of a loss; costly functions have fewer
 
 
 @pytest.fixture(scope="module")

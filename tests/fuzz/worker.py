@@ -40,11 +40,11 @@ class Worker:
         code = process.wait()
         self._errors.seek(0)
         said = self._errors.read()[-1500:]
-        self._process = None
+        self._forget()
         return f"the process ended with {code} (-11: a segmentation fault, -9: no answer in {SECONDS} s): {said}"
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (it lives as long as the process)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.worker"],
@@ -60,7 +60,14 @@ class Worker:
         """End the process."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Close what led to a process that has ended."""
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self._errors.close()
             self._process = None
 
 
