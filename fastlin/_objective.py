@@ -218,7 +218,7 @@ def _accuracy(loss: Loss, S: Array, y: Array) -> float:
     elif y.ndim == 2:
         y = largest(y)
     found = prediction(loss, S)
-    return sum(np.count_nonzero(found[some] == y[some]) for some in laps(len(y), 32)) / len(y)
+    return int(sum(np.count_nonzero(found[some] == y[some]) for some in laps(len(y), 32))) / len(y)
 
 
 def _r2(S: Array, y: Array) -> float:

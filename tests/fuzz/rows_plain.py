@@ -333,7 +333,7 @@ GRADIENTS = (
     Row(
         "numerical_hessian",
         fl.numerical_hessian,
-        _differences(WITH_GRADIENT, "float64", "float32", "int64"),
+        _differences(WITH_GRADIENT, "float64", "float32"),
         quiet=False,
     ),
     Row(
