@@ -68,10 +68,17 @@ def of_targets(loss: str, **own: Arg) -> Callable[[Sizes], Arguments]:
 
 
 def of_hinges(sizes: Sizes) -> Arguments:
-    """The SVM's: each variant, squared where it has that form."""
+    """The SVM of Weston and Watkins, squared or not."""
     own = {"margin": number("[0, inf)", usual=(1.0, 0.0, 0.5)), "squared": flag()}
-    variant = choice(["weston_watkins", "one_vs_rest"])
+    variant = choice(["weston_watkins"])
     return problem(sizes, labels(sizes), **own, variant=variant)
+
+
+def of_one_vs_rest(sizes: Sizes) -> Arguments:
+    """The variant that takes targets too."""
+    own = {"margin": number("[0, inf)", usual=(1.0, 0.0, 0.5)), "squared": flag()}
+    variant = Arg(st.just("one_vs_rest"), optional=False)
+    return problem(sizes, targets(sizes, "[0, 1]"), **own, variant=variant)
 
 
 def of_crammer_singer(sizes: Sizes) -> Arguments:
@@ -116,6 +123,7 @@ ROWS = (
     loss_row("softmax_loss", of_labels(label_smoothing=number("[0, 1]", usual=(0.0, 0.1)))),
     loss_row("svm_loss", of_hinges),
     loss_row("svm_loss (crammer_singer)", of_crammer_singer),
+    loss_row("svm_loss (one_vs_rest)", of_one_vs_rest),
     loss_row("logistic_loss", of_targets("logistic")),
     loss_row("sigmoid_squared_loss", of_targets("sigmoid_squared")),
     loss_row("squared_error_loss", of_targets("squared_error")),
