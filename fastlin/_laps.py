@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 PASS_BYTES = 64 << 20  # read and written: 32 ms at the 2 GB/s of a slow memory
-PASS_FLOPS = 1_000_000_000  # of a product of BLAS: 50 ms at 20 GF/s
+PASS_FLOPS = 2_000_000_000  # of a product of BLAS: 50 ms at 40 GF/s; with half as many, wide losses lose a tenth
 
 
 def lap_rows(row_bytes: int, row_flops: int = 0, least: int = 1) -> int:

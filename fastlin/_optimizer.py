@@ -7,6 +7,7 @@ another pass over the gradients comes before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,24 +142,23 @@ class Optimizer:
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = bias and self._prox is not None
         fused = stages._replace(shrink=0.0, factor=1.0) if b_apart else stages  # prox of all but b comes later
-        for _, w, _, _ in ready:
-            _step.prepare(self.rule, backend, w.itemsize, b_apart)
+        scalars = (self.t + 1, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
+        calls, compiled = [], not b_apart
+        for slot, w, g, given in ready:
+            kernel, ranges, team, whole = _step.route(self.rule, backend, w.size, w.itemsize, len(slot.state), threads)
+            calls.append((w, g, slot.state, scalars, fused, ranges, team))
+            compiled = compiled and whole and given is None
         fresh = not self._slots
         if fresh:
             self._slots = [slot for slot, _, _, _ in ready]
-        scalars = (self.t + 1, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
         try:
-            if len(ready) == 1 and ready[0][3] is None and not b_apart:
-                slot, w, g, _ = ready[0]
-                call = _step.single_call(self.rule, w, len(slot.state), backend, threads)
-                if call is not None:
-                    kernel, ranges, team = call
-                    self.t += 1  # Python answers Ctrl-C when the kernel returns, and nowhere between these two lines
-                    kernel(w, g, slot.state, scalars, fused, ranges, team)
-                    return
-            with CtrlCLater():
+            if compiled:
                 self.t += 1
-                self._step_each(W, ready, scalars, stages, fused, (backend, threads))
+                any(starmap(kernel, calls))  # all of them in C: Python answers Ctrl-C after the last
+            else:
+                with CtrlCLater():
+                    self.t += 1
+                    self._step_each(W, ready, scalars, stages, fused, (backend, threads))
         except Exception:  # of a kernel that has not begun
             self.t -= 1
             self._slots = [] if fresh else self._slots

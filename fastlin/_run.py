@@ -53,7 +53,7 @@ def loss_grad(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> 
 
 def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: float, dW: Array) -> float:
     """The way that the storage and the numbers of rows and classes ask for."""
-    if inputs.X.shape[0] > _plan.SECTION_ROWS:
+    if not inputs.contiguous and inputs.X.shape[0] > _plan.SECTION_ROWS:  # contiguous ones are no larger
         return _in_sections(objective, inputs, storage, scale, dW)
     many = inputs.W.shape[1] >= _plan.WIDE_CLASSES and ops.BACKENDS[objective.backend].compiled
     if many and (storage is None or storage.is_matrix):

@@ -10,22 +10,13 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastlin import _plan, ops
 from fastlin._check import Array
 from fastlin.kernels.records import NO_STAGES, Stages
-
-
-def single_call(
-    rule: str, w: Array, states: int, backend: str, threads: int
-) -> tuple[Callable[..., None], int, int] | None:
-    """The kernel, ranges and threads of a step that is one call of compiled code; None where it is more than that."""
-    kernel, ranges, team = _route(rule, backend, w.size, w.itemsize, states, threads)
-    python = isinstance(kernel, FunctionType) or isinstance(getattr(kernel, "__wrapped__", kernel), FunctionType)
-    return (kernel, ranges, team) if ranges and not python else None
 
 
 def update(
@@ -39,7 +30,7 @@ def update(
     threads: int,
 ) -> None:
     """One step of `rule` over w, g and its state: flat contiguous arrays of one size and dtype."""
-    kernel, ranges, team = _route(rule, backend, w.size, w.itemsize, len(state), threads)
+    kernel, ranges, team, _ = route(rule, backend, w.size, w.itemsize, len(state), threads)
     if ranges:
         kernel(w, g, state, scalars, stages, ranges, team)
         return
@@ -48,31 +39,37 @@ def update(
         update(rule, w[some], g[some], tuple([A[some] for A in state]), scalars, stages, backend, threads)
 
 
+class Route(NamedTuple):
+    """How a step over arrays of some size is taken."""
+
+    kernel: Callable[..., None]
+    ranges: int  # 0 if the arrays need several calls
+    threads: int
+    whole: bool  # it is one call of compiled code, in which Python answers no Ctrl-C
+
+
 @lru_cache(maxsize=1024)
-def _route(
-    rule: str, backend: str, n: int, itemsize: int, states: int, threads: int
-) -> tuple[Callable[..., None], int, int]:
-    """The kernel, and the numbers of ranges and threads; 0 ranges if the arrays need several calls."""
+def route(rule: str, backend: str, n: int, itemsize: int, states: int, threads: int) -> Route:
+    """The kernel, compiled if it was not yet: what can fail does so before an optimizer counts the step."""
     kernel = ops.step_kernel(rule, backend)
+    _compile(rule, backend, itemsize)
     if not ops.BACKENDS[backend].compiled:
         quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays, which may become inf
-        return quiet(kernel), 1, 1
-    return kernel, *_plan.step_plan(n, itemsize * (2 + states), threads)
+        return Route(quiet(kernel), 1, 1, whole=False)
+    ranges, team = _plan.step_plan(n, itemsize * (2 + states), threads)
+    python = isinstance(kernel, FunctionType) or isinstance(getattr(kernel, "__wrapped__", None), FunctionType)
+    return Route(kernel, ranges, team, whole=bool(ranges) and not python)
 
 
 @lru_cache(maxsize=1024)
-def prepare(rule: str, backend: str, itemsize: int, b_apart: bool) -> None:
-    """Compiles what a step will call, if it is not compiled yet: by steps of no numbers.
-
-    What can fail does so before an optimizer counts the step.
-    """
+def _compile(rule: str, backend: str, itemsize: int) -> None:
+    """Takes a step of no numbers."""
     op, dtype = ops.OPS[rule], f"float{8 * itemsize}"
     values = {"t": 1} | {name: spec.default for name, spec in op.hyper.items()}
     scalars = tuple(values[arg] for arg in op.args if arg in values)
     w, g, *state = np.zeros((2 + len(op.state), 0), dtype)
-    update(rule, w, g, tuple(state), scalars, NO_STAGES, backend, 1)
-    if b_apart:
-        ops.kernel("prox_stage", backend, dtype)(w, 0.0, 1.0)
+    ops.step_kernel(rule, backend)(w, g, tuple(state), scalars, NO_STAGES, 1, 1)
+    ops.kernel("prox_stage", backend, dtype)(w, 0.0, 1.0)
 
 
 def norm(gradients: Sequence[Array], backend: str, threads: int) -> float:
@@ -93,5 +90,5 @@ def warmup(backend: str) -> None:
     for dtype in ops.DTYPES:
         for rule, op in ops.OPS.items():
             if op.kind == "update":
-                prepare(rule, backend, np.dtype(dtype).itemsize, False)
+                _compile(rule, backend, np.dtype(dtype).itemsize)
         norm([np.zeros(2, dtype)], backend, 1)

@@ -399,9 +399,8 @@ def _apply(
     w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
     _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)
     backend = ops.resolve(backend)
-    call = _step.single_call(rule, w, len(state), backend, threads)
-    if call is not None:
-        kernel, ranges, team = call
+    kernel, ranges, team, whole = _step.route(rule, backend, w.size, w.itemsize, len(state), threads)
+    if whole:
         kernel(w, g, tuple(state), values, NO_STAGES, ranges, team)
         return
     with CtrlCLater():

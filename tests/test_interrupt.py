@@ -245,7 +245,7 @@ def test_out_is_untouched_or_whole(way, backend, short_laps, monkeypatch, ctrl_c
 def test_a_step_ends_whole(layout, bias, many, backend, monkeypatch, ctrl_c):
     """W, state and the count of steps are those of all steps that have begun: the next goes on from there."""
     monkeypatch.setattr(_plan, "STEP_CHUNK", 16)  # several calls of a kernel for each W
-    clear = fl._step._route.cache_clear
+    clear = fl._step.route.cache_clear
     clear()
 
     def fresh():

@@ -36,6 +36,7 @@ cdef enum:
     MOST_TERMS = 128
     MOST_CHOICES = 96
     MOST_AXES = 4
+    MOST_PAIRS = 256
 
 cdef enum:
     ARRAY, SIZE, NUMBERS, ANY
@@ -69,6 +70,9 @@ cdef struct Derived:
     Sum numerator
     int denominator
 
+cdef struct Pair:
+    int first, second
+
 cdef struct Extent:
     char *start
     char *stop
@@ -86,7 +90,8 @@ cdef class Guard:
     cdef Sum conditions[MOST_SIZES]
     cdef Sum choices[MOST_CHOICES]
     cdef Term terms[MOST_TERMS]
-    cdef int node_count, leaf_count, bound_count, derived_count, condition_count, choice_count, term_count, size_count
+    cdef Pair pairs[MOST_PAIRS]  # of arrays that must not overlap, because one of them is written
+    cdef int node_count, leaf_count, bound_count, derived_count, condition_count, choice_count, term_count, pair_count
 
     def __init__(self, kernel, contract):
         self.__wrapped__, self.contract = kernel, contract
@@ -95,7 +100,6 @@ cdef class Guard:
             (len(contract.conditions), MOST_SIZES), (max(len(leaf.shape) for leaf in contract.leaves), MOST_AXES))
         if any(needed > room for needed, room in rooms):
             raise ValueError(f"{contract.kernel}: its contract is too large for contract.pyx")
-        self.size_count = len(contract.sizes)
         self.add_node(contract.tree)
         for leaf in contract.leaves:
             self.add_leaf(leaf)
@@ -105,6 +109,7 @@ cdef class Guard:
             self.derived[self.derived_count - 1] = Derived(size, self.add_sum(numerator), denominator)
         for self.condition_count, (_, total) in enumerate(contract.conditions, 1):
             self.conditions[self.condition_count - 1] = self.add_sum(total)
+        self.add_pairs()
 
     cdef int add_node(self, node) except -1:
         if self.node_count == MOST_NODES:
@@ -135,6 +140,18 @@ cdef class Guard:
         leaf.choices[leaf.axes] = self.choice_count
         return 0
 
+    cdef int add_pairs(self) except -1:
+        cdef int i, j
+        for i in range(self.leaf_count):
+            for j in range(i):
+                if self.leaves[i].kind == self.leaves[j].kind == ARRAY and (
+                        self.leaves[i].written or self.leaves[j].written):
+                    if self.pair_count == MOST_PAIRS:
+                        raise ValueError(f"{self.contract.kernel}: its contract is too large for contract.pyx")
+                    self.pairs[self.pair_count] = Pair(i, j)
+                    self.pair_count += 1
+        return 0
+
     cdef Sum add_sum(self, total) except *:
         cdef Sum made = Sum(0, -1, self.term_count, self.term_count)  # sizes[0] is 1
         for factor, first, second in total:
@@ -161,6 +178,7 @@ cdef class Guard:
         cdef PyObject *found[MOST_LEAVES]
         cdef Py_ssize_t sizes[MOST_SIZES]
         cdef Extent extents[MOST_LEAVES]
+        cdef const Pair *pair
         cdef int cursor = 0
         cdef int i
         if not (self.gather(<PyObject *> args, &cursor, found) and self.are_right_kinds(found)):
@@ -168,29 +186,31 @@ cdef class Guard:
         if not self.measure(found, sizes):
             return False
         for i in range(self.leaf_count):
-            extents[i] = Extent(NULL, NULL)
             if self.leaves[i].kind == ARRAY and not self.is_right_array(i, found, sizes, &extents[i]):
                 return False
-        for i in range(self.leaf_count):
-            if self.leaves[i].written and self.overlaps(i, extents):
+        for i in range(self.pair_count):
+            pair = &self.pairs[i]
+            if (extents[pair.first].start < extents[pair.second].stop
+                    and extents[pair.second].start < extents[pair.first].stop):
                 return False
         for i in range(self.condition_count):
             if self.value_of(&self.conditions[i], sizes) < 0:
                 return False
         return True
 
-    cdef bint gather(self, PyObject *value, int *cursor, PyObject **found) noexcept:
+    cdef bint gather(self, PyObject *group, int *cursor, PyObject **found) noexcept:
         # The leaves' values, from nested tuples.
-        cdef int node = self.nodes[cursor[0]]
-        cdef Py_ssize_t i
+        cdef int count = -1 - self.nodes[cursor[0]]
+        cdef int i, node
         cursor[0] += 1
-        if node >= 0:
-            found[node] = value
-            return True
-        if not PyTuple_Check(value) or PyTuple_GET_SIZE(value) != -1 - node:
+        if not PyTuple_Check(group) or PyTuple_GET_SIZE(group) != count:
             return False
-        for i in range(-1 - node):
-            if not self.gather(PyTuple_GET_ITEM(value, i), cursor, found):
+        for i in range(count):
+            node = self.nodes[cursor[0]]
+            if node >= 0:
+                found[node] = PyTuple_GET_ITEM(group, i)
+                cursor[0] += 1
+            elif not self.gather(PyTuple_GET_ITEM(group, i), cursor, found):
                 return False
         return True
 
@@ -273,15 +293,6 @@ cdef class Guard:
                     return False
         return has_layout(A, leaf.layout, extent)
 
-    cdef inline bint overlaps(self, int number, const Extent *extents) noexcept:
-        cdef char *start = extents[number].start
-        cdef char *stop = extents[number].stop
-        cdef int i
-        for i in range(self.leaf_count):
-            if extents[i].start < stop and start < extents[i].stop and i != number:
-                return True
-        return False
-
 
 cdef inline Py_ssize_t size_of(PyObject *value) noexcept:
     # -1 if it is no int from 0 on, below 2^48.
@@ -301,6 +312,7 @@ cdef inline bint has_layout(PyArrayObject *A, int layout, Extent *extent) noexce
     cdef Py_ssize_t least = itemsize  # from one entry of the axis to the next
     cdef int axes = PyArray_NDIM(A)
     cdef int axis
+    extent.start = extent.stop = NULL
     for axis in range(axes):
         if shape[axis] == 0:
             return True

@@ -21,9 +21,9 @@ cdef enum:
     # A call with more rows, numbers of X or products than these (in all some 30 ms on a slow core) takes the checks in
     # Python, which are nothing beside it: Ctrl-C is answered between their laps, and they give the laps of the kernel
     # array objects of our own, whose shape no other thread can set.
-    MOST_ROWS = 1 << 18
-    MOST_NUMBERS = 1 << 22
-    MOST_PRODUCTS = 1 << 25
+    MOST_ROWS = 1 << 17  # as many as the rows of a section (fastlin/_plan.py)
+    MOST_NUMBERS = 1 << 23
+    MOST_PRODUCTS = 1 << 26
 
 
 cdef bint is_readable(A, int ndim) noexcept:
