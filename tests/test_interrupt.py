@@ -11,7 +11,7 @@ import pytest
 import fastlin as fl
 from fastlin import _check, _laps, _objective, _plan, _run, ops, search
 
-SLOW_FLOPS, SLOW_BYTES, SLOW_NUMBERS = 5e9, 2e9, 1e8  # a second of a slow core
+SLOW_FLOPS, SLOW_BYTES, SLOW_NUMBERS = 1e10, 2e9, 1e8  # a second of a slow core: SSE2, one thread
 SECONDS = 0.08
 
 # Sizes that make one of the terms large, up to weights of 4 million numbers. A single pass over larger ones takes long.
