@@ -525,7 +525,7 @@ ERRORS = [MemoryError, RuntimeError, KeyboardInterrupt]
 @pytest.fixture
 def failing(monkeypatch):
     """Makes the n-th call of a kernel raise; whatever it is that compiles or allocates, it does so there."""
-    caches = _step.prepare, _step._route
+    caches = _step._compile, _step.route
 
     def fail(kind, error, nth):
         find, calls = getattr(ops, kind), []

@@ -62,16 +62,18 @@ def guarded(A, place, writeable):
     return own
 
 
-def place_all(row, arrays, place, whole=("y", "targets", "scratch")):
+def place_all(row, arrays, place, workspace=("scratch",)):
     """The arguments of a row of the table, guarded: those in its `writes` can be written, all others cannot.
 
-    whole : arrays whose rows lie side by side, or with nothing but workspace between them.
+    What the row says to be contiguous lies in one piece, and so does `workspace`.
     """
+
+    def own(name, form):
+        whole = name in ("y", *workspace) or form.endswith("contiguous")
+        return guarded(arrays[name], "end" if whole and place == "rows" else place, name in row.writes)
+
     return [
-        guarded(value, "end" if name in whole and place == "rows" else place, name in row.writes)
-        if isinstance(value := arrays[name], np.ndarray)
-        else value
-        for name in row.args
+        own(name, form) if isinstance(arrays[name], np.ndarray) else arrays[name] for name, form in row.takes.items()
     ]
 
 
@@ -230,7 +232,7 @@ def run_loss(backend, place, dtype):
                 "chunks": chunks,
                 "threads": team,
             }
-            given = dict(zip(row.args, place_all(row, arrays, place, whole=("y", "scores", "parts")), strict=True))
+            given = dict(zip(row.args, place_all(row, arrays, place, workspace=("scores", "parts")), strict=True))
             if order == "F":
                 for name in ("W", "dW"):
                     given[name] = guarded(arrays[name].T, place, name in row.writes).T
@@ -251,7 +253,7 @@ def run_epilogue(backend, place, dtype):
             "losses": np.empty(3),
             "threads": threads,
         }
-        given = place_all(row, arrays, place, whole=("scores", "y", "scratch"))
+        given = place_all(row, arrays, place)
         ops.epilogue_kernel(LOSSES[loss], backend)(*given)
 
 
@@ -269,7 +271,7 @@ def run_losses(backend, place, dtype):
             "sums": np.zeros(k * c, dtype),
             "losses": np.empty(k),
         }
-        ops.losses_kernel(LOSSES[loss], backend)(*place_all(row, arrays, place, whole=("y", "scores")))
+        ops.losses_kernel(LOSSES[loss], backend)(*place_all(row, arrays, place, workspace=("scores",)))
 
 
 def run_epoch(backend, place, dtype):
@@ -302,7 +304,12 @@ def run_epoch(backend, place, dtype):
             EpochData(*(guarded_inputs(data, place))),
             EpochSteps(*(guarded_inputs(taken, inner))),
             EpochWeights(weights[0], weights[1], tuple(weights[2:])),
-            EpochWorkspace(*(guarded(A, inner, True) for A in workspace)),
+            EpochWorkspace(
+                *(
+                    guarded(A, place if name == "subtotal" else inner, True) if isinstance(A, np.ndarray) else A
+                    for name, A in workspace._asdict().items()
+                )
+            ),
             *(0, steps * -(-batch_size // block), team),
         )
 

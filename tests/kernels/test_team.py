@@ -229,6 +229,7 @@ def _no_threads():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no such limits here")
+@pytest.mark.filterwarnings("ignore:os.fork.* was called:RuntimeWarning")  # by JAX, which other tests import
 def test_where_the_system_allows_no_threads(compiled):
     """Every call does its work with the threads that there are."""
     resource = pytest.importorskip("resource")
