@@ -10,6 +10,7 @@ import faulthandler
 import json
 import re
 import time
+import traceback
 import warnings
 from collections import Counter, deque
 from pathlib import Path
@@ -69,7 +70,8 @@ class Search:
             holds()
         except Exception as error:  # it is kept already; Hypothesis calls what we cut short flaky
             if not self._key:
-                self._keep(f"the harness: {type(error).__name__}: {error}", "")
+                where = "".join(traceback.format_exception(error)[-2:])
+                self._keep(f"the harness: {type(error).__name__}: {error}\n{where}", "")
 
     def _try(self, call: Call) -> None:
         now = time.monotonic()
