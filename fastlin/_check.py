@@ -359,7 +359,8 @@ def shrinkage(found: Any) -> tuple[float, float]:
     """What a prox's shrinkage(step) returned: two numbers."""
     if not isinstance(found, (tuple, list)) or len(found) != 2:
         raise TypeError(f"prox.shrinkage(step) must return (shrink, factor), two numbers; found {kind(found)}")
-    return real("prox.shrinkage(step)[0]", found[0]), real("prox.shrinkage(step)[1]", found[1])
+    shrink, factor = ("prox.shrinkage(step)[0]", "[0, inf]"), ("prox.shrinkage(step)[1]", "[-inf, inf]")
+    return number(shrink[0], found[0], shrink[1]), number(factor[0], found[1], factor[1])
 
 
 def native(A: Array) -> np.dtype[Any]:
@@ -533,7 +534,7 @@ def step_pairs(W: Any, dW: Any) -> list[tuple[Array, Array]]:
 def step_options(W: Any, bias: bool, rate: float) -> None:
     """W, an array or a list of them, has a last row if that is b, and can hold the rate."""
     for A in W if isinstance(W, (list, tuple)) else [W]:
-        shape = np.shape(A)
+        shape = array("W", A).shape
         if bias and (not shape or shape[0] == 0):
             raise ValueError(f"with bias=True the last row of W is b, but W has shape {shape}, without rows")
         if hasattr(A, "dtype"):

@@ -181,7 +181,7 @@ class Optimizer:
         slots = self._slots
         if len(slots) == 1 and _check.same_layout(W, dW, slots[0].shape, slots[0].dtype, slots[0].order):
             return [(slots[0], W.ravel("K"), dW.ravel("K"), None)]
-        if type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
+        if slots and type(W) is type(dW) is list and len(W) == len(dW) == len(slots):
             owners = {id(A) for A in (*W, *dW) if type(A) is np.ndarray and A.base is None}  # each has its own memory
             ours = list(zip(slots, W, dW, strict=True))
             if len(owners) == 2 * len(W) and all(

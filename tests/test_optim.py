@@ -472,3 +472,21 @@ def test_a_vector_of_any_stride(step, backend):
         fl.Adam(0.1).step(weights, gradient, backend=backend)
     assert np.abs(W - given[::step]).min() > 0.05
     np.testing.assert_array_equal(W, plain)
+
+
+def test_no_weights_at_all_are_refused(backend):
+    with pytest.raises(ValueError, match="W has no arrays"):
+        fl.Adam().step([], [], backend=backend)
+
+
+@pytest.mark.parametrize("found", [(np.nan, 1.0), (0.0, np.nan), (-1.0, 1.0), (0.0,), None, "ab", (0.0, "a")])
+def test_what_a_prox_returns_is_checked(found):
+    class Prox:
+        def shrinkage(self, step):
+            return found
+
+    W, optimizer = np.ones((3, 2)), fl.SGD(0.1, prox=Prox())
+    with pytest.raises((TypeError, ValueError), match=r"^prox\.shrinkage\(step\)"):
+        optimizer.step(W, W.copy())
+    assert (W == 1).all()
+    assert optimizer.t == 0

@@ -276,7 +276,9 @@ def _first(value: Any) -> Any:
 
 def _steady(name: str, given: Any, dtype: np.dtype[Any]) -> bool:
     """Whether float32 holds the number and its square."""
-    if name == "threads" or given is None or isinstance(given, (str, bool)) or callable(given) or hasattr(given, "shrinkage"):
+    if name == "threads" or given is None or isinstance(given, (str, bool)):
+        return True
+    if callable(given) or hasattr(given, "shrinkage"):
         return True
     low = 1e-12 if dtype == np.float32 else 1e-100
     for A in _all(given):

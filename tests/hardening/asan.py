@@ -42,7 +42,7 @@ KERNEL_TESTS = [
 FUZZ_TESTS = "tests/fuzz"
 # The other backends run no code that is compiled here, and a forked child is not the sanitizers' subject. With -s a
 # report is seen: what pytest holds back is lost when the process ends.
-CHOICE = "(cython or not (naive or numpy)) and not fork"
+CHOICE = "(cython or not (naive or numpy)) and not fork and not allows_no_threads"  # whose limits leave no room for shadows
 OPTIONS = ["-q", "-s", "-x", "-p", "no:cacheprovider", "-m", "not numba", "-k", CHOICE]
 
 # What Numba compiles has no checks in it.
@@ -115,9 +115,8 @@ class Compiler:
 
         os.environ["CC"] = self.name
         distribution = run_setup("setup.py", stop_after="config")
-        wanted = {f"fastlin.kernels.cython_{isa}" for isa in ["base", *(chosen or [])]} | {
-            "fastlin.kernels.quick_check"
-        }
+        wanted = {f"fastlin.kernels.cython_{isa}" for isa in ["base", *(chosen or [])]}
+        wanted |= {"fastlin.kernels.quick_check", "fastlin.kernels.contract"}
         if chosen:
             distribution.ext_modules = [module for module in distribution.ext_modules if module.name in wanted]
         for module in distribution.ext_modules:
@@ -145,7 +144,8 @@ class Compiler:
 
     def assert_it_is_loaded(self, isa: str) -> None:
         """The modules that tests will import are those of this build, with the sanitizers' checks in them."""
-        code = "from fastlin.kernels import cython_ops as c, quick_check as q; print(c._extension.__file__, q.__file__)"
+        code = "from fastlin.kernels import contract as a, cython_ops as b, quick_check as c\n"
+        code += "print(a.__file__, b._extension.__file__, c.__file__)"
         for name in python(["-c", code], self.environment(FASTLIN_ISA=isa)).stdout.split():
             path = Path(name)
             if self.packages not in path.parents:
