@@ -41,8 +41,9 @@ KERNEL_TESTS = [
 ]
 FUZZ_TESTS = "tests/fuzz"
 # The other backends run no code that is compiled here, and a forked child is not the sanitizers' subject. With -s a
-# report is seen: what pytest holds back is lost when the process ends.
-CHOICE = "(cython or not (naive or numpy)) and not fork and not allows_no_threads"  # whose limits leave no room for shadows
+# report is seen: what pytest holds back is lost when the process ends. A test that limits memory leaves no room for
+# what the sanitizer keeps beside it.
+CHOICE = "(cython or not (naive or numpy)) and not fork and not allows_no_threads"
 OPTIONS = ["-q", "-s", "-x", "-p", "no:cacheprovider", "-m", "not numba", "-k", CHOICE]
 
 # What Numba compiles has no checks in it.
