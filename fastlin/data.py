@@ -134,9 +134,8 @@ def _member_size(header: bytes) -> int:
 def _cifar10_records(where: str, content: bytes) -> tuple[Array, Array]:
     """Images and labels of a file of the binary version."""
     if not content or len(content) % RECORD:
-        raise ValueError(
-            f"{where} has {len(content)} bytes; expected records of {RECORD} bytes, {10_000 * RECORD} in all for 10000"
-        )
+        expected = f"records of {RECORD} bytes, {10_000 * RECORD} in all for 10000 images"
+        raise ValueError(f"{where} holds {len(content)} bytes; expected {expected}")
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
     labels = records[:, 0].astype(np.int64)
     if labels.max() > 9:

@@ -98,12 +98,7 @@ def check_gradient(
     _check.function("f", f, "of W that returns (loss, dW)")
     rtol = _check.number("rtol", rtol, "[0, inf)")
     W = _own(W)
-    found = f(W.copy())
-    if not isinstance(found, (tuple, list)) or len(found) != 2:
-        raise TypeError(f"f must return (loss, dW); found {_check.kind(found)}")
-    analytic = _check.array("the gradient of f", found[1]).astype(np.float64)
-    if analytic.shape != W.shape:
-        raise ValueError(f"f returned a gradient of shape {analytic.shape}; expected that of W, {W.shape}")
+    analytic = gradient_of(f, W)
     numerical = numerical_gradient(f, W, h).astype(np.float64)
     size = np.maximum(np.abs(analytic), np.abs(numerical))
     floor = 1e-3 * size.max(initial=0.0) or 1.0
@@ -114,3 +109,16 @@ def check_gradient(
     index = tuple(int(i) for i in worst)
     largest = float(error[index])
     return GradientCheck(largest <= rtol, largest, index, float(analytic[index]), float(numerical[index]))
+
+
+def gradient_of(f: Callable[[Array], tuple[float, Array]], W: Array) -> Array:
+    """The gradient that f returns at W, in float64."""
+    found = f(W.copy())
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise TypeError(f"f must return (loss, dW); found {_check.kind(found)}")
+    dW = _check.array("the gradient that f returns", found[1])
+    if dW.dtype.kind not in "iuf":
+        raise TypeError(f"the gradient that f returns must hold real numbers; found dtype {dW.dtype}")
+    if dW.shape != W.shape:
+        raise ValueError(f"the gradient that f returns has shape {dW.shape}; expected that of W, {W.shape}")
+    return dW.astype(np.float64)

@@ -148,6 +148,7 @@ def penalty(reg: float | Penalty) -> Penalty | None:
 # ---- Regularisation that is not a term of the loss --------------------------------------------------------
 
 
+@np.errstate(all="ignore")  # NaN and Inf follow IEEE's rules
 def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
     """W with the columns (classes) whose Euclidean norm exceeds `limit` scaled down to it, a new array.
 
@@ -161,12 +162,15 @@ def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
     """
     limit = _check.number("limit", limit, "(0, inf)")
     W = np.array(_check.weights(W))
-    weights = W[:-1] if _check.flag("bias", bias) else W
+    if _check.flag("bias", bias) and not len(W):
+        raise ValueError(f"with bias=True the last row of W is b, but W has shape {W.shape}, without rows")
+    weights = W[:-1] if bias else W
     norms = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0))
     weights *= np.where(norms > limit, limit / np.where(norms > limit, norms, 1.0), 1.0)
     return W
 
 
+@np.errstate(all="ignore")
 def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
     """X with every entry zero with probability p, the others divided by 1 - p, a new array: for training only.
 

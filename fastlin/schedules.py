@@ -287,6 +287,8 @@ class scaled(_Composed):
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", _check.learning_rate(self.schedule, "schedule"))
         self._within(factor="[0, inf)")
+        if not callable(self.schedule):
+            _check.number("schedule * factor", self.schedule * self.factor, "[0, inf)")
 
     def __call__(self, t: int) -> float:
         return self.factor * _rate(self.schedule, t)
@@ -351,7 +353,10 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
         raise ValueError("schedules is empty; there is nothing to plot")
     for lr in several:
         _check.learning_rate(lr, "schedules")
-    rates = {repr(lr): [_rate(lr, t) for t in range(steps)] for lr in several}
+    rates = {
+        repr(lr): [_check.real(f"schedules: the rate of step {t}", _rate(lr, t)) for t in range(steps)]
+        for lr in several
+    }
     return schedule_picture(rates)
 
 

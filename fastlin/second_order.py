@@ -13,6 +13,7 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._objective import make_objective, start_weights, with_defaults
+from fastlin.gradcheck import gradient_of
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
@@ -123,7 +124,7 @@ def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h
         step = above.flat[i] - below.flat[i]
         if not step:
             raise ValueError(f"h is {h!r}, too small to change entry {i} of W, which is {W.flat[i]!r}; pass more")
-        H[i] = (_gradient(f, above) - _gradient(f, below)) / step
+        H[i] = (gradient_of(f, above) - gradient_of(f, below)).ravel() / step
     symmetric: Array = (H + H.T) / 2
     return symmetric
 
@@ -141,7 +142,7 @@ def newton_step(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: floa
     """
     H = numerical_hessian(f, W, h)
     W = _own(W)
-    step: Array = np.linalg.solve(H, _gradient(f, W.copy()))
+    step: Array = np.linalg.solve(H, gradient_of(f, W).ravel())
     return W - step.reshape(W.shape)
 
 
@@ -151,14 +152,3 @@ def _own(W: ArrayLike) -> Array:
     if found.dtype not in (np.float32, np.float64):
         raise TypeError(f"W has dtype {found.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
     return np.array(found, np.float64, order="C")
-
-
-def _gradient(f: Callable[[Array], tuple[float, Array]], W: Array) -> Array:
-    """The gradient (W.size,) that f returns at W."""
-    found = f(W)
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise TypeError(f"f(W) must return (loss, dW); found {_check.kind(found)}")
-    dW = _check.array("the gradient that f returns", found[1])
-    if dW.shape != W.shape or dW.dtype.kind not in "iuf":
-        raise ValueError(f"f(W) must return (loss, dW) with dW like W, {W.shape}; found {_check.kind(dW)}")
-    return dW.astype(np.float64).ravel()

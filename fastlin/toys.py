@@ -32,7 +32,7 @@ def blobs(n: int = 300, *, classes: int = 3, spread: float = 0.6, seed: int = 0)
     y = np.arange(n) % _check.count("classes", classes, high=1 << 31)
     angle = 2 * np.pi * y / classes + np.pi / 2
     middle = 2.0 * np.column_stack([np.cos(angle), np.sin(angle)])
-    return middle + _check.number("spread", spread, "[0, inf)") * rng.standard_normal((n, 2)), y
+    return middle + _check.number("spread", spread, "[0, 1e100]") * rng.standard_normal((n, 2)), y
 
 
 def parity(n: int = 400, *, pixels: int = 2, seed: int = 0) -> Data:
@@ -95,7 +95,7 @@ def noisy_sine(n: int = 20, *, sigma: float = 0.1, seed: int = 0) -> Data:
     """
     rng, n = _start(n, seed)
     X = np.linspace(-1.0, 1.0, n)[:, None]
-    return X, np.sin(np.pi * X[:, 0]) + _check.number("sigma", sigma, "[0, inf)") * rng.standard_normal(n)
+    return X, np.sin(np.pi * X[:, 0]) + _check.number("sigma", sigma, "[0, 1e100]") * rng.standard_normal(n)
 
 
 def bowl(W: Array, condition: float = 20.0) -> tuple[float, Array]:

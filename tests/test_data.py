@@ -126,7 +126,7 @@ def test_a_file_cut_short_is_named_with_its_size(tmp_path):
     file = folder / "data_batch_2.bin"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
-        ValueError, match=r"data_batch_2\.bin has 12291 bytes; expected records of 3073 bytes, 30730000"
+        ValueError, match=r"data_batch_2\.bin holds 12291 bytes; expected records of 3073 bytes, 30730000"
     ):
         fl.load_cifar10(folder)
     folder = in_folder(python_version(), tmp_path / "python")

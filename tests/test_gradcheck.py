@@ -13,7 +13,7 @@ def test_integers_are_refused():
 
 
 def test_a_gradient_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"f returned a gradient of shape \(2, 1\); expected that of W, \(2,\)"):
+    with pytest.raises(ValueError, match=r"the gradient that f returns has shape \(2, 1\); expected that of W, \(2,\)"):
         fl.check_gradient(lambda W: ((W**2).sum(), 2 * W[:, None]), np.ones(2))
 
 

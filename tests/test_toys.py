@@ -91,7 +91,7 @@ def test_the_bowl_has_its_condition_number():
     [
         (lambda: toys.ring(0), ValueError, "n must be an integer of at least 1; found 0"),
         (lambda: toys.parity(5, pixels=2.5), TypeError, "pixels must be an integer of at least 1; found 2.5"),
-        (lambda: toys.blobs(spread=-1.0), ValueError, r"spread must be in \[0, inf\); found -1.0"),
+        (lambda: toys.blobs(spread=-1.0), ValueError, r"spread must be in \[0, 1e100\]; found -1.0"),
         (lambda: toys.noisy_sine(sigma="much"), TypeError, "sigma must be a number"),
         (lambda: toys.three_modes(seed=-1), ValueError, "seed must be an integer of at least 0; found -1"),
         (lambda: toys.bowl(np.ones((2, 1))), ValueError, "W must have 1 dimensions"),

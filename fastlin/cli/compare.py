@@ -10,6 +10,7 @@ from typing import Any
 from fastlin import compare as comparison
 from fastlin import machine, ops
 from fastlin._extras import progress
+from fastlin.cli.arguments import path
 from fastlin.cli.train import positive
 from fastlin.testing import Case, random_case
 
@@ -44,8 +45,10 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--backends", nargs="+", choices=ops.BACKENDS, metavar="B", help=_or(ops.BACKENDS))
     command.add_argument("--threads", type=positive, metavar="T", help="threads for everybody, NumPy's BLAS included")
-    command.add_argument("--json", metavar="FILE", help="write every figure and the machine it was measured on")
-    command.add_argument("--plot", metavar="FILE.png", help="draw the times (needs fastlin[plot])")
+    command.add_argument(
+        "--json", type=path, metavar="FILE", help="write every figure and the machine it was measured on"
+    )
+    command.add_argument("--plot", type=path, metavar="FILE.png", help="draw the times (needs fastlin[plot])")
     command.set_defaults(run=_run)
 
 

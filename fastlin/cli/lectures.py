@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import Any
 
+from fastlin.cli.arguments import path
 from fastlin.lectures import page
 
 
@@ -17,7 +18,9 @@ def add(commands: Any) -> None:
         description="Compute the figures of five lectures on linear classifiers and write them to one HTML page that "
         "opens offline (needs fastlin[plot,features]; takes about half a minute).",
     )
-    command.add_argument("--out", default="lectures", metavar="DIR", help="writes DIR/index.html; default: %(default)s")
+    command.add_argument(
+        "--out", type=path, default="lectures", metavar="DIR", help="writes DIR/index.html; default: %(default)s"
+    )
     command.set_defaults(run=_run)
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from fastlin import schedules
+from fastlin.cli.arguments import path
 
 EPILOG = """\
 examples:
@@ -28,7 +29,7 @@ def add(commands: Any) -> None:
     command.add_argument("--lr", type=float, default=0.1, help="initial, or highest, rate; default: %(default)s")
     command.add_argument("--steps", type=int, default=1000, help="default: %(default)s")
     command.add_argument("--warmup", type=int, default=0, metavar="N", help="linear warm-up over the first N steps")
-    command.add_argument("--out", default="schedule.png", metavar="FILE.png", help="default: %(default)s")
+    command.add_argument("--out", type=path, default="schedule.png", metavar="FILE.png", help="default: %(default)s")
     command.set_defaults(run=_run)
 
 

@@ -19,6 +19,7 @@ from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
 from fastlin._objective import start_weights
 from fastlin._save import replacing
+from fastlin.cli.arguments import path
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
@@ -119,7 +120,7 @@ def _add_how(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--threads", type=positive, metavar="N", help="default: as many as pay, up to the cores")
     group.add_argument("--backend", choices=ops.BACKENDS, help="default: the first of cython, numba, numpy installed")
-    group.add_argument("--out", type=Path, metavar="DIR", help="folder to write to; made if it is not there")
+    group.add_argument("--out", type=path, metavar="DIR", help="folder to write to; made if it is not there")
     group.add_argument("--format", choices=["npz", "safetensors"], default="npz", help=f"of the weights; {default}")
     group.add_argument("--resume", action="store_true", help="go on from the checkpoints in DIR, with the same options")
 

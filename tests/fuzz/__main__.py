@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the public functions.")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--function", help="this one alone, such as svm_loss")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="functions at a time; default: %(default)s")
     parser.add_argument("--seed", type=int, help="default: another one each time")
     parser.add_argument("--out", type=Path, default=None, help="default: bench/results/fuzz.json if all were fuzzed")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -65,6 +67,7 @@ class Run:
             )
         self.names = named
         self.minutes = given.minutes
+        self.jobs = given.jobs
         self.seed = random.SystemRandom().randrange(10**9) if given.seed is None else given.seed
         self.out = given.out or (None if given.function else RESULTS)
         self.examples: dict[str, int] = dict.fromkeys(named, 0)
@@ -74,20 +77,18 @@ class Run:
         """Fuzz, show progress, write the results."""
         began = time.monotonic()
         slices = [name for _ in range(PASSES) for name in self.names]
-        print(f"{len(self.names)} functions, {self.minutes:g} minutes, seed {self.seed}")
-        for i, name in enumerate(slices):
-            left = began + 60 * self.minutes - time.monotonic()
-            if left <= 0:
-                break
-            before = len(self.failures)
-            self.one(name, left / (len(slices) - i), self.seed + 1000 * i)
-            new = len(self.failures) - before
-            spent = (time.monotonic() - began) / 60
-            print(
-                f"{spent:5.1f} min  {name:34} {self.examples[name]:7} examples{f'  {new} NEW FAILURES' if new else ''}",
-                flush=True,
-            )
-        self._show()
+        jobs = min(self.jobs, len(self.names))
+        seconds = 60 * self.minutes * jobs / len(slices)
+        print(f"{len(self.names)} functions, {self.minutes:g} minutes, {jobs} at a time, seed {self.seed}")
+        with ThreadPoolExecutor(jobs) as pool:
+            running = {
+                pool.submit(self.one, name, seconds, self.seed + 1000 * i): name for i, name in enumerate(slices)
+            }
+            for done in as_completed(running):
+                done.result()
+                name, spent = running[done], (time.monotonic() - began) / 60
+                print(f"{spent:5.1f} min  {name:34} {self.examples[name]:7} examples", flush=True)
+        print(f"\n{sum(self.examples.values())} examples, {len(self.failures)} failures")
         if self.out is not None:
             self.out.write_text(json.dumps(self.result(), indent=1) + "\n")
             print(f"wrote {self.out}")
@@ -155,16 +156,13 @@ class Run:
         }
 
     def _note(self, name: str, failure: dict[str, Any]) -> None:
+        """Keep a failure, the shortest call of each kind, and show the first of a kind as it comes."""
+        if (name, failure["key"]) not in self.failures:
+            print(f'\n{name}: {failure["message"]}\n    python -m tests.fuzz "{failure["call"]}"\n', flush=True)
         kept = self.failures.setdefault((name, failure["key"]), failure | {"count": 0})
         kept["count"] += failure["count"]
         if len(failure["call"]) < len(kept["call"]):
             kept |= {"call": failure["call"], "message": failure["message"]}
-
-    def _show(self) -> None:
-        for (name, _), failure in self.failures.items():
-            print(f"\n{name}, {failure['count']} times: {failure['message']}")
-            print(f'    python -m tests.fuzz "{failure["call"]}"')
-        print(f"\n{sum(self.examples.values())} examples, {len(self.failures)} failures")
 
     def result(self) -> dict[str, Any]:
         """What is written: the counts, the failures, and the machine."""
@@ -175,8 +173,9 @@ class Run:
             "date": datetime.date.today().isoformat(),
             "minutes": self.minutes,
             "seed": self.seed,
-            "examples": self.examples,
-            "failures": [{"function": name, **failure} for (name, _), failure in self.failures.items()],
+            "failures": len(self.failures),
+            "all_examples": sum(self.examples.values()),
+            "examples": [{"function": name, "examples": count} for name, count in self.examples.items()],
         }
 
 

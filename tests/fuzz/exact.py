@@ -46,6 +46,7 @@ def _softmax(found: Scores) -> Slopes:
     most = delta.max(axis=1) + eps * np.abs(shifted).max(axis=1)
     rounding = CLOSE * eps * np.sqrt(c)
     moved = np.minimum(1.0, P * (np.expm1(np.minimum(2 * most, 9.0)) + rounding)[:, None]) + rounding * (P + T)
+    moved += 1e-29 if eps > 1e-10 else 1e-289  # compiled kernels take what is below a tenth of this for 0
     loss = -(T * (shifted - np.log(np.exp(shifted).sum(axis=1))[:, None])).sum(axis=1)
     return Slopes(np.abs(P - T), moved, 2 * most + rounding * (1 + loss + np.abs(shifted).max(axis=1) * smoothing))
 

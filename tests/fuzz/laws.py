@@ -256,7 +256,7 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
             size = np.abs(right) + np.abs(given) + 4 * np.abs(right - given)
             if before.get("times", 1) > 1:  # between the steps W may have been larger than at both ends
                 size = np.full(size.shape, size.max(initial=0.0))
-            room = room + 16 * eps * size + (1e-12 if dtype == np.float32 else 1e-24)
+            room = room + 32 * eps * size + (1e-12 if dtype == np.float32 else 1e-24)
             off = np.abs(np.asarray(found, np.float64) - right)
             off, room = (np.where(np.isfinite(right), each, 0.0) for each in (off, room))  # Inf and NaN: as IEEE has it
             if not (off <= room).all():
