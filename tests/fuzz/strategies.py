@@ -246,7 +246,9 @@ def swapped(dtype: str) -> str:
 
 def arrays(shape: tuple[int, ...], dtypes: Sequence[str], fills: Sequence[str], layouts: Drawn = MOSTLY_C) -> Drawn:
     """Arrays of a shape."""
-    return st.builds(A, st.just(shape), st.sampled_from(dtypes), st.sampled_from(fills), SEEDS, layouts)
+    found = st.builds(A, st.just(shape), st.sampled_from(dtypes), st.sampled_from(fills), SEEDS, layouts)
+    # A row or column that stands for all would hide the one entry that is meant.
+    return found.filter(lambda made: not (made.fill.startswith("one:") and made.layout in ("one row", "one column")))
 
 
 def other_shapes(shape: tuple[int, ...]) -> Drawn:
@@ -424,7 +426,7 @@ def column_map(sizes: Sizes) -> Arg:
     ]
     bad = [shapes, arrays((d,), NO_NUMBERS, ["normal"]), st.sampled_from(wrong)]
     if d:
-        bad.append(arrays((d,), ["float64"], ["one:nan", "one:inf"], st.just("C")))  # strides of 0 would hide it
+        bad.append(arrays((d,), ["float64"], ["one:nan", "one:inf"]))
     if sizes.dtype == "float32":
         bad.append(st.sampled_from([1e300, -1e39]))
     odd = st.one_of(
