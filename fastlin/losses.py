@@ -139,10 +139,11 @@ def svm_loss(
     >>> svm_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2])[0]  # c - 1
     9.0
     """
+    if type(squared) is not bool:  # a call of the check takes longer than this
+        squared = _check.flag("squared", squared)
     try:
-        loss = HINGES[variant, _check.flag("squared", squared)]
+        loss = HINGES[variant, squared]
     except (KeyError, TypeError):
-        _check.flag("squared", squared)
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
