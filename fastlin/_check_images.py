@@ -25,7 +25,7 @@ def images(name: str, X: Any, image: Any, colours: bool = False) -> Array:
     if not isinstance(image, (tuple, list)) or len(image) not in sizes or (colours and image[0] != 3):
         raise ValueError(f"image must be {expected}; found {image!r}")
     shape = tuple(_check.count("image", size) for size in image)
-    found = columns(name, X, int(np.prod(shape)), f"flat images of shape {shape}")
+    found = columns(name, X, int(np.prod(shape)), f"flat images of shape image = {shape}")
     if not len(found):
         raise ValueError(f"{name} has 0 rows; there must be at least one image")
     return found.reshape(-1, *shape)

@@ -32,6 +32,7 @@ PolynomialFeatures = _preprocessing.PolynomialFeatures  # all products of column
 
 BLOCK = 64  # images whose patches are in memory at once, fewer if they are large
 MOST = 1 << 31  # of what is counted for each image
+MOST_SEED = (1 << 32) - 1  # of scikit-learn
 
 
 class _Transformer(_base.TransformerMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
@@ -143,12 +144,13 @@ class BagOfWords(_Transformer):
         """Build the codebook from X (n, d)."""
         cluster = need("sklearn.cluster", "features", "BagOfWords")
         words, sample = _check.count("words", self.words, high=MOST), _check.count("sample", self.sample, high=MOST)
-        rng = np.random.default_rng(_check.count("seed", self.seed, 0))
+        seed = _check.count("seed", self.seed, 0, high=MOST_SEED)
+        rng = np.random.default_rng(seed)
         images = _check_images.images("X", X, self.image)
         drawn = np.concatenate([_some(rng, patches, -(-sample // len(images))) for patches in self._blocks(images)])
         found = drawn[rng.permutation(len(drawn))[:sample]]
-        _check_images.at_most("words", words, len(found), "patches to build them from")
-        self.codebook_ = cluster.KMeans(words, n_init=1, random_state=self.seed).fit(found).cluster_centers_
+        _check_images.at_most("words", words, len(found), "patches in the sample to build them from")
+        self.codebook_ = cluster.KMeans(words, n_init=1, random_state=seed).fit(found).cluster_centers_
         return self
 
     def transform(self, X: ArrayLike) -> Array:
