@@ -254,7 +254,7 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
         ):
             room = 8 * np.max([np.abs(other - right) for other in others], axis=0)
             size = np.abs(right) + np.abs(given) + 4 * np.abs(right - given)
-            if before.get("times", 1) > 1:  # between the steps W may have been larger than at both ends
+            if before.get("times", 1) > 1 or before.get("prox") is not None:  # in between W may have been larger
                 lr = before.get("lr", 1.0)
                 size = np.full(size.shape, size.max(initial=0.0) + (lr if isinstance(lr, float) else 1.0))
             room = room + 32 * eps * size + 1e-11 * np.abs(right - given)  # RAdam's rate is a small difference
