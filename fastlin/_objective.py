@@ -169,7 +169,7 @@ def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: 
     if W is not None:
         found = _check.weights(W)
         return np.array(found, _check.native(found), order="F")
-    row, found = ops.LOSSES[loss], np.asarray(y)
+    row, found = ops.LOSSES[loss], _check.array("y", y)
     dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     rows = X.shape[1] + bias
     if found.ndim == 2 and found.shape[1] == 0:

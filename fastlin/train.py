@@ -240,12 +240,13 @@ def _last(history: dict[str, list[float]]) -> str:
 
 
 def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple[Inputs, Array]:
-    """Checked rows to measure on, and their y as given."""
+    """Checked rows to measure on, and their y as predictions are compared with it."""
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError("validation must be a pair (X, y)")
     X, y = validation
     try:
-        return objective.inputs(W, X, y), np.asarray(y)
+        inputs = objective.inputs(W, X, y)
+        return inputs, _check.judged(y, len(inputs.X), W.shape[1], values=objective.loss.predicts == "values")
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation: {error}") from None
 

@@ -162,7 +162,7 @@ def test_polynomials_are_scikit_learns():
     [
         (lambda: features.Polar().transform(np.ones((3, 3))), ValueError, r"X must be \(n, 2\) real numbers, x and y"),
         (lambda: features.Polar().transform([["a", "b"]]), ValueError, "X must be .* found <U1"),
-        (lambda: features.HOG((8, 8)).transform(np.ones((3, 63))), ValueError, r"flat images of shape image = \(8, 8\); found"),
+        (lambda: features.HOG((8, 8)).transform(np.ones((3, 63))), ValueError, r"images of shape image = \(8, 8\);"),
         (lambda: features.HOG((8, 8)).transform(np.ones((0, 64))), ValueError, "X has 0 rows"),
         (lambda: features.HOG(64).transform(ROWS), ValueError, r"image must be \(height, width\) or .*; found 64"),
         (lambda: features.HOG((8, 8), cell=9).transform(np.ones((1, 64))), ValueError, r"cell \* block is 9 pixels"),
