@@ -41,8 +41,8 @@ WIDE_LEAST = 512  # rows of a block, however much work: with fewer, most time go
 WIDE_ROWS = 64  # of one epilogue call, whose scores stay in L2 while it goes over them
 WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
 
-# Of one kernel call, so that Ctrl-C is answered between calls, after 50 ms on a slow core and some 5 ms on a fast one.
-CHUNK_FLOPS = 500_000_000
+# Of one kernel call, so that Ctrl-C is answered between calls: after 70 ms on a slow core, and some 5 ms on a fast one.
+CHUNK_FLOPS = 700_000_000
 CHUNK_BYTES = 64 << 20  # that are read
 CHUNK_NUMBERS = 5_000_000  # scores that an epilogue goes over, or weights that are updated: 10 ns each
 ROW_NUMBERS, BLOCK_NUMBERS = 10, 100  # as many of these as a row, or a block of rows, takes by itself
