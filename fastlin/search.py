@@ -30,6 +30,7 @@ class SearchResult(TrainResult):
     loss: float = float("inf")
 
 
+@np.errstate(all="ignore")  # W that are drawn too large have scores and losses that follow IEEE's rules
 def random_search(
     X: ArrayLike,
     y: ArrayLike,
@@ -95,6 +96,7 @@ def random_search(
     return best
 
 
+@np.errstate(all="ignore")
 def random_local_search(
     X: ArrayLike,
     y: ArrayLike,

@@ -85,7 +85,7 @@ def minimize(
 
     losses: list[float] = []
     x = start.astype(np.float64).ravel()
-    if optimize is None:
+    if optimize is None or not x.size:  # SciPy's take no empty arrays
         x = _lbfgs.minimize(f, x, max_iter, tol, losses.append)
     else:
         losses.append(f(x)[0])

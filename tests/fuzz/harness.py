@@ -154,7 +154,8 @@ def refusal(row: Row, call: Call, error: BaseException) -> None:
     suspects = call.bad | call.odd
     if not suspects and call.given.get("reduction", "mean") == "mean" and not _empty(call):
         raise Broken(f"a good call was refused with {type(error).__name__}: {error}") from error
-    names = suspects if suspects and not _empty(call) else names_of(row.function, call)
+    apart = suspects and not suspects & {"W", "X"} and not _empty(call)  # else the others may not fit them
+    names = suspects if apart else names_of(row.function, call)
     words = {*names, *row.words}
     if not isinstance(error, OSError) and not _mentions(str(error), words):
         raise Broken(

@@ -155,6 +155,7 @@ def of_train(sizes: Sizes) -> Arguments:
 def of_search(sizes: Sizes) -> Arguments:
     """The arguments of random_search."""
     found = _without_W(fit(sizes))
+    found["reg"] = number("[0, inf)", usual=(0.01,))  # of a penalty a search asks no gradient
     return found | {"tries": count(1, st.integers(1, 20), optional=False), "scale": number("(0, inf)", usual=(1e-2,))}
 
 

@@ -195,7 +195,17 @@ def choice(options: Sequence[Any], optional: bool = True) -> Arg:
     """One of these words."""
     named = [option for option in options if option is not None]
     nothing = [value for value in NOTHING_LIKE_IT if value not in options]
-    wrong = [*nothing, "nothing like it", named[0].upper(), f" {named[0]}", named[0].encode(), 0, 1.0, True, math.nan]
+    wrong = [
+        *nothing,
+        "nothing like it",
+        named[0].swapcase(),
+        f" {named[0]}",
+        named[0].encode(),
+        0,
+        1.0,
+        True,
+        math.nan,
+    ]
     wrong += [[named[0]], (named[0],), {named[0]: 1}, *_things(), A((3,)), A((0,)), A((2,), "U3"), A((2,), "object")]
     return Arg(st.sampled_from(list(options)), None, st.sampled_from(wrong), optional)
 
