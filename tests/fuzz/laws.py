@@ -256,7 +256,9 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
             size = np.abs(right) + np.abs(given) + 4 * np.abs(right - given)
             if before.get("times", 1) > 1 or before.get("prox") is not None:  # in between W may have been larger
                 lr = before.get("lr", 1.0)
-                size = np.full(size.shape, size.max(initial=0.0) + (float(lr) if isinstance(lr, (float, np.floating)) else 1.0))
+                size = np.full(
+                    size.shape, size.max(initial=0.0) + (float(lr) if isinstance(lr, (float, np.floating)) else 1.0)
+                )
             room = room + 32 * eps * size + 1e-11 * np.abs(right - given)  # RAdam's rate is a small difference
             room = room + (1e-12 if dtype == np.float32 else 1e-24)
             off = np.abs(np.asarray(found, np.float64) - right)
