@@ -173,8 +173,6 @@ def train(
     progress = _check.flag("progress", progress)
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
-    if optimizer is not None and not callable(getattr(_check.instance("optimizer", optimizer), "step", None)):
-        raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(optimizer)}")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
     X = _check.array("X", X, 2)
     inputs = objective.inputs(start_weights(loss, W, X, y, bias), X, y, sample_weight)
@@ -189,8 +187,6 @@ def train(
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
     )
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be called as callback(epoch, result); found {_check.shown(callback)}")
     if progress:
         need("tqdm", "progress", "a progress bar")
     if checkpoint is not None or resume is not None:
@@ -254,11 +250,9 @@ def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple
 def _optimizer(optimizer: Any) -> Steps:
     if optimizer is None:
         return SGD(0.01, momentum=0.9)
-    if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
-        raise TypeError(
-            f"optimizer must be an object with step(W, dW), such as fl.SGD(0.1); found {_check.shown(optimizer)}"
-        )
-    found: Steps = optimizer
+    found: Steps = _check.instance("optimizer", optimizer)
+    if not callable(getattr(found, "step", None)):
+        raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(found)}")
     return found
 
 
