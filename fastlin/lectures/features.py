@@ -1,4 +1,4 @@
-"""Figures of `fastlin lectures`: features of images, and the four backends."""
+"""Figures of `fastlin lectures`: features of images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.colors import hsv_to_rgb
 
 import fastlin as fl
-from fastlin import compare, features, ops
+from fastlin import features
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._plot_compare import compare_figure
 from fastlin.lectures.exhibit import Exhibit, digits, new, percent, tidy
 
 GREY_DIGIT = (8, 8)
@@ -109,21 +108,4 @@ def codebook() -> Exhibit:
         alt="64 small grey images of 4 by 4 pixels: strokes in all directions, corners, ends, from empty to full.",
         figure=figure,
         table=rows,
-    )
-
-
-def backends() -> Exhibit:
-    """The same gradient in all four backends, timed on this machine."""
-    names = [name for name in ops.BACKENDS if ops.missing(name) is None]
-    rows = compare.compare([compare.digits_case("float32")], ["softmax", "svm"], names, 1, lambda jobs, count: jobs)
-    return Exhibit(
-        title="The same gradient in four backends",
-        source="",
-        caption="One loss with its gradient on all digits, on the machine that made this page, one thread each; the "
-        "scale is logarithmic. naive is the textbook's loops in Python, numpy the vectorised form of the slides, numba "
-        "and cython the same loops compiled. All have been checked against naive in float64 before they were timed; "
-        "fastlin compare does this for every operation.",
-        made_with="softmax_loss, svm_loss",
-        alt="Bars of the time of one call for naive, numpy, numba and cython, from longest to shortest.",
-        figure=compare_figure(rows),
     )

@@ -28,11 +28,11 @@ PARTS = (
     ("What it cannot separate", "linear", ("hard_cases", "ring_in_polar", "neighbours")),
     ("Features of images", "features", ("image_features", "codebook")),
     ("Losses", "losses", ("three_pictures", "loss_curves", "probabilities")),
-    ("Regularisation", "losses", ("penalties", "bias_variance")),
-    ("Gradients and searching", "optim", ("gradient_checks", "ways_to_search", "progress")),
-    ("Learning rates", "optim", ("learning_rates", "schedules")),
-    ("Optimizers", "optim", ("bowl", "saddle")),
-    ("Four backends", "features", ("backends",)),
+    ("Regularisation", "regularization", ("penalties", "bias_variance")),
+    ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
+    ("Learning rates", "rates", ("learning_rates", "schedules")),
+    ("Optimizers", "optimizers", ("bowl", "saddle")),
+    ("Four backends", "backends", ("backends",)),
 )
 
 STYLE = """

@@ -1,0 +1,105 @@
+"""The page of the lectures: its figures show true results, and the page needs no other file."""
+
+import base64
+import pkgutil
+import re
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from fastlin import cli, compare, testing
+
+pytest.importorskip("sklearn")
+pytest.importorskip("skimage")
+pytest.importorskip("matplotlib")
+from fastlin.lectures import page
+
+NAMES = [name for _, _, names in page.PARTS for name in names]
+
+
+class Page(HTMLParser):
+    """The parts of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.images = set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.images += [(attrs["src"], attrs["alt"])] if tag == "img" else []
+        assert not [name for name in attrs if name.startswith("on")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The page as the command writes it, with what the command prints; only the timing is kept short."""
+    folder = tmp_path_factory.mktemp("lectures")
+    case = testing.random_case(9, 5, 3).astype("float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "PAUSE", 0.0)
+        patch.setattr(compare, "BURST", 0.0)
+        patch.setattr(compare, "digits_case", lambda dtype: case)
+        said = []
+        path = page.write(folder / "new", said.append)
+    return path, path.read_text(encoding="utf-8"), said
+
+
+@pytest.mark.slow
+def test_the_page_needs_nothing_else(made):
+    path, text, _ = made
+    page = Page(text)
+    assert path.stat().st_size < 5_000_000
+    assert [file.name for file in path.parent.iterdir()] == ["index.html"]
+    assert not page.tags & {"script", "link", "iframe", "object", "base"}
+    assert all(link.startswith("#") for link in page.links)
+    assert all(source.startswith("data:image/svg+xml;base64,") for source, _ in page.images)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+@pytest.mark.slow
+def test_every_figure_is_there_and_said_in_words(made):
+    _, text, said = made
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links} == set(page.ids)  # the contents name everything once
+    assert set(NAMES) < set(page.ids)
+    assert len(said) == len(NAMES) == text.count("<figcaption>")
+    assert len(page.images) == len(NAMES) - 3  # algebra, three pictures and gradient checks are tables
+    assert all(len(alt) > 60 for _, alt in page.images)
+    for source, _ in page.images:
+        svg = base64.b64decode(source.partition(",")[2]).decode()
+        ElementTree.fromstring(svg)
+        assert not re.search(r'href="(?!#|data:)', svg)
+
+
+@pytest.mark.slow
+def test_every_figure_says_what_it_was_made_with(made):
+    _, text, _ = made
+    captions = re.findall(r"<figcaption>.*?</figcaption>", text, re.DOTALL)
+    for caption in captions:
+        names = re.findall("<code>fastlin[.](.*?)</code>", caption)
+        assert names
+        for name in names:
+            pkgutil.resolve_name(f"fastlin.{name}")
+
+
+def test_the_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(page, "PARTS", (("Tables & <more>", "linear", ("algebra",)),))
+    assert cli.main(["lectures", "--out", str(tmp_path / "x")]) == 0
+    written = tmp_path / "x" / "index.html"
+    assert f"wrote {written}" in capsys.readouterr().out
+    assert '<h2 id="tables----more-">Tables &amp; &lt;more&gt;</h2>' in written.read_text(encoding="utf-8")
+
+
+def test_an_absent_package_is_named_before_anything_is_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    assert cli.main(["lectures", "--out", str(tmp_path / "x")]) == 2
+    assert "pip install 'fastlin[features]'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
