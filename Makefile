@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo quick test bench bench-compare bench-peers bench-kernels fuzz asan tsan soak coverage lint clean
+.PHONY: help demo quick test bench bench-compare bench-backends bench-peers bench-kernels fuzz asan tsan soak coverage lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz    look for input that breaks a promise (an hour; MINUTES=5 FUNCTION=svm_loss for less)"
 	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
+	@echo "make bench-backends   time naive, NumPy, Numba and Cython, write the README's first table (2 minutes)"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
 	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"
@@ -41,6 +42,12 @@ bench: $(VENV)/installed
 
 bench-compare: $(VENV)/installed
 	$(BIN)/python -m pytest bench --benchmark-compare $(BENCH)
+
+bench-backends: $(VENV)/installed
+	$(BIN)/python -m pytest bench --benchmark-json=build/backends.json \
+		-k "float32 and (test_loss[ and (-softmax] or -svm]) or test_update[ and (-momentum_update] or -adam_update]))"
+	$(BIN)/python bench/backends.py build/backends.json
+	$(BIN)/python bench/report.py
 
 # On Linux plain torch brings gigabytes of CUDA; the CPU build comes with
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench-peers

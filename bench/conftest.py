@@ -14,7 +14,8 @@ import fastlin as fl
 from fastlin import machine, ops, testing
 
 SHAPES = [(64, 65, 10), (1797, 64, 10), (256, 3073, 10)]  # n, d, c; the second is that of scikit-learn's digits
-NAIVE_LIMIT = 5_000_000  # n * d * c of a naive call that takes less than a second; longer ones are left out
+NAIVE_LIMIT = 10_000_000  # n * d * c of a naive call that takes about a second; longer ones are left out
+LOAD = pytest.StashKey[float]()
 # Found before numba loads scipy, which brings a BLAS of its own.
 NUMPYS_BLAS = [f"{lib['internal_api']} {lib['version']}" for lib in threadpoolctl.threadpool_info()]
 
@@ -22,6 +23,15 @@ NUMPYS_BLAS = [f"{lib['internal_api']} {lib['version']}" for lib in threadpoolct
 def pytest_addoption(parser):
     both = min(2, os.cpu_count() or 1)
     parser.addoption("--threads", type=int, default=both, help="of our kernels and of BLAS; default: %(default)s")
+
+
+def pytest_configure(config):
+    config.stash[LOAD] = machine.busy_cores()  # before the benches themselves keep the machine busy
+
+
+def pytest_benchmark_update_json(config, output_json):
+    """What is not the same in two runs that may be compared."""
+    output_json["load"] = config.stash[LOAD]
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):

@@ -13,7 +13,6 @@ import csv
 import multiprocessing
 import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +27,6 @@ from worker import OURS, CallsOf, Prepared, work
 from fastlin import machine, ops
 from fastlin.compare import duration, ratio
 
-STAT = Path("/proc/stat")
 FACTS = ("date", "cpu", "cores", "threads", "isa", "load")
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
@@ -122,24 +120,10 @@ class Worker:
             raise SystemExit(f"the process of {self.library} died; leave it out with --libraries") from error
 
 
-def busy_cores() -> float:
-    """How many cores other programs use now, or, on systems without /proc/stat, the load of the last minute."""
-
-    def idle() -> float:
-        times = STAT.read_text().split(maxsplit=9)  # of all cores together: user, nice, system, idle, iowait ...
-        return (int(times[4]) + int(times[5])) / os.sysconf("SC_CLK_TCK")
-
-    if not STAT.exists():
-        return os.getloadavg()[0]
-    before = idle()
-    time.sleep(1.0)
-    return max(0.0, (os.cpu_count() or 1) - (idle() - before))
-
-
 def run(bench: Bench, doc: str) -> None:
     """The program: reads its arguments, prints, and appends to the CSV file."""
     arguments = parse(bench, doc)
-    date, load = datetime.now(UTC).isoformat(timespec="seconds"), busy_cores()
+    date, load = datetime.now(UTC).isoformat(timespec="seconds"), machine.busy_cores()
     facts = {"date": date, "load": f"{load:.2f}", "threads": arguments.threads} | describe_machine(bench)
     print(f"{facts['cpu']}, {facts['cores']} cores, {facts['isa']}; {arguments.threads} threads")
     if load > 0.3:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contest import busy_cores, cpus, slug
+from contest import cpus, slug
 from worker import burst
 
 import fastlin as fl
@@ -235,7 +235,11 @@ def default_counts() -> list[int]:
 def measure(name: str, threads: Sequence[int], rounds: int) -> list[dict[str, object]]:
     """The lines of a table."""
     versions = {f"{package}_version": machine.version(package) or "" for package in PACKAGES}
-    common = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "load": f"{busy_cores():.2f}", "table": name}
+    common = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load": f"{machine.busy_cores():.2f}",
+        "table": name,
+    }
     common |= {"cpu": machine.cpu_name(), "cores": str(len(cpus())), "isa": machine.instruction_set()} | versions
     lines: list[dict[str, object]] = []
     with blas_threads(1):

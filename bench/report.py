@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin.compare import ratio
+from fastlin.compare import duration, ratio
 
 BENCH = Path(__file__).parent
 OURS = ("fastlin-cython", "fastlin-numba")
@@ -45,6 +45,7 @@ class Marked:
 class Table(Marked):
     """A table of the README; its CSV files have its name."""
 
+    command: str  # measures them
     key: tuple[str, ...]  # the columns that identify its rows
     header: str
     alignment: str
@@ -154,7 +155,7 @@ def insert(text: str, table: Marked, rendered: str) -> str:
 
 
 def render(files: Iterable[Path], table: Table) -> str:
-    return render_machines(read(files), lambda lines: render_machine(lines, table), "make bench-peers")
+    return render_machines(read(files), lambda lines: render_machine(lines, table), table.command)
 
 
 def read(files: Iterable[Path]) -> list[Line]:
@@ -218,6 +219,15 @@ def training_cells(row: Sequence[Line]) -> list[str]:
     return [first["task"], _size(first["size"]), *_against_peers(row), share, " / ".join([reached, *others])]
 
 
+def backend_cells(row: Sequence[Line]) -> list[str]:
+    """The time of naive, and how many times faster the others are."""
+    first, seconds = row[0], {line["backend"]: float(line["p50"]) for line in row}
+    faster = [ratio(seconds["naive"] / seconds[name]) for name in ("numpy", "numba", "cython")]
+    compiled = ratio(seconds["numpy"] / seconds["cython"])
+    op = first["op"].replace("_update", " step")
+    return [op, _size(first["shape"]), duration(seconds["naive"]), *faster, compiled]
+
+
 def _size(text: str) -> str:
     if text.isdigit():
         return f"{int(text):,}".replace(",", " ")
@@ -243,6 +253,7 @@ def _cython(row: Sequence[Line]) -> Line | None:
 
 PEERS = Table(
     name="peers",
+    command="make bench-peers",
     key=("shape", "dtype", "loss"),
     header="| n × d × c | X | loss | cython ÷ best peer | numba ÷ best peer | best peer | cython, of gemm |",
     alignment="|---|---|---|--:|--:|---|--:|",
@@ -250,12 +261,21 @@ PEERS = Table(
 )
 TRAINING = Table(
     name="training",
+    command="make bench-peers",
     key=("task", "size"),
     header="| task | size | cython ÷ best peer | numba ÷ best peer | best peer | cython, of memory | accuracy |",
     alignment="|---|---|--:|--:|---|--:|---|",
     cells=training_cells,
 )
-TABLES = (PEERS, TRAINING)
+BACKENDS = Table(
+    name="backends",
+    command="make bench-backends",
+    key=("op", "shape"),
+    header="| op | n × d × c | naive | numpy ÷ naive | numba ÷ naive | cython ÷ naive | cython ÷ numpy |",
+    alignment="|---|---|--:|--:|--:|--:|--:|",
+    cells=backend_cells,
+)
+TABLES = (BACKENDS, PEERS, TRAINING)
 GRIDS = (
     Grid("tiles", "GF/s, one core"),
     Grid("blocks", "us, one thread"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import time
 from pathlib import Path
 
 from fastlin import _pool, ops
@@ -30,6 +31,21 @@ def memory() -> float:
     names = "SC_PAGE_SIZE", "SC_PHYS_PAGES"
     known = hasattr(os, "sysconf") and set(names) <= set(os.sysconf_names)
     return float(os.sysconf(names[0]) * os.sysconf(names[1])) if known else float("inf")
+
+
+def busy_cores() -> float:
+    """How many cores other programs use now, or, on systems without /proc/stat, the load of the last minute."""
+    stat = Path("/proc/stat")
+
+    def idle() -> float:
+        times = stat.read_text().split(maxsplit=9)  # of all cores together: user, nice, system, idle, iowait ...
+        return (int(times[4]) + int(times[5])) / os.sysconf("SC_CLK_TCK")
+
+    if not stat.exists():
+        return os.getloadavg()[0]
+    before = idle()
+    time.sleep(1.0)
+    return max(0.0, (os.cpu_count() or 1) - (idle() - before))
 
 
 def version(package: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastlin import ops
+from fastlin import machine, ops
 
 ROOT = Path(__file__).parent.parent.parent
 COMMON = {"cpu": "A CPU", "cores": "2", "threads": "2", "isa": "avx2", "load": "0.1", "numpy_version": "2.4"}
@@ -123,7 +123,7 @@ def test_kernels_are_measured_and_shown(bench, report, monkeypatch, tmp_path):
     """A table's new lines replace its old ones, and its figures are in the right rows and columns."""
     study = bench("kernel_study")
     monkeypatch.setattr(study, "burst", lambda run: [2e-6] if run() is None else [4e-6])
-    monkeypatch.setattr(study, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(study.machine, "busy_cores", lambda: 0.0)
     monkeypatch.setattr(study, "loss_by_blocks", lambda shape, dtype, rows: lambda: rows if rows == 64 else None)
     path = tmp_path / "kernels-a-cpu.csv"
     for _ in range(2):
@@ -144,5 +144,25 @@ def test_kernels_tables_run(table, bench, monkeypatch):
         pytest.skip("both compiled backends are measured")
     study = bench("kernel_study")
     monkeypatch.setattr(study, "burst", lambda run: [1e-6 if run() is None else 2e-6])
-    monkeypatch.setattr(study, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(study.machine, "busy_cores", lambda: 0.0)
     assert all(float(line["p50"]) > 0 for line in study.measure(table, [1, 2], 1))
+
+
+def test_four_backends_are_compared_with_naive(bench, report, tmp_path):
+    """Groups in which a backend is missing have no row."""
+
+    def measured(group, backend, median):
+        stats = {"q1": 0.9 * median, "median": median, "q3": 1.1 * median}
+        return {"group": group, "params": {"backend": backend}, "stats": stats}
+
+    backends = bench("backends")
+    seconds = {"naive": 0.1, "numpy": 1e-3, "numba": 2e-4, "cython": 1e-4}
+    found = [measured("softmax|float32|64x65x10", name, median) for name, median in seconds.items()]
+    found.insert(1, measured("softmax|float64|9x9x9", "numpy", 1.0))
+    run = {"machine_info": {"fastlin": machine.describe()}, "datetime": "2026-01-01", "load": 0.0, "benchmarks": found}
+    lines = list(backends.lines(run))
+    assert [tuple(line) for line in lines] == [backends.HEADER] * 4
+    text = report.render_machine(
+        [{name: str(value) for name, value in line.items()} for line in lines], report.BACKENDS
+    )
+    assert text.splitlines()[-1] == "| softmax | 64 × 65 × 10 | 100 ms | 100x | 500x | 1000x | 10x |"
