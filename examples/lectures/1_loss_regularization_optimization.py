@@ -215,7 +215,7 @@ print(f"L2 of w1: {fl.L2(1.0).value(w1)}, of w2: {fl.L2(1.0).value(w2)}")
 # 20 points, and fit polynomials g_n of degree 1, 3 and 12 to each. Degree 1 is off in the same way every time (bias);
 # degree 12 wiggles differently every time (variance).
 
-figure, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True, layout="constrained")
 for axis, degree in zip(axes, (1, 3, 12), strict=True):
     curves = []
     for seed in range(50):
@@ -227,7 +227,7 @@ for axis, degree in zip(axes, (1, 3, 12), strict=True):
     truth = np.sin(np.pi * X[:, 0])
     bias, variance = np.mean((np.mean(curves, axis=0) - truth) ** 2), np.mean(np.var(curves, axis=0))
     axis.plot(X[:, 0], truth, color="black")
-    axis.set_title(f"degree {degree}: bias² {bias:.1g}, variance {variance:.1g}")
+    axis.set_title(f"degree {degree}\nbias² {bias:.1g}, variance {variance:.1g}")
     axis.set_xlabel("x")
 plt.show()
 
@@ -382,29 +382,42 @@ for size in (16, 64, 256):
     print(f"{size:3} examples: distance from the gradient of all {np.mean(distances):.3f}")
 
 # %%
-# The effects of step size: a low rate is slow, a good one is good, a high one stays high, and a very high one explodes.
+# The effects of step size, on a bowl that is 20 times steeper in one direction than in the other. A low rate is slow, a
+# good one is good, a high one jumps to and fro and hardly gets lower, and a very high one (over 2 / 20) explodes.
 
 figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
-for lr, word in ((0.01, "low"), (0.3, "good"), (3.0, "high"), (30.0, "very high")):
-    run = fl.train(digits.X, digits.y, loss="svm", epochs=15, optimizer=fl.SGD(lr))
-    axis.plot(range(1, 16), run.history["loss"], label=f"{word}: {lr}")
-axis.set(xlabel="epoch", ylabel="SVM loss", yscale="log", title="The effects of step size")
+for lr, word in ((0.002, "low"), (0.05, "good"), (0.0999, "high"), (0.102, "very high")):
+    W, heights = np.array([-3.0, 1.2]), []
+    optimizer = fl.SGD(lr)
+    for _ in range(60):
+        height, slope = toys.bowl(W, condition=20.0)
+        heights.append(height)
+        optimizer.step(W, slope)
+    axis.plot(heights, label=f"{word}: {lr}")
+axis.set(xlabel="step", ylabel="loss", yscale="log", title="The effects of step size")
 axis.legend()
 plt.show()
 
 # %%
-# Coming next: more fancy update formulas (momentum, Adagrad, RMSProp, Adam). From the same place on a bowl that is 20
-# times steeper in one direction, each with the rate in its label.
+# Coming next: more fancy update formulas (momentum, Adagrad, RMSProp, Adam), on the same bowl, each with
+# a rate of its own, which its label says.
 
 figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
 first, second = np.meshgrid(np.linspace(-3.2, 1.5, 80), np.linspace(-1.6, 1.6, 80))
 axis.contour(first, second, (first**2 + 20 * second**2) / 2, levels=12, colors="lightgrey")
-for optimizer in (fl.SGD(0.03), fl.SGD(0.03, momentum=0.8), fl.AdaGrad(0.3), fl.RMSProp(0.1), fl.Adam(0.1)):
+rules = {
+    "SGD, rate 0.03": fl.SGD(0.03),
+    "momentum 0.8, rate 0.03": fl.SGD(0.03, momentum=0.8),
+    "AdaGrad, rate 0.3": fl.AdaGrad(0.3),
+    "RMSProp, rate 0.1": fl.RMSProp(0.1),
+    "Adam, rate 0.1": fl.Adam(0.1),
+}
+for name, optimizer in rules.items():
     W, path = np.array([-3.0, 1.2]), []
     for _ in range(60):
         path.append(W.copy())
         optimizer.step(W, toys.bowl(W, condition=20.0)[1])
-    axis.plot(*np.transpose(path), marker=".", markersize=3, label=str(optimizer))
+    axis.plot(*np.transpose(path), marker=".", markersize=3, label=name)
 axis.set(xlabel="w0", ylabel="w1", title="60 steps of different update formulas")
-axis.legend(fontsize=8, loc="lower right")
+axis.legend(fontsize=8, loc="upper right")
 plt.show()
