@@ -102,8 +102,8 @@ print("normalized:", fl.softmax(cat).round(2))
 assert np.array_equal(fl.softmax(cat).round(2), [0.13, 0.87, 0.0])
 
 # %%
-# The loss is -log of the probability of the right class. The slide has -log(0.13) = 0.89: that is the logarithm to
-# base 10. The formula has the natural one, and then the loss is 2.04.
+# We want to maximize the log likelihood, or to minimize -log of the probability of the right class. The slide has
+# -log(0.13) = 0.89: that is the logarithm to base 10. The formula has the natural one, and then the loss is 2.04.
 
 loss = fl.softmax_loss(cat[:, None].T, [[1.0]], [0])[0]
 print(f"natural logarithm: {loss:.2f}, to base 10: {loss / np.log(10):.2f}")
@@ -196,19 +196,22 @@ for reg in (0.0, fl.L2(0.1), fl.L1(0.1), fl.ElasticNet(0.1, beta=2.0)):
 assert np.isclose(fl.svm_loss(table.T, unit_images, y, 0.1)[0], 15.8 / 3 + 0.1 * np.sum(table**2))
 
 # %%
-# Of the "more complex" ones dropout makes sense for a linear model too: it sets some inputs to zero, at random.
+# Of the "more complex" ones dropout makes sense for a linear model too: it sets some inputs to zero, at random. (Batch
+# normalization and stochastic depth are for the layers of a network.)
 
 dropped = fl.dropout(digits.X, 0.5, seed=0)
 print(f"share of the inked pixels that are left: {np.mean(dropped[digits.X > 0] > 0):.2f}")
 
 # %%
-# Expressing preferences: w1 = [1, 0, 0, 0] and w2 = [.25, .25, .25, .25] have the same score, 1, for x = [1, 1, 1, 1].
-# L2 likes to "spread out" the weights: it prefers w2.
+# Why regularize? To express preferences, to make the model simple, and to improve optimization by adding curvature
+# (lesson 4 shows the last). Preferences: w1 = [1, 0, 0, 0] and w2 = [.25, .25, .25, .25] have the same score, 1, for
+# x = [1, 1, 1, 1]. L2 likes to "spread out" the weights: it prefers w2.
 
 x_ones = np.ones((1, 4))
 w1, w2 = np.array([[1.0], [0.0], [0.0], [0.0]]), np.full((4, 1), 0.25)
 assert fl.scores(w1, x_ones) == fl.scores(w2, x_ones) == 1.0
 print(f"L2 of w1: {fl.L2(1.0).value(w1)}, of w2: {fl.L2(1.0).value(w2)}")
+assert fl.L2(1.0).value(w2) < fl.L2(1.0).value(w1)
 
 # %%
 # Prefer simpler models; bias and variance. y = sin(pi x) + noise, sigma = 0.1, "50 samples". We read this as 50 sets of
@@ -288,7 +291,7 @@ assert np.allclose(gradient, [10, 6])
 
 # %%
 # The slides add h = 0.0001 to one entry of W after the other. The loss was 1.25347, and becomes 1.25322, 1.25353,
-# 1.25347: slopes -2.5, 0.6, 0.
+# 1.25347: slopes -2.5, 0.6, 0. They go on with 0.2, 0.7, -0.5, 1.1, 1.3, -2.1.
 
 h = 0.0001
 slopes = (np.array([1.25322, 1.25353, 1.25347]) - 1.25347) / h
@@ -316,7 +319,7 @@ def eval_numerical_gradient(f, x, h=0.00001):
 
 
 def full_loss(W):
-    return fl.softmax_loss(W, digits.X[:50], digits.y[:50], 1.0)
+    return fl.svm_loss(W, digits.X[:50], digits.y[:50], 1.0)  # mean of L_i, plus the sum of W^2
 
 
 W = 0.1 * np.random.default_rng(1).standard_normal((64, 10))
@@ -328,12 +331,13 @@ assert abs(central - analytic).max() < abs(forward - analytic).max() < 1e-4
 
 # %%
 # This is silly: the loss is just a function of W, so use calculus. Analytic gradients are exact and fast, but
-# error-prone. In practice: always use the analytic gradient, but check it with the numerical one: a gradient check.
+# error-prone. In practice: always use the analytic gradient, but check it with the numerical one: a gradient check. It
+# finds a gradient that is wrong by 1 %.
 
 report = fl.check_gradient(full_loss, W)
 print(report)
 assert report
-assert not fl.check_gradient(lambda W: (full_loss(W)[0], 1.01 * full_loss(W)[1]), W)  # 1 % wrong is found
+assert not fl.check_gradient(lambda W: (full_loss(W)[0], 1.01 * full_loss(W)[1]), W)
 
 # %%
 # Gradient descent

@@ -237,7 +237,15 @@ assert round(cross_entropy / np.log(10), 3) == 0.452
 # %%
 # Regression
 # ----------
-# House price prediction: match the value itself. L1 is abs(y - Wx), L2 its square. We draw 40 houses: size in 100 m²,
+# House price prediction: match the value itself. L1 is abs(y - Wx), L2 its square: small errors count less and large
+# ones more, as in the picture of the curves.
+
+for error in (0.1, 1.0, 10.0):
+    L1, L2 = (loss([[error]], [[1.0]], [0.0])[0] for loss in (fl.absolute_error_loss, fl.squared_error_loss))
+    print(f"error {error:4}: L1 {L1:.2f}, L2 {L2:.2f}")
+
+# %%
+# We draw 40 houses: size in 100 m²,
 # price in 100,000. One palace at a tenfold price pulls the line of L2 away, and hardly moves that of L1.
 
 size = rng.uniform(0.5, 2.0, (40, 1))
@@ -341,6 +349,7 @@ print("gradient dW:", slopes.round(2))
 assert np.allclose(slopes, [-2.5, 0.6, 0])
 
 # %%
+# Of the ways on the slide (manual, symbolic, numerical, automatic) ours were derived by hand, once for each loss.
 # Numerical gradient: slow, approximate, easy to write. Analytic: fast, exact, error-prone. So derive the analytic one
 # and check it: a gradient check.
 

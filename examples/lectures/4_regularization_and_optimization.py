@@ -41,6 +41,14 @@ score = fl.scores(best.W, digits.X_test[:1], bias=True)[0, 3]
 assert np.isclose(np.sum(template * image) + best.W[64, 3], score)
 
 # %%
+# The loss over the dataset is the average of the losses of its examples: of a cat, a car and a frog with these scores,
+# (2.9 + 0 + 12.9) / 3. So that scores can be handed to a loss, X is the identity: X @ W is W.
+
+three = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
+print(f"L = {fl.svm_loss(three, np.eye(3), [0, 1, 2])[0]:.2f}")
+assert round(fl.svm_loss(three, np.eye(3), [0, 1, 2])[0], 2) == 5.27
+
+# %%
 # Regularization
 # --------------
 # Suppose that we found a W with L = 0. Is this W unique? No! 2W also has L = 0. The car's scores are 1.3, 4.9, 2.0.
@@ -115,7 +123,9 @@ print(f"accuracy {search.accuracy(digits.X_test, digits.y_test):.1%}")
 # -----------------------------
 # Add h = 0.0001 to the first, second and third weight: the loss 1.25347 becomes 1.25322, 1.25353, 1.25347.
 
-print("gradient dW:", ((np.array([1.25322, 1.25353, 1.25347]) - 1.25347) / 0.0001).round(2) + 0.0)
+first_three = (np.array([1.25322, 1.25353, 1.25347]) - 1.25347) / 0.0001
+print("gradient dW:", first_three.round(2) + 0.0)
+assert np.allclose(first_three, [-2.5, 0.6, 0.0])
 
 # %%
 # Later the slide has all nine: -2.5, 0.6, 0, 0.2, 0.7, -0.5, 1.1, 1.3, -2.1. A function with these slopes gives them
