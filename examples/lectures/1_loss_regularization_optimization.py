@@ -224,7 +224,7 @@ for axis, degree in zip(axes, (1, 3, 12), strict=True):
     for seed in range(50):
         X, targets = toys.noisy_sine(20, sigma=0.1, seed=seed)
         powers = X ** np.arange(degree + 1)
-        theta = np.linalg.lstsq(powers, targets)[0]
+        theta = np.linalg.lstsq(powers, targets, rcond=None)[0]
         curves.append(powers @ theta)
         axis.plot(X[:, 0], curves[-1], color="tab:blue", alpha=0.15)
     truth = np.sin(np.pi * X[:, 0])
