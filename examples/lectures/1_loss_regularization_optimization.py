@@ -390,14 +390,14 @@ for size in (16, 64, 256):
 # good one is good, a high one jumps to and fro and hardly gets lower, and a very high one (over 2 / 20) explodes.
 
 figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
-for lr, word in ((0.002, "low"), (0.05, "good"), (0.0999, "high"), (0.102, "very high")):
+for lr, word, style in ((0.002, "low", "--"), (0.05, "good", "-"), (0.0999, "high", ":"), (0.102, "very high", "-.")):
     W, heights = np.array([-3.0, 1.2]), []
     optimizer = fl.SGD(lr)
     for _ in range(60):
         height, slope = toys.bowl(W, condition=20.0)
         heights.append(height)
         optimizer.step(W, slope)
-    axis.plot(heights, label=f"{word}: {lr}")
+    axis.plot(heights, style, label=f"{word}: {lr}")
 axis.set(xlabel="step", ylabel="loss", yscale="log", title="The effects of step size")
 axis.legend()
 plt.show()
@@ -416,12 +416,12 @@ rules = {
     "RMSProp, rate 0.1": fl.RMSProp(0.1),
     "Adam, rate 0.1": fl.Adam(0.1),
 }
-for name, optimizer in rules.items():
+for (name, optimizer), marker in zip(rules.items(), "ov^sx", strict=True):
     W, path = np.array([-3.0, 1.2]), []
     for _ in range(60):
         path.append(W.copy())
         optimizer.step(W, toys.bowl(W, condition=20.0)[1])
-    axis.plot(*np.transpose(path), marker=".", markersize=3, label=name)
+    axis.plot(*np.transpose(path), marker=marker, markersize=3, label=name)
 axis.set(xlabel="w0", ylabel="w1", title="60 steps of different update formulas")
 axis.legend(fontsize=8, loc="upper right")
 plt.show()

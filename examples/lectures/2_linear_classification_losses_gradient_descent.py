@@ -245,8 +245,8 @@ for error in (0.1, 1.0, 10.0):
     print(f"error {error:4}: L1 {L1:.2f}, L2 {L2:.2f}")
 
 # %%
-# We draw 40 houses: size in 100 m²,
-# price in 100,000. One palace at a tenfold price pulls the line of L2 away, and hardly moves that of L1.
+# We draw 40 houses: size in 100 m², price in 100,000. One palace at a tenfold price pulls the line of L2 away, and
+# hardly moves that of L1.
 
 size = rng.uniform(0.5, 2.0, (40, 1))
 price = 0.5 + 1.5 * size[:, 0] + 0.1 * rng.standard_normal(40)

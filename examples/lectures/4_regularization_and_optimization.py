@@ -352,9 +352,10 @@ assert np.allclose(ours(fl.Adam(learning_rate, eps=1e-7)), x)
 
 figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
 rules = (fl.SGD(0.05), fl.SGD(0.05, momentum=0.8), fl.AdaGrad(0.05), fl.RMSProp(0.05, alpha=0.9), fl.Adam(0.05))
-for optimizer, name in zip(rules, ("SGD", "SGD + momentum 0.8", "AdaGrad", "RMSProp", "Adam"), strict=True):
+names = ("SGD", "SGD + momentum 0.8", "AdaGrad", "RMSProp", "Adam")
+for optimizer, name, style in zip(rules, names, ("-", ":", "--", "-.", "x-"), strict=True):
     heights = [toys.bowl(x)[0] for x in walk(optimizer, toys.bowl, [-3.0, 1.0], 150)]
-    axis.plot(heights, label=name)
+    axis.plot(heights, style, markevery=10, label=name)
     print(f"{name:18} height {heights[-1]:.1e} after 150 steps")
 axis.set(xlabel="step", ylabel="loss", yscale="log", ylim=(1e-5, 30), title="The same rate, 0.05, for all")
 axis.legend(fontsize=8)
@@ -385,8 +386,8 @@ schedules = {
     "inverse sqrt": fl.schedules.inverse_sqrt(start),
 }
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
-for name, rate in schedules.items():
-    axis.plot([rate(t) for t in range(T + 1)], label=name)
+for (name, rate), style in zip(schedules.items(), ("-", "--", "-.", ":"), strict=True):
+    axis.plot([rate(t) for t in range(T + 1)], style, label=name)
 axis.set(xlabel="epoch t", ylabel="learning rate, of 1 at first")
 axis.legend()
 plt.show()

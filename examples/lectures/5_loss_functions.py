@@ -251,8 +251,8 @@ for factor in (1, 2):
     print(f"{factor}W: full loss {fl.svm_loss(factor * S[1:2], [[1.0]], [1], 0.1)[0]:.2f}")
 
 # %%
-# Prefer simpler models, so we don't fit noise in the data. Digits with 30 % of wrong labels: a little regularization
-# fits the training labels less, and the test digits, whose labels are right, better.
+# Prefer simpler models, so we don't fit noise in the data. 30 % of 400 digits get a random label: a little
+# regularization fits these labels less, and the test digits, whose labels are right, better.
 
 noisy = np.where(rng.random(400) < 0.3, rng.integers(0, 10, 400), digits.y[:400])
 accuracies = {}
