@@ -41,7 +41,11 @@ PARTS = (
             "house_prices",
         ),
     ),
-    ("Regularisation", "regularization", ("penalties", "bias_variance")),
+    (
+        "Regularisation",
+        "regularization",
+        ("preferences", "simpler_models", "penalties", "curvature", "bias_variance", "double_descent"),
+    ),
     ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
     ("Learning rates", "rates", ("learning_rates", "schedules")),
     ("Optimizers", "optimizers", ("bowl", "saddle")),
