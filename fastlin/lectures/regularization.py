@@ -64,8 +64,8 @@ def preferences() -> Exhibit:
         rows.append((name, f"{x @ np.array(w):g}", *(f"{value:.4g}" for value in values)))
         axes[0, 0].bar(places + shift, w, 0.4, color=colour, label=name)
     tidy(axes[0, 0], "the slides' weights", "column", "its weight")
-    for shift, name, w, colour in zip((-0.2, 0.2), ("L1", "L2"), alike_columns()[::-1], COLOURS, strict=False):
-        axes[0, 1].bar(places + shift, w, 0.4, color=colour, label=name)
+    for shift, name, fitted, colour in zip((-0.2, 0.2), ("L1", "L2"), alike_columns()[::-1], COLOURS, strict=False):
+        axes[0, 1].bar(places + shift, fitted, 0.4, color=colour, label=name)
     tidy(axes[0, 1], "fitted, four like columns", "column")
     for ax in axes[0, :2]:
         ax.set_ylim(-0.05, 1.35)
@@ -84,13 +84,13 @@ def preferences() -> Exhibit:
         source="“Loss function, Regularization, Optimization”, Iglesias and 493G1, “Expressing Preferences”",
         caption="Both w₁ and w₂ give the score 1. L2 prefers the spread-out w₂: its penalty is a quarter. To L1 they "
         "are the same; the elastic net, which adds both, prefers w₂ a little. Second panel: four columns that differ "
-        f"by a little noise, and y is the first of them (60 rows). L2 with λ = {ALIKE[0]} gives each some weight, "
+        f"by a little noise, and y is the first of them (60 rows). L2 with λ = {ALIKE[0]:g} gives each some weight, "
         f"{l2.min():.2f} to {l2.max():.2f}; L1 with λ = {ALIKE[1]} keeps {np.count_nonzero(l1)} of the four. "
         f"Right: the 64 weights that say “{TEMPLATE[0]}” on handwritten digits, red for, blue against, λ = "
         f"{TEMPLATE[1]}: with L2 {zeros[0]} are exactly 0 (pixels that are always blank), with L1 {zeros[1]}.",
         made_with="L1, L2, ElasticNet, train, SGD",
-        alt="Two bar charts: w1 is one bar of 1, w2 four of a quarter; fitted to like columns, L1 has one large bar and "
-        "L2 four. Two images of the weights of a digit: smooth with L2, a few single pixels with L1.",
+        alt="Two bar charts: w1 is one bar of 1, w2 four of a quarter; fitted to like columns, L1 has one large bar "
+        "and L2 four. Two images of the weights of a digit: smooth with L2, a few single pixels with L1.",
         figure=figure,
         table=rows,
     )
@@ -209,11 +209,11 @@ def simpler_models() -> Exhibit:
     return Exhibit(
         title="Prefer simpler models",
         source="“Loss function, Regularization, Optimization”, Iglesias and 493G1, “Prefer Simpler Models”",
-        caption=f"Both curves are polynomials of degree {DEGREE} in x. f₁ goes through all {DEGREE + 1} points, error "
-        f"{abs(wild):.2f}; f₂ was fitted with an L2 penalty on its coefficients, λ = {SIMPLE}, and misses them by "
-        f"{tame:.2f} (mean square). The points are sin(πx) with noise, σ = 0.3, and new points do not repeat the noise: on "
-        f"them f₁ is wrong by {wild_new:.2f} and f₂ by {tame_new:.2f}. f₁ had learned the noise. No rule could get "
-        "below 0.09 on average, the square of σ.",
+        caption=f"Both curves are polynomials of degree {DEGREE} in x. f₁ (dashed) goes through all {DEGREE + 1} "
+        f"points, error {abs(wild):.2f}; f₂ (solid) was fitted with an L2 penalty on its coefficients, λ = {SIMPLE}, "
+        f"and misses them by {tame:.2f} (mean square). The points are sin(πx) with noise, σ = 0.3, and new points do "
+        f"not repeat the noise: on them f₁ is wrong by {wild_new:.2f} and f₂ by {tame_new:.2f}. f₁ had learned the "
+        "noise. No rule could get below 0.09 on average, the square of σ.",
         made_with="toys.noisy_sine, minimize",
         alt="Ten points; a dashed curve goes through each of them with large swings near the ends, a smooth curve goes "
         "between them. On the right, 40 new points lie around the smooth curve and away from the swings.",
@@ -264,9 +264,9 @@ def curvature() -> Exhibit:
         source="“Loss function, Regularization, Optimization”, Iglesias and 493G1, “Improve optimization by adding "
         "curvature”; UIT, “MAP inference”",
         caption="Left: softmax does not change when the weights of all classes get the same a added, so the loss is "
-        "flat there and no single W is the best. λΣW² makes the flat line a bowl, the steeper the larger λ, and W has one "
-        "place to go. Right: one weight w, four points (at −2, −1, 1, 2) that a rule separates. Their likelihood grows "
-        "for ever with w. The penalty is what a Gaussian prior says, that w is likely near 0: its variance is "
+        "flat there and no single W is the best. λΣW² makes the flat line a bowl, the steeper the larger λ, and W has "
+        "one place to go. Right: one weight w, four points (at −2, −1, 1, 2) that a rule separates. Their likelihood "
+        "grows for ever with w. The penalty is what a Gaussian prior says, that w is likely near 0: its variance is "
         f"1 / (2nλ), n = 4, λ = {PRIOR}. The sum has its minimum at w = {best:.1f}, the most probable w (MAP).",
         made_with="softmax_loss, logistic_loss, toys.blobs",
         alt="Left, a horizontal line without L2 and two bowls with it. Right, a falling curve, a parabola, and their "
@@ -318,10 +318,11 @@ def bias_variance() -> Exhibit:
     return Exhibit(
         title="Bias and variance of polynomials",
         source="“Loss function, Regularization, Optimization”, “Bias Variance Tradeoff for Polynomials”",
-        caption="y = sin(πx) + noise (σ = 0.1). The slide says “50 samples”; here that is 50 sets of 20 points, of which "
-        "one is drawn (dots), and a polynomial is fitted to each set (thin lines). A straight line is always wrong in "
-        "the same way: bias. Degree 10 is right on average, but each fit follows the noise of its own points: variance. "
-        f"Right, on a logarithmic axis: bias² falls and variance rises with the degree; their sum is least at {best}.",
+        caption="y = sin(πx) + noise (σ = 0.1). The slide says “50 samples”; here that is 50 sets of 20 points, of "
+        "which one is drawn (dots), and a polynomial is fitted to each set (thin lines). A straight line is always "
+        "wrong in the same way: bias. Degree 10 is right on average, but each fit follows the noise of its own points: "
+        f"variance. Right, on a logarithmic axis: bias² falls and variance rises with the degree; their sum is least "
+        f"at {best}.",
         made_with="toys.noisy_sine",
         alt="Fifty fitted curves each for degrees 1, 3 and 10 over a sine and the points of one set: all wrong alike, "
         "all close, and close but scattered. Beside them bias falls and variance rises with the degree.",
@@ -329,7 +330,7 @@ def bias_variance() -> Exhibit:
     )
 
 
-FEATURES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 17, 18, 19, 20, 21, 22, 24, 27, 30, 40, 60, 100, 200, 400, 1000)
+FEATURES = (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 19, 20, 21, 22, 24, 30, 40, 60, 100, 200, 1000)
 POINTS, DRAWS, GAMMA = 20, 20, 50.0
 
 
@@ -384,13 +385,14 @@ def double_descent() -> Exhibit:
         title="Double descent",
         source="“Loss function, Regularization, Optimization”, “But things can be complicated!”",
         caption=f"A linear model of random cosines of x, fitted to {POINTS} points of sin(πx) with noise, σ = 0.1, by "
-        f"least squares; medians over {DRAWS} draws of noise and cosines (seeds 0 to {DRAWS - 1}). Both axes are logarithmic. To the left is "
-        f"the usual picture: the test error falls to {said[few]:.3f} at {few} features and rises as the fit takes up "
-        f"the noise. With {POINTS} features the curve has just enough freedom to go through all points, and only one "
-        f"way to do so, a wild one: test error {said[POINTS]:.1f}. With more features there are many ways, least squares "
-        f"takes the one with the shortest w, and the error falls again: {said[100]:.3f} at 100, {said[1000]:.4f} at "
-        f"1000 features. Here that is not quite as good as {few} features. Below: the fits of one draw, seed 0, and its "
-        "points. (Training errors below 10⁻⁶ are drawn there; from 20 features on they are 0 but for rounding.)",
+        f"least squares; medians over {DRAWS} draws of noise and cosines (seeds 0 to {DRAWS - 1}). Both axes are "
+        f"logarithmic. To the left is the usual picture: the test error falls to {said[few]:.3f} at {few} features and "
+        f"rises as the fit takes up the noise. With {POINTS} features the curve has just enough freedom to go through "
+        f"all points, and only one way to do so, a wild one: test error {said[POINTS]:.1f}. With more features there "
+        f"are many ways, least squares takes the one with the shortest w, and the error falls again: {said[100]:.3f} "
+        f"at 100, {said[1000]:.4f} at 1000 features. Here that is not quite as good as {few} features. Below: the fits "
+        "of one draw, seed 0, and its points. (Training errors below 10⁻⁶ are drawn there; from 20 features on they "
+        "are 0 but for rounding.)",
         made_with="toys.noisy_sine",
         alt="Above, the test error over the number of features falls, rises to a sharp peak at 20, and falls again, "
         "while the training error drops to zero at 20. Below, three fits: close to the sine, wild, and close again.",
