@@ -97,7 +97,7 @@ def preferences() -> Exhibit:
 
 
 ROWS, WRONG, SEEDS = 200, 40, 5
-LAMBDAS = {"L2": np.logspace(-5, -0.5, 10), "L1": np.logspace(-3, -0.5, 8)}
+LAMBDAS = {"L2": np.logspace(-5, -0.5, 7), "L1": np.logspace(-3, -0.5, 7)}
 
 
 def noisy_digits(seed: int) -> tuple[Array, Array]:
@@ -159,10 +159,10 @@ def penalties() -> Exhibit:
         source="all five, “Regularization”; all but Kira and UIT, “Expressing Preferences”",
         caption=f"A softmax classifier learns from {ROWS} digits, {WRONG} of which have a wrong label, and is asked "
         f"for 359 others (lines: means of {SEEDS} draws; bands: the least and the most). With hardly any penalty it "
-        f"learns the wrong labels too, and pays for it on unseen digits. On those, L2 leads from {said['L2']}, L1 from "
+        f"learns the wrong labels too, and pays for it on unseen digits. On those, L2 takes it from {said['L2']}, L1 from "
         f"{said['L1']}; too much of either makes both curves fall. That unseen digits can beat the training digits has "
         f"a reason: whoever reads all training digits rightly misses the {WRONG} wrong labels and has "
-        f"{percent(1 - WRONG / ROWS)} there. Below: L2 makes weights small but none 0, L1 makes "
+        f"{100 * (1 - WRONG / ROWS):.0f} % there. Below: L2 makes weights small but none 0, L1 makes "
         f"{percent(float(sparse[best, :, 0].mean()))} of them exactly 0 where it is best. (L2 by L-BFGS to its "
         "minimum; L1 by 300 proximal steps, which hold back too, so that its curve starts higher.)",
         made_with="minimize, train, SGD, L1",

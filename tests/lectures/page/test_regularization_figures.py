@@ -49,7 +49,7 @@ def test_noisy_digits_have_as_many_wrong_labels_as_the_caption_says():
 
 @pytest.mark.parametrize("kind", ["L2", "L1"])
 def test_a_penalty_helps_on_unseen_digits_and_too_much_does_not(kind):
-    few = {"L2": [1e-5, 1e-2, 10**-0.5], "L1": [1e-3, 0.061, 10**-0.5]}[kind]
+    few = {"L2": [1e-5, 1e-2, 10**-0.5], "L1": [1e-3, 0.046, 10**-0.5]}[kind]
     found = np.array([[regularization.penalized(kind, lam, seed) for seed in range(3)] for lam in few])
     zeros, training, unseen = np.moveaxis(found, 2, 0)
     # In every draw, not only in their mean.
@@ -63,7 +63,7 @@ def test_a_penalty_helps_on_unseen_digits_and_too_much_does_not(kind):
         assert (training[0] == 1).all()
     else:
         assert (np.diff(zeros, axis=0) > 0).all()
-        assert zeros[1].mean() == pytest.approx(0.8, abs=0.05)
+        assert zeros[1].mean() == pytest.approx(0.77, abs=0.05)
 
 
 def test_the_simpler_model_is_better_on_new_points():
