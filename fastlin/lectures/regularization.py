@@ -159,9 +159,9 @@ def penalties() -> Exhibit:
         source="all five, “Regularization”; all but Kira and UIT, “Expressing Preferences”",
         caption=f"A softmax classifier learns from {ROWS} digits, {WRONG} of which have a wrong label, and is asked "
         f"for 359 others (lines: means of {SEEDS} draws; bands: the least and the most). With hardly any penalty it "
-        f"learns the wrong labels too, and pays for it on unseen digits. On those, L2 takes it from {said['L2']}, L1 from "
-        f"{said['L1']}; too much of either makes both curves fall. That unseen digits can beat the training digits has "
-        f"a reason: whoever reads all training digits rightly misses the {WRONG} wrong labels and has "
+        f"learns the wrong labels too, and pays for it on unseen digits. On those, L2 takes it from {said['L2']}, L1 "
+        f"from {said['L1']}; too much of either makes both curves fall. That unseen digits can beat the training "
+        f"digits has a reason: whoever reads all training digits rightly misses the {WRONG} wrong labels and has "
         f"{100 * (1 - WRONG / ROWS):.0f} % there. Below: L2 makes weights small but none 0, L1 makes "
         f"{percent(float(sparse[best, :, 0].mean()))} of them exactly 0 where it is best. (L2 by L-BFGS to its "
         "minimum; L1 by 300 proximal steps, which hold back too, so that its curve starts higher.)",
