@@ -287,7 +287,7 @@ def regression_curves() -> Exhibit:
 
 
 GIVEN_AWAY = 5  # houses
-FITS = ("L2, true prices", "L2, false prices", "L1, false prices")
+FITS: tuple[str, ...] = ("L2, true prices", "L2, false prices", "L1, false prices")
 
 
 def house_data() -> tuple[Array, Array, Array]:
@@ -326,7 +326,9 @@ def house_prices() -> Exhibit:
     left.scatter(X[false == 1.0, 0], false[false == 1.0], s=55, facecolors="none", edgecolors="#222")
     left.annotate("given away", (X[false == 1.0, 0].min(), 1.0), (115, 25), arrowprops={"arrowstyle": "-"}, fontsize=9)
     ends = np.array([[50.0], [200.0]])
-    styles = dict(zip(FITS, ((COLOURS[2], ":"), (COLOURS[1], "--"), (COLOURS[0], "-")), strict=True))
+    styles: dict[str, tuple[str, str]] = dict(
+        zip(FITS, ((COLOURS[2], ":"), (COLOURS[1], "--"), (COLOURS[0], "-")), strict=True)
+    )
     for name, result in house_fits(1).items():
         colour, style = styles[name]
         left.plot(ends[:, 0], result.predict(ends), style, color=colour, linewidth=2.2, label=name)
@@ -354,7 +356,7 @@ def house_prices() -> Exhibit:
         "(dashed), for a miss of 400 counts as much as 400 misses of 20. L1 (solid) stays with the many. Right: the "
         "predictions for 100 new houses, from all four features, are on the black line if they are perfect: they miss "
         f"it by {missed[FITS[1]]:.0f} thousand on average with L2 and by {missed[FITS[2]]:.0f} with L1. Prices scatter "
-        f"by σ = 20 of themselves; for that even the true rule would miss by {noise:.0f}.",
+        f"around the true rule by σ = 20, so that even that rule misses by {noise:.0f}.",
         made_with="toys.houses, minimize",
         alt="Left, prices rise with the area, but five large houses lie at the bottom; the dashed L2 line bends to "
         "them, the solid L1 line does not. Right, predicted over true prices: crosses of L2 lie in a flatter cloud, "

@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.kernel_approximation import RBFSampler
 
 import fastlin as fl
 from fastlin import toys
 from fastlin._check import Array
+from fastlin._extras import need
 from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, tidy
 
 GRID = np.linspace(-1.0, 1.0, 201)
@@ -337,7 +337,8 @@ POINTS, DRAWS, GAMMA = 20, 20, 50.0
 def random_cosines(features: int, seed: int) -> tuple[Array, Array, Array, Array]:
     """The minimum-norm least squares fit of one draw: points x, their y, the fit there, and the fit on GRID."""
     X, y = toys.noisy_sine(POINTS, seed=seed)
-    cosines = RBFSampler(gamma=GAMMA, n_components=features, random_state=seed).fit(X)
+    kernel = need("sklearn.kernel_approximation", "features", "fastlin lectures")
+    cosines = kernel.RBFSampler(gamma=GAMMA, n_components=features, random_state=seed).fit(X)
     A = cosines.transform(X)
     w = np.linalg.lstsq(A, y, rcond=None)[0]  # of all w that are best, the shortest
     return X[:, 0], y, A @ w, cosines.transform(GRID[:, None]) @ w
@@ -379,7 +380,7 @@ def double_descent() -> Exhibit:
         below.scatter(x, y, s=12, color="#222", zorder=3)
         tidy(below, f"{features} features", "x")
         below.set_ylim(-2.5, 2.5)
-    below.legend(frameon=False, fontsize=8, loc="upper left")
+    figure.axes[-1].legend(frameon=False, fontsize=8, loc="upper left")
     said = dict(zip(FEATURES, test, strict=True))
     return Exhibit(
         title="Double descent",
