@@ -201,11 +201,12 @@ def jiggling() -> Exhibit:
         title="Jiggle the scores a little",
         source="“Loss function, Regularization, Optimization” (A), UIT (C) and 493G1 (E), “Softmax vs. SVM”",
         caption=f"Each score is moved by −{JIGGLE}, 0 or {JIGGLE} in all combinations; the table has the least and the "
-        "largest loss. The SVM does not notice where the right class leads by much more than 1, and neither when it "
-        "is doubled to 20. [10, 9, 9] is no such case: there the lead is exactly 1, the kink of the hinge, so that the "
-        f"loss is 0, and {one_up:g} with one wrong score {JIGGLE} higher, {one_down:g} with the right one {JIGGLE} "
-        "lower. Softmax is above 0 for every row, if only in mathematics: with −100 it is so small that a computer's "
-        "numbers round it to exactly 0. In the lecture C a wrong class is ahead, and both losses are large.",
+        "largest loss. Where the right class leads by much more than 1 the SVM loss stays 0, and doubling its score to "
+        "20 changes nothing. [10, 9, 9] is no such case: there the lead is exactly 1, the kink of the hinge, so that "
+        f"the loss is 0, and {one_up:g} with one wrong score {JIGGLE} higher, {one_down:g} with the right one {JIGGLE} "
+        "lower. Doubled to 20 it is safe. The softmax loss is above 0 for every row, if only in mathematics: with −100 "
+        "it is so small that a computer rounds it to exactly 0. In the row of lecture C a wrong class is ahead, and "
+        "both losses are large.",
         made_with="svm_loss, softmax_loss",
         table=rows,
     )
