@@ -1,6 +1,6 @@
-"""Toy data of the lectures: classes that lines can or cannot separate, and surfaces for optimizers.
+"""Toy data of the lectures: classes that lines can or cannot separate, regressions, and surfaces for optimizers.
 
-Data sets are drawn from a seed and come as X (n, d) float64 and y (n,) int64; they are imported as
+Data sets are drawn from a seed and come as X (n, d) float64 and y (n,), int64 labels or float64 values; imported as
 
 >>> from fastlin import toys
 >>> X, y = toys.ring(100, seed=1)
@@ -20,6 +20,8 @@ from fastlin._check import Array
 
 Data = tuple[Array, Array]
 
+HOUSE_BASE = 100.0  # what `houses` cost before anything counts, in thousands
+HOUSE_RATES = np.array([2.0, 15.0, -0.8, -5.0])  # and what a square metre, a room, a year and a kilometre add
 MODES = np.array([[-1.8, -1.2], [1.9, -0.9], [0.0, 1.8]])  # the middles of `three_modes`
 
 
@@ -96,6 +98,21 @@ def noisy_sine(n: int = 20, *, sigma: float = 0.1, seed: int = 0) -> Data:
     rng, n = _start(n, seed)
     X = np.linspace(-1.0, 1.0, n)[:, None]
     return X, np.sin(np.pi * X[:, 0]) + _check.number("sigma", sigma, "[0, 1e100]") * rng.standard_normal(n)
+
+
+def houses(n: int = 200, *, sigma: float = 20.0, seed: int = 0) -> Data:
+    """Houses and their prices: y = HOUSE_BASE + X @ HOUSE_RATES + noise of standard deviation sigma, in thousands.
+
+    X (n, 4), y (n,) float64: a regression (lecture "Linear Classification, Loss functions": "house price prediction").
+    The columns are the area in square metres, uniform in [50, 200); the rooms, about one for each 30 square metres; the
+    age in years, uniform in [0, 80); and the distance to the centre in kilometres, uniform in [0, 20).
+    """
+    rng, n = _start(n, seed)
+    area = rng.uniform(50.0, 200.0, n)
+    rooms = np.maximum(1.0, np.round(area / 30 + rng.standard_normal(n)))
+    X = np.column_stack([area, rooms, rng.uniform(0.0, 80.0, n), rng.uniform(0.0, 20.0, n)])
+    noise = _check.number("sigma", sigma, "[0, 1e100]") * rng.standard_normal(n)
+    return X, HOUSE_BASE + X @ HOUSE_RATES + noise
 
 
 def bowl(W: Array, condition: float = 20.0) -> tuple[float, Array]:

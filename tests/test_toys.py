@@ -72,6 +72,21 @@ def test_noisy_sine():
     assert not np.any(toys.noisy_sine(5, sigma=0.0)[1] - np.sin(np.pi * np.linspace(-1, 1, 5)))
 
 
+def test_houses():
+    X, y = toys.houses(4000, sigma=7.0, seed=2)
+    noise = y - toys.HOUSE_BASE - X @ toys.HOUSE_RATES
+    assert (X.shape, X.dtype, y.shape, y.dtype) == ((4000, 4), np.float64, (4000,), np.float64)
+    assert (noise.mean(), noise.std()) == pytest.approx((0, 7.0), abs=0.3)
+    assert X.min(axis=0) == pytest.approx([50, 1, 0, 0], abs=0.1)
+    assert X[:, [0, 2, 3]].max(axis=0) == pytest.approx([200, 80, 20], abs=0.1)
+    assert np.array_equal(X[:, 1], np.round(X[:, 1]))
+    assert (X[:, 1] - X[:, 0] / 30).std() == pytest.approx(1.0, abs=0.1)
+    assert y.min() > 0  # no house costs less than nothing
+    same, other = toys.houses(4000, sigma=0.0, seed=2), toys.houses(4000, seed=3)
+    assert np.array_equal(same[0], X)
+    assert not np.array_equal(other[0], X)
+
+
 @pytest.mark.parametrize("surface", [toys.bowl, toys.saddle, lambda W: toys.bowl(W, 3.5)])
 def test_surfaces_have_their_gradients(surface):
     assert fl.check_gradient(surface, np.array([0.7, -1.3]))
@@ -93,6 +108,7 @@ def test_the_bowl_has_its_condition_number():
         (lambda: toys.parity(5, pixels=2.5), TypeError, "pixels must be an integer of at least 1; found 2.5"),
         (lambda: toys.blobs(spread=-1.0), ValueError, r"spread must be in \[0, 1e100\]; found -1.0"),
         (lambda: toys.noisy_sine(sigma="much"), TypeError, "sigma must be a number"),
+        (lambda: toys.houses(sigma=-1.0), ValueError, r"sigma must be in \[0, 1e100\]; found -1.0"),
         (lambda: toys.three_modes(seed=-1), ValueError, "seed must be an integer of at least 0; found -1"),
         (lambda: toys.bowl(np.ones((2, 1))), ValueError, "W must have 1 dimensions"),
     ],

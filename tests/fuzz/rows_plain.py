@@ -259,6 +259,7 @@ TOYS = (
     toy_row("three_modes"),
     toy_row("disk_in_ring"),
     toy_row("noisy_sine", sigma=number("[0, inf)", usual=(0.0, 0.1))),
+    toy_row("houses", sigma=number("[0, inf)", usual=(0.0, 20.0))),
     Row("toys.bowl", toys.bowl, _bowl, (laws.same_again,), quiet=False),
     Row("toys.saddle", toys.saddle, _surface, (laws.same_again,), quiet=False),
 )

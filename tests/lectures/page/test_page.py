@@ -71,7 +71,7 @@ def test_every_figure_is_there_and_said_in_words(made):
     assert {link[1:] for link in page.links} == set(page.ids)  # the contents name everything once
     assert set(NAMES) < set(page.ids)
     assert len(said) == len(NAMES) == text.count("<figcaption>")
-    assert len(page.images) == len(NAMES) - 3  # algebra, three pictures and gradient checks are tables
+    assert len(page.images) == len(NAMES) - 6  # algebra, four of the losses and gradient checks are tables
     assert all(len(alt) > 60 for _, alt in page.images)
     for source, _ in page.images:
         svg = base64.b64decode(source.partition(",")[2]).decode()
