@@ -20,6 +20,7 @@ from .rows_losses import of_scores
 from .rows_optim import OPTIMIZERS
 from .specs import A, Here, Make, Odd
 from .strategies import (
+    NO_FEATURES,
     NO_NUMBERS,
     SEEDS,
     Arg,
@@ -59,8 +60,9 @@ REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "valu
 
 def fit(sizes: Sizes, *also: str) -> Arguments:
     """What all that fit a W have in common; `also` are others of `problem` that are arguments too."""
+    X = features(sizes)
     found = {
-        "X": features(sizes),
+        "X": Arg(X.good, X.odd, X.bad.filter(_no_features), False),
         "y": Arg(st.just(Together({})), _strange_labels(sizes), _wrong_labels(sizes), False),
         "loss": Arg(_loss_and_y(sizes), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False),
         "reg": penalty(),
@@ -75,6 +77,12 @@ def fit(sizes: Sizes, *also: str) -> Arguments:
         "x_shift": column_map(sizes._replace(dtype="float64")),
     }
     return found | {name: more[name] for name in also}
+
+
+def _no_features(value: Any) -> bool:
+    """No matrix of numbers: W has as many rows as that has columns, and its dtype, where none is given."""
+    matrix = isinstance(value, A) and len(value.shape) == 2 and value.layout != "masked"
+    return not (matrix and value.dtype not in NO_FEATURES)
 
 
 def _loss_and_y(sizes: Sizes) -> Any:
