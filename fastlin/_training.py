@@ -74,10 +74,15 @@ class Training:
             return self.W
         return self.average.mean.astype(self.W.dtype)
 
-    def finished(self, epochs: int) -> bool:
-        """Whether there is nothing left to do: all epochs done, or none of the last `patience` was the best."""
+    def finished(self, epochs: int, tol: float | None) -> bool:
+        """Whether there is nothing left to do.
+
+        All epochs done, none of the last `patience` the best, or the loss changed by at most `tol` in the last one.
+        """
         waited = self.epoch - self.best_epoch
-        return self.epoch >= epochs or (self.patience is not None and waited >= self.patience)
+        losses = self.history.get("loss", [])
+        settled = tol is not None and len(losses) > 1 and abs(losses[-1] - losses[-2]) <= tol  # false for NaN
+        return self.epoch >= epochs or settled or (self.patience is not None and waited >= self.patience)
 
     def _measure(self, inputs: Inputs, y: Array) -> dict[str, float]:
         """Loss, penalty included, and accuracy or R^2 on other rows."""

@@ -14,23 +14,27 @@ from fastlin import _check
 from fastlin._check import Array
 
 
-def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5) -> Array:
-    """df/dW by central differences: (f(W + h e) - f(W - h e)) / 2h for every entry e.
+def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5, method: str = "central") -> Array:
+    """df/dW by differences, for every entry e of W in turn.
 
-    f : W -> loss, or W -> (loss, anything), such as `lambda W: fl.svm_loss(W, X, y)`. Called 2 * W.size times.
+    f : W -> loss, or W -> (loss, anything), such as `lambda W: fl.svm_loss(W, X, y)`.
     W : float array of any shape, not changed. Use float64: float32 leaves the difference only a few digits.
-    h : the step, finite and not zero.
+    h : the step, finite and not zero; the quotient has the step that W's dtype can make of it.
+    method : "central", (f(W + h e) - f(W - h e)) / 2h: 2 * W.size calls of f, an error of O(h^2).
+        "forward", (f(W + h e) - f(W)) / h: W.size + 1 calls, an error of O(h); `eval_numerical_gradient` of lecture 3.
 
     >>> numerical_gradient(lambda W: (W**2).sum(), np.array([1.0, -3.0])).round(6)
     array([ 2., -6.])
     """
     _check.function("f", f, "of W")
     h = _check.step_size("h", h)
+    _check.choice("method", method, ("central", "forward"))
     W = _own(W)
     _check.held("h", h, W.dtype)
+    f_here = _value(f(W)) if method == "forward" else None
     gradient = np.empty_like(W)
     for i in range(W.size):
-        gradient.flat[i] = _slope(f, W, i, h)
+        gradient.flat[i] = _slope(f, W, i, h, f_here)
     return gradient
 
 
@@ -42,14 +46,17 @@ def _own(W: ArrayLike) -> Array:
     return np.array(found, order="C")
 
 
-def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float) -> float:
-    """The slope of f along entry i of W; W is restored."""
+def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float, f_here: float | None) -> float:
+    """The slope of f along entry i of W, forward from f(W) where that is given; W is restored."""
     entries = W.reshape(-1)
     here = entries[i]
     entries[i] = here + h
     above, f_above = float(entries[i]), _value(f(W))
-    entries[i] = here - h
-    below, f_below = float(entries[i]), _value(f(W))
+    if f_here is None:
+        entries[i] = here - h
+        below, f_below = float(entries[i]), _value(f(W))
+    else:
+        below, f_below = float(here), f_here
     entries[i] = here
     if above == below:
         raise ValueError(f"h is {h!r}, too small to change entry {i} of W, which is {here!r} in {W.dtype}; pass more")

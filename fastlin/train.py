@@ -112,6 +112,7 @@ def train(
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
     patience: int | None = None,
+    tol: float | None = None,
     average: str | float | None = None,
     checkpoint: FilePath | None = None,
     resume: State | FilePath | None = None,
@@ -142,13 +143,16 @@ def train(
     sample_weight, x_scale, x_shift : as in `softmax_loss`. The features of `validation` are mapped alike.
     patience : stop after so many epochs in a row without a lower validation loss (without validation: loss), and
         return the weights of the epoch where it was lowest.
+    tol : stop after an epoch whose "loss" in the history differs from that of the epoch before by at most tol, up or
+        down, also where there is validation: gradient descent has converged. The losses of mini-batches scatter, and
+        two epochs may be alike by chance; patience waits for a lower one.
     average : "polyak", the mean of the weights after every step, or d in (0, 1), their exponential moving average
         A <- d A + (1 - d) W. The average is what is measured and returned; the steps go on from W itself.
     checkpoint : an .npz or .safetensors file, replaced after each epoch by the state then: whole, never half. It is
         written beside its place first, as NAME.<16 digits>.part; one that a killed process left can be deleted.
     resume : the .state of a result, or a checkpoint; checked whole before anything changes. The run goes on to the
-        same bits as if it had not been interrupted; the other arguments must be the same, but for epochs, checkpoint,
-        progress, callback and threads.
+        same bits as if it had not been interrupted; the other arguments must be the same, but for epochs, tol,
+        checkpoint, progress, callback and threads.
     progress : show a bar (needs `fastlin[progress]`).
     callback : called as callback(epoch, result) after each epoch, from 1; a true answer stops the training.
     backend, threads : as in `softmax_loss`.
@@ -170,6 +174,7 @@ def train(
     array([0, 0, 1, 1])
     """
     epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
+    tol = None if tol is None else _check.number("tol", tol, "[0, inf)")
     progress = _check.flag("progress", progress)
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
@@ -196,13 +201,14 @@ def train(
     if resume is not None:
         training.restore(_state(resume))
     result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
-    return _run(training, result, epochs, checkpoint, progress, callback)
+    return _run(training, result, epochs, tol, checkpoint, progress, callback)
 
 
 def _run(
     training: Training,
     result: TrainResult,
     epochs: int,
+    tol: float | None,
     checkpoint: FilePath | None,
     progress: bool,
     callback: Callable[[int, TrainResult], Any] | None,
@@ -210,7 +216,7 @@ def _run(
     """Epochs until there is nothing left to do."""
     _update(result, training)
     with progress_bar("epochs", progress, epochs, training.epoch) as advance:
-        while not training.finished(epochs):
+        while not training.finished(epochs, tol):
             with ops.use_backend(training.objective.backend):
                 training.run_epoch()
             _update(result, training)

@@ -96,7 +96,7 @@ def calls():
     yield from updates()
     for name, given in SCHEDULES.items():
         yield f"schedules.{name}", getattr(schedules, name), given
-    yield "numerical_gradient", fl.numerical_gradient, {"f": square, "W": np.ones(3), "h": 1e-5}
+    yield "numerical_gradient", fl.numerical_gradient, {"f": square, "W": np.ones(3), "h": 1e-5, "method": "forward"}
     yield "check_gradient", fl.check_gradient, {"f": square, "W": np.ones(3), "h": 1e-5, "rtol": 1e-5}
     for f in (toys.blobs, toys.parity, toys.ring, toys.three_modes, toys.disk_in_ring, toys.noisy_sine, toys.houses):
         yield f"toys.{f.__name__}", f, defaults(f, n=5)

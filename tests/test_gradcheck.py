@@ -41,3 +41,32 @@ def test_W_is_left_as_it_was():
     before = W.copy()
     fl.numerical_gradient(lambda own: float(own.sum()), W)
     np.testing.assert_array_equal(W, before)
+
+
+def test_forward_differences_are_those_by_hand():
+    def f(W):
+        return float((W**3).sum())
+
+    W, h = np.array([[1.0, -2.0], [0.5, 3.0]]), 0.25  # every sum is exact
+    expected = [[(f(W + h * e) - f(W)) / h for e in np.eye(4).reshape(4, 2, 2)]]
+    np.testing.assert_array_equal(fl.numerical_gradient(f, W, h, method="forward").reshape(1, 4), expected)
+    np.testing.assert_allclose(fl.numerical_gradient(f, W, h), 3 * W**2 + h**2, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("method", "calls"), [("central", 12), ("forward", 7)])
+def test_how_often_f_is_called(method, calls):
+    seen = []
+    fl.numerical_gradient(lambda W: seen.append(1) or 0.0, np.ones((2, 3)), method=method)
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize(("method", "kind"), [("backward", ValueError), ("", ValueError), (None, TypeError)])
+def test_a_method_that_is_none(method, kind):
+    with pytest.raises(kind, match="method must be one of 'central', 'forward'; found"):
+        fl.numerical_gradient(lambda W: 0.0, np.ones(2), method=method)
+
+
+def test_a_step_that_is_rounded_away():
+    for method in ("central", "forward"):
+        with pytest.raises(ValueError, match="h is 1e-05, too small to change entry 0 of W"):
+            fl.numerical_gradient(lambda W: float(W.sum()), np.array([1e30]), method=method)

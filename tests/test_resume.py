@@ -189,6 +189,24 @@ def test_a_run_that_stopped_early_stays_stopped():
     assert bits(fl.train(**given | {"optimizer": fl.Adam(0.05, beta1=0.8)}, resume=stopped.state)) == bits(stopped)
 
 
+def test_tol_stops_a_resumed_run_at_the_same_epoch(checkpoint):
+    """A run that has stopped stays stopped; a smaller tol goes on, to the bits of a run that had it from the start."""
+
+    def given(tol, epochs=60):
+        full = {"batch_size": 120, "optimizer": fl.SGD(0.05), "patience": None, "average": None}
+        return arguments() | full | {"tol": tol, "epochs": epochs}
+
+    whole = fl.train(**given(0.01))
+    stopped = len(whole.history["loss"])
+    assert 3 < stopped < 60
+    fl.train(**given(0.01, stopped - 1), checkpoint=checkpoint)
+    assert bits(fl.train(**given(0.01), resume=checkpoint, checkpoint=checkpoint)) == bits(whole)
+    assert bits(fl.train(**given(0.01), resume=checkpoint)) == bits(whole)
+    further = fl.train(**given(0.001))
+    assert stopped < len(further.history["loss"]) < 60
+    assert bits(fl.train(**given(0.001), resume=checkpoint)) == bits(further)
+
+
 OTHER = {
     "seed": 4,
     "batch_size": 15,

@@ -180,6 +180,43 @@ def test_patience_without_validation_watches_the_loss(blobs):
     assert result.best_epoch == 1
 
 
+@pytest.mark.parametrize("validation", [False, True])
+def test_tol_stops_where_the_loss_hardly_changes(blobs, validation):
+    """At the first epoch whose loss is as near as that to the one before; until then it is the same run."""
+    X, y = blobs
+    how = {"batch_size": len(X), "optimizer": fl.SGD(0.5)} | ({"validation": (X, y)} if validation else {})
+    whole = fl.train(X, y, epochs=60, **how)
+    change = np.abs(np.diff(whole.history["loss"]))
+    tol = float(change[20])
+    assert tol < change[:20].min()
+    found = fl.train(X, y, epochs=60, tol=tol, **how)
+    assert found.history["loss"] == whole.history["loss"][:22]
+    assert found.W.tobytes() == fl.train(X, y, epochs=22, **how).W.tobytes()
+    assert fl.train(X, y, epochs=60, tol=0.0, **how).W.tobytes() == whole.W.tobytes()
+
+
+def test_tol_counts_a_change_upwards_too():
+    (X, y), _ = _overfit()
+    found = fl.train(X, y, epochs=9, tol=1e9, optimizer=fl.SGD(100.0), batch_size=len(X))
+    assert len(found.history["loss"]) == 2
+    assert found.history["loss"][1] > found.history["loss"][0]
+
+
+def test_tol_0_stops_where_nothing_changes(blobs):
+    X, y = blobs
+    assert len(fl.train(X, y, epochs=9, optimizer=fl.SGD(1e-300), batch_size=len(X), tol=0).history["loss"]) == 2
+    assert len(fl.train(X, y, epochs=9, optimizer=fl.SGD(1e-300), batch_size=len(X)).history["loss"]) == 9
+
+
+def test_tol_and_patience_stop_whichever_comes_first(blobs):
+    """And the weights are the best ones, as with patience alone."""
+    X, y = blobs
+    how = {"epochs": 9, "optimizer": fl.SGD(1e-300), "batch_size": len(X)}
+    for patience, tol, epochs in ((1, 0.0, 2), (3, 0.0, 2), (3, None, 4)):
+        found = fl.train(X, y, patience=patience, tol=tol, **how)
+        assert (len(found.history["loss"]), found.best_epoch) == (epochs, 1)
+
+
 def test_plateau_hears_of_the_validation_loss(blobs):
     X, y = blobs
     optimizer, heard = fl.SGD(0.1), []
@@ -265,6 +302,9 @@ def test_weights_in_a_file(by_hand, suffix, tmp_path):
         ({"W": np.zeros((5, 3))}, "with bias=True W must have 6"),
         ({"seed": -1}, "seed must be an integer of at least 0; found -1"),
         ({"patience": 0}, "patience must be an integer of at least 1"),
+        ({"tol": -1e-9}, r"tol must be in \[0, inf\); found -1e-09"),
+        ({"tol": float("inf")}, r"tol must be in \[0, inf\); found inf"),
+        ({"tol": "small"}, r"tol must be a number in \[0, inf\)"),
         ({"average": "ema"}, r"average must be None, 'polyak' or a decay in \(0, 1\); found 'ema'"),
         ({"average": 1.0}, r"average must be in \(0, 1\); found 1\.0"),
         ({"margin": 2.0}, "train has no argument 'margin' with loss='softmax', whose own are label_smoothing"),

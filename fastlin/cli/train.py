@@ -118,6 +118,9 @@ def _add_how(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--patience", type=positive, metavar="N", help="stop after N epochs without a lower validation loss"
     )
+    group.add_argument(
+        "--tol", type=_number, metavar="T", help="stop after an epoch that changes the loss by at most T"
+    )
     group.add_argument("--threads", type=positive, metavar="N", help="default: as many as pay, up to the cores")
     group.add_argument("--backend", choices=ops.BACKENDS, help="default: the first of cython, numba, numpy installed")
     group.add_argument("--out", type=path, metavar="DIR", help="folder to write to; made if it is not there")
@@ -231,6 +234,7 @@ def _run(lr: float, arguments: argparse.Namespace, given: dict[str, Any]) -> Run
         batch_size=arguments.batch_size,
         seed=arguments.seed,
         patience=arguments.patience,
+        tol=arguments.tol,
         checkpoint=checkpoint,
         resume=resume,
         progress=_show_bar(),

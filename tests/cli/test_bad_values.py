@@ -14,6 +14,7 @@ BAD = {
     "threads 0": (["compare", "--threads", "0"], "--threads: expected an integer of at least 1"),
     "threads text": (["train", "--threads", "two"], "--threads: expected an integer of at least 1"),
     "reg beyond floats": (["train", "--reg", "1e400"], "--reg: expected a number in [0, inf)"),
+    "tol": (["train", "--tol", "-1"], "--tol: expected a number in [0, inf)"),
     "rate nan": (["train", "--lr", "nan"], "--lr: expected a number in (0, inf)"),
     "seed": (["train", "--seed", LONG], "--seed"),
     "steps": (["plot-schedule", "cosine", "--steps", HUGE], "steps must be an integer of at most"),

@@ -92,6 +92,12 @@ def test_the_numbers_are_those_of_train(folder, out):
     assert fl.TrainResult.load(out / "weights.npz").W.tobytes("F") == expected.W.tobytes("F")
 
 
+def test_tol_stops_early(folder, out):
+    assert fastlin(*mine(folder, "--out", out, "--tol", "1e9")) == 0
+    with (out / "history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
 def test_several_rates_in_one_picture(folder, out, capsys):
     pytest.importorskip("matplotlib")
     assert fastlin(*mine(folder, "--out", out, "--lr", "1e30,0.1,0.001,0.0001")) == 0

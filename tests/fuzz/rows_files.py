@@ -238,6 +238,7 @@ def _cli_train(sizes: Sizes) -> Arguments:
         "--schedule": text("cosine", "step", bad=("abc",)),
         "--batch-size": text("4", "100", bad=NO_COUNTS, odd=HUGE),
         "--patience": text("1", bad=NO_COUNTS, odd=HUGE),
+        "--tol": text("0", "0.1", bad=NO_NUMBERS, odd=("1e300", "1e-320")),
         "--threads": text("1", "2", bad=NO_COUNTS, odd=HUGE),
         "--backend": text("numpy", "cython", bad=("abc", "")),
         "--out": Arg(st.just(Here("out")), None, st.sampled_from(["/dev/null/x", "a\0b"])),

@@ -299,11 +299,14 @@ VALUE_ONLY = Arg(F.good, F.odd, WRONG_F.filter(lambda f: not (isinstance(f, Odd)
 
 
 def slope_of_quadratic(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
-    """2 W, of the sum of squares."""
+    """2 W, of the sum of squares; forward differences have h more."""
     W = np.asarray(arguments["W"], np.float64)
     if call.odd or not W.size:
         return
-    close = np.abs(value - 2 * W) <= (1e-5 if np.asarray(arguments["W"]).dtype == np.float64 else 1.0) * (1 + np.abs(W))
+    expected = 2 * W + (float(arguments.get("h", 1e-5)) if arguments.get("method") == "forward" else 0)
+    close = np.abs(value - expected) <= (1e-5 if np.asarray(arguments["W"]).dtype == np.float64 else 1.0) * (
+        1 + np.abs(W)
+    )
     require(bool(close.all()), f"the gradient at {W.tolist()} is {value.tolist()}")
 
 
@@ -322,11 +325,16 @@ def _rtol_only_if_usual(row: Row, call: Call, arguments: dict[str, Any], value: 
         _agrees(row, call, arguments, value)
 
 
+def _numerical_gradient(sizes: Sizes) -> Arguments:
+    found = _differences(VALUE_ONLY, "float64", "float32")(sizes)
+    return found | {"method": choice(["central", "forward"])}
+
+
 GRADIENTS = (
     Row(
         "numerical_gradient",
         fl.numerical_gradient,
-        _differences(VALUE_ONLY, "float64", "float32"),
+        _numerical_gradient,
         (slope_of_quadratic,),
         quiet=False,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +20,7 @@ from .rows_losses import of_scores
 from .rows_optim import OPTIMIZERS
 from .specs import A, Here, Make, Odd
 from .strategies import (
+    NO_FEATURES,
     NO_NUMBERS,
     SEEDS,
     Arg,
@@ -58,8 +60,9 @@ REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "valu
 
 def fit(sizes: Sizes, *also: str) -> Arguments:
     """What all that fit a W have in common; `also` are others of `problem` that are arguments too."""
+    X = features(sizes)
     found = {
-        "X": features(sizes),
+        "X": Arg(X.good, X.odd, X.bad.filter(_no_features), False),
         "y": Arg(st.just(Together({})), _strange_labels(sizes), _wrong_labels(sizes), False),
         "loss": Arg(_loss_and_y(sizes), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False),
         "reg": penalty(),
@@ -74,6 +77,12 @@ def fit(sizes: Sizes, *also: str) -> Arguments:
         "x_shift": column_map(sizes._replace(dtype="float64")),
     }
     return found | {name: more[name] for name in also}
+
+
+def _no_features(value: Any) -> bool:
+    """No matrix of numbers: W has as many rows as that has columns, and its dtype, where none is given."""
+    matrix = isinstance(value, A) and len(value.shape) == 2 and value.layout != "masked"
+    return not (matrix and value.dtype not in NO_FEATURES)
 
 
 def _loss_and_y(sizes: Sizes) -> Any:
@@ -146,6 +155,7 @@ def of_train(sizes: Sizes) -> Arguments:
         "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
         "validation": Arg(st.none(), X, st.sampled_from(wrong_validation)),
         "patience": Arg(patience.good, None, patience.bad),
+        "tol": number("[0, inf)", usual=(1e-3,), none=True),
         "average": Arg(st.one_of(average.good, st.just("polyak")), average.odd, words),
         "checkpoint": Arg(st.sampled_from([None, *kept]), None, st.sampled_from(nowhere)),
         "callback": Arg(st.sampled_from([None, Odd("goes on")]), None, st.sampled_from([3, "abc", [], True])),
@@ -153,15 +163,51 @@ def of_train(sizes: Sizes) -> Arguments:
 
 
 def of_search(sizes: Sizes) -> Arguments:
-    """The arguments of random_search."""
+    """What the searches have in common."""
     found = _without_W(fit(sizes))
     found["reg"] = number("[0, inf)", usual=(0.01,))  # of a penalty a search asks no gradient
-    return found | {"tries": count(1, st.integers(1, 20), optional=False), "scale": number("(0, inf)", usual=(1e-2,))}
+    return found | {
+        "tries": count(1, st.integers(1, 20), optional=False),
+        "target": number("[0, inf)", usual=(0.0, 0.7, 1e9), none=True),
+    }
+
+
+def of_random_search(sizes: Sizes) -> Arguments:
+    """The arguments of random_search; its bounds stand in the place of a scale."""
+    scale = number("(0, inf)", usual=(1e-2,), none=True)
+    pairs = [(-1.0, 1.0), [0, 2], (-1e-4, np.float64(1e-4)), (np.float32(-3), np.int64(0))]
+    odd = [(0, 5e-324), (-1e30, 1e30), (A((), "float64", "zeros"), 1.0), (0.5, np.nextafter(0.5, 1))]
+    wrong = [(1.0, 1.0), (1.0, -1.0), (0.0, math.inf), (math.nan, 1.0), (-1e308, 1e308), (0, 10**400), (1.0,)]
+    wrong += [(0, 1, 2), (), 3, "ab", {0, 1}, {0: 1, 1: 2}, (None, 1), ("0", "1"), A((2,)), Odd("object"), (0, 1j)]
+    within = {
+        kind: st.sampled_from([Together({"bounds": value}) for value in values])
+        for kind, values in (("good", pairs), ("odd", odd), ("bad", wrong))
+    }
+    both = st.just(Together({"bounds": (-1.0, 1.0), "scale": 0.1}))
+    return of_search(sizes) | {
+        "scale": Arg(
+            st.one_of(scale.good, within["good"]),
+            st.one_of(scale.odd, within["odd"]),
+            st.one_of(scale.bad, within["bad"], both),
+        )
+    }
 
 
 def of_local_search(sizes: Sizes) -> Arguments:
     """The arguments of random_local_search."""
-    return of_search(sizes) | {"step": number("(0, inf)", usual=(1e-2,))}
+    return of_search(sizes) | {
+        "scale": number("(0, inf)", usual=(1e-2,)),
+        "step": number("(0, inf)", usual=(1e-2,)),
+        "temperature": number("[0, inf)", usual=(0.01, 1e9)),
+    }
+
+
+def stops_at_target(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """At the first loss that is no more than the target, or after all tries."""
+    target, losses = arguments.get("target"), value.history["loss"]
+    whole = int(arguments["tries"]) + (row.name == "random_local_search")
+    reached = [target is not None and loss <= float(target) for loss in losses]
+    require(not any(reached[:-1]) and (len(losses) == whole or reached[-1]), f"{len(losses)} losses to {target}")
 
 
 def of_minimize(sizes: Sizes) -> Arguments:
@@ -381,8 +427,23 @@ FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
     Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",)),
     Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
-    Row("random_search", fl.random_search, of_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
-    Row("random_local_search", fl.random_local_search, of_local_search, (a_fit, same_fit), shapes=SHAPES, cost=2),
+    Row(
+        "random_search",
+        fl.random_search,
+        of_random_search,
+        (a_fit, same_fit, stops_at_target),
+        shapes=SHAPES,
+        cost=2,
+        words=("bounds",),
+    ),
+    Row(
+        "random_local_search",
+        fl.random_local_search,
+        of_local_search,
+        (a_fit, same_fit, stops_at_target),
+        shapes=SHAPES,
+        cost=2,
+    ),
     Row("TrainResult.scores", result_of("scores"), of_result, (laws.scores_are_products,)),
     Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
     Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
