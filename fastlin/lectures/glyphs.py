@@ -33,7 +33,7 @@ def _typeset() -> Array:
     side = SIZE * FINER
     figure = Figure(figsize=(1, 1), dpi=side)
     canvas: Any = FigureCanvasAgg(figure)
-    text = figure.text(0.5, 0.44, "", ha="center", va="center")
+    text = figure.text(0.5, 0.385, "", ha="center", va="center")
     drawn = np.empty((len(TYPEFACES), 10, side, side))
     for images, name in zip(drawn, TYPEFACES, strict=True):
         file = Path(get_data_path(), "fonts", "ttf", f"{name}.ttf")
@@ -61,4 +61,4 @@ def typeset_digits(n: int, *, seed: int) -> tuple[Array, Array]:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * FINER / scale
         offset = (len(source) - 1) / 2 + shift - turn @ np.full(2, (SIZE - 1) / 2)
         transform(source, turn, offset, image.shape, image, order=1)
-    return images.reshape(n, -1), y
+    return np.clip(images, 0.0, 1.0).reshape(n, -1), y

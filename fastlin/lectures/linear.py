@@ -55,6 +55,7 @@ def _neighbours(k: int) -> Any:
 def neighbours() -> Exhibit:
     """kNN and linear classifiers: regions in the plane, accuracy on digits."""
     X, y = toys.blobs(240, spread=1.1)
+    d, c = digits_fit().W.shape
     figure, axes = new(1, 3, size=(9, 3.3))
     for ax, (name, classify) in zip(
         axes[0],
@@ -76,7 +77,7 @@ def neighbours() -> Exhibit:
         "every stray point, 5-NN smooths them. The linear classifier has three straight borders. The table is on "
         f"8 × 8 digits. 1-NN gets every training digit right, because each is its own nearest neighbour; on unseen "
         f"digits both k-NN are better than the linear classifiers, but they keep and search all {len(digits()[0])} "
-        "training images, while the linear ones keep 65 × 10 weights.",
+        f"training images, while the linear ones keep {d} × {c} weights.",
         made_with="toys.blobs, train",
         alt="Three plots of the same three overlapping clouds: ragged islands for 1-NN, smoother regions for 5-NN, "
         "straight borders for the linear classifier.",
@@ -148,8 +149,8 @@ def ten_scores() -> Exhibit:
         source="“Loss function, Regularization, Optimization”; UIT, “W is good or bad?”; 493G1, “Example output for "
         "CIFAR-10”",
         caption="Each panel is one image, each bar the score that W gives it for one class. W is good for an image if "
-        "the longest bar to the right (hatched) belongs to the image's own class (blue). Only the car's does. A loss "
-        "function turns this judgement into a number. (The last lecture says “Third column bad because frog is "
+        "the longest bar to the right (hatched) belongs to the image's own class (blue). Only the automobile's does. A "
+        "loss function turns this judgement into a number. (The last lecture says “Third column bad because frog is "
         f"highest”: it is the {rows[3][3].partition(',')[0]} that is highest, and frog is {rows[3][2]}.)",
         made_with="predict",
         alt="Three bar charts of ten class scores. For the cat the dog's bar is longest, for the car its own, for the "

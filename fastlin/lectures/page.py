@@ -77,24 +77,23 @@ def write(folder: str | Path, say: Callable[[str], Any], cifar: Dataset[Array] |
         need(module, extra, "fastlin lectures")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {title: _exhibits(module, names, say, cifar) for title, module, names in PARTS}
+    parts = _exhibits(say, cifar)
     page = folder / "index.html"
     page.write_text(_page(parts), encoding="utf-8")
     return page
 
 
-def _exhibits(
-    module: str, names: Sequence[str], say: Callable[[str], Any], cifar: Dataset[Array] | None
-) -> dict[str, Any]:
-    """The exhibits of a part, computed now, by name."""
-    figures = import_module(f"fastlin.lectures.{module}")
-    found = {}
-    for name in names:
-        if name == OF_CIFAR and cifar is None:
-            continue
+def _exhibits(say: Callable[[str], Any], cifar: Dataset[Array] | None) -> dict[str, dict[str, Any]]:
+    """The exhibits of each part, computed now, by name."""
+    wanted = [(title, module, name) for title, module, names in PARTS for name in names]
+    wanted = [row for row in wanted if cifar is not None or row[2] != OF_CIFAR]
+    found: dict[str, dict[str, Any]] = {}
+    for number, (title, module, name) in enumerate(wanted, 1):
         start = time.perf_counter()
-        found[name] = getattr(figures, name)(*([cifar] if name == OF_CIFAR else []))
-        say(f"{found[name].title} ({time.perf_counter() - start:.1f} s)")
+        make = getattr(import_module(f"fastlin.lectures.{module}"), name)
+        exhibit = make(cifar) if name == OF_CIFAR else make()
+        found.setdefault(title, {})[name] = exhibit
+        say(f"{number} of {len(wanted)}: {exhibit.title} ({time.perf_counter() - start:.1f} s)")
     return found
 
 
@@ -119,7 +118,8 @@ def _image(figure: Any, alt: str) -> str:
     with need("matplotlib", "plot", "fastlin lectures").rc_context({"svg.hashsalt": "fastlin", "svg.fonttype": "path"}):
         figure.savefig(content, format="svg", metadata={"Date": None})
     data = base64.b64encode(content.getvalue()).decode()
-    return f'<div class="scroll" role="group" aria-label="figure" tabindex="0"><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}"></div>\n'
+    image = f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<div class="scroll" role="group" aria-label="figure" tabindex="0">{image}</div>\n'
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
