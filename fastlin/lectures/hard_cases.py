@@ -21,7 +21,8 @@ CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 def best_line(X: Array, y: Array) -> tuple[float, Array]:
     """The greatest share of the points that any straight line gets right, and such a line.
 
-    X (n, 2) and y in {0, 1} -> share and W (3, 2), the weights of a linear classifier with that accuracy.
+    X (n, 2), no two points the same and no three in a line, and y in {0, 1} -> share and W (3, 2), the weights of a
+    linear classifier with that accuracy.
 
     Every way in which a line can part the points is also parted by a line through one of them, turned by so little
     that it meets no other. So each point in turn is the pivot of a line that makes half a turn; the classes on its left
