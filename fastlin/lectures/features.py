@@ -17,6 +17,7 @@ from fastlin.lectures.exhibit import Exhibit, digits, fit_all_rows, new, percent
 from fastlin.lectures.hard_cases import best_line
 
 GREY_DIGIT = (8, 8)
+BAG = "bag of 64 visual words, patches of 4 × 4"
 HUES = 24
 CELL, BINS, WIDTH, HEIGHT = 8, 9, 320, 240  # of the slide's HoG
 
@@ -128,7 +129,7 @@ def digit_features() -> dict[str, Any]:
     return {
         "pixels": None,
         "HoG, cells of 2 × 2": features.HOG(GREY_DIGIT, cell=2),
-        "bag of 64 visual words, patches of 4 × 4": pipeline(features.BagOfWords(GREY_DIGIT, 64, patch=4), scaler()),
+        BAG: pipeline(features.BagOfWords(GREY_DIGIT, 64, patch=4), scaler()),
         "products of two pixels": features.PolynomialFeatures(2, include_bias=False),
     }
 
@@ -144,17 +145,18 @@ def digit_accuracy(transformer: Any) -> tuple[int, float, float]:
 
 def codebook() -> Exhibit:
     """The visual words of digits, and the accuracy with each kind of feature."""
-    words = features.BagOfWords(GREY_DIGIT, 64, patch=4).fit(digits()[0]).codebook_
+    transformers = digit_features()
+    rows: list[Sequence[str]] = [("features of digits", "how many", "training digits right", "unseen digits right")]
+    for name, transformer in transformers.items():
+        count, training, test = digit_accuracy(transformer)
+        rows.append((name, str(count), percent(training), percent(test)))
+    words = transformers[BAG][0].codebook_
     order = np.argsort(words.sum(axis=1))  # from empty to full of ink
     figure, axes = new(4, 16, size=(9, 2.5))
     for ax, word in zip(axes.flat, words[order], strict=True):
         ax.imshow(word.reshape(4, 4), cmap="gray_r", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#c0c0c0")
-    rows: list[Sequence[str]] = [("features of digits", "how many", "training digits right", "unseen digits right")]
-    for name, transformer in digit_features().items():
-        count, training, test = digit_accuracy(transformer)
-        rows.append((name, str(count), percent(training), percent(test)))
     return Exhibit(
         title="Bag of visual words, and what features are worth",
         source="UIT, “Example: Bag of Words”, “Step 1: Build codebook”, “Step 2: Encode images”",

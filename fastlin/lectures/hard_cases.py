@@ -119,7 +119,7 @@ def hard_cases() -> Exhibit:
         X, y = make(UNSEEN, seed=1)
         titles = (name, "best line", words)
         for ax, (classify, accuracy), title in zip(axes[:, column], hard_case(name), titles, strict=True):
-            regions(ax, X[:DRAWN], y[:DRAWN], classify, f"{title}: {percent(accuracy)}")
+            regions(ax, X[:DRAWN], y[:DRAWN], classify, f"{title}: {percent(accuracy)} right")
         best.append(hard_case(name)[1][1])
     for ax, words in zip(
         axes[:, 0], ("trained, softmax loss", "best of all lines", "trained on features"), strict=True

@@ -150,7 +150,7 @@ def ten_scores() -> Exhibit:
         "CIFAR-10”",
         caption="Each panel is one image, each bar the score that W gives it for one class. W is good for an image if "
         "the longest bar to the right (hatched) belongs to the image's own class (blue). Only the automobile's does. A "
-        "loss function turns this judgement into a number. (The last lecture says “Third column bad because frog is "
+        "loss function turns this judgement into a number. (493G1 says “Third column bad because frog is "
         f"highest”: it is the {rows[3][3].partition(',')[0]} that is highest, and frog is {rows[3][2]}.)",
         made_with="predict",
         alt="Three bar charts of ten class scores. For the cat the dog's bar is longest, for the car its own, for the "
@@ -191,14 +191,14 @@ def templates() -> Exhibit:
     for digit in range(10):
         mean = X[y == digit].mean(axis=0).reshape(SIZE, SIZE)
         axes[0, digit].imshow(mean, cmap="gray_r", vmin=0, vmax=1)
-        shown = axes[1, digit].imshow(columns[digit], cmap="RdBu_r", vmin=-largest, vmax=largest)
+        axes[1, digit].imshow(columns[digit], cmap="RdBu_r", vmin=-largest, vmax=largest)
         axes[0, digit].set_title(str(digit), fontsize=11)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#c0c0c0")
     axes[0, 0].set_ylabel("mean image")
     axes[1, 0].set_ylabel("template")
-    figure.colorbar(shown, ax=axes, label="weight", aspect=12)
+    figure.colorbar(axes[1, 0].images[0], ax=axes, label="weight", aspect=12)
     return Exhibit(
         title="Visual viewpoint: one template per class",
         source="Kira, “Visual Viewpoint”; 493G1, “Visual Viewpoint: learning templates”",
