@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+import fastlin as fl
 from fastlin._check import Array
 from fastlin.data import load_digits
 
@@ -47,8 +48,8 @@ def tidy(ax: Any, title: str = "", x: str = "", y: str = "") -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def regions(ax: Any, X: Array, y: Array, classify: Callable[[Array], Array], title: str) -> None:
-    """Points in the plane over the ground that `classify` gives to each class."""
+def regions(ax: Any, X: Array, y: Array, classify: Callable[[Array], Array], title: str, *, size: float = 9.0) -> None:
+    """Points of `size` in the plane over the ground that `classify` gives to each class."""
     low, high = X.min(axis=0) - 0.3, X.max(axis=0) + 0.3
     across, up = np.meshgrid(np.linspace(low[0], high[0], 240), np.linspace(low[1], high[1], 240))
     ground = classify(np.column_stack([across.ravel(), up.ravel()])).reshape(across.shape)
@@ -57,7 +58,7 @@ def regions(ax: Any, X: Array, y: Array, classify: Callable[[Array], Array], tit
     # Different shapes are for readers who cannot distinguish the colours.
     for label, marker in zip(np.unique(y), ("o", "s", "^"), strict=False):
         points = X[y == label]
-        ax.scatter(*points.T, s=9, c=COLOURS[label], marker=marker, linewidths=0)
+        ax.scatter(*points.T, s=size, c=COLOURS[label], marker=marker, linewidths=0)
     ax.set_title(title, loc="left", fontsize=10)
     ax.tick_params(labelsize=8)
 
@@ -67,6 +68,11 @@ def digits() -> tuple[Array, Array, Array, Array]:
     """X, y, X_test, y_test of scikit-learn's digits."""
     data = load_digits()
     return data.X, data.y, data.X_test, data.y_test
+
+
+def fit_all_rows(X: Array, y: Array) -> fl.TrainResult:
+    """A linear classifier with softmax loss of points in the plane, from all rows at once until it no longer moves."""
+    return fl.train(X, y, optimizer=fl.Adam(0.05), epochs=1500, batch_size=len(X))
 
 
 def percent(share: float) -> str:

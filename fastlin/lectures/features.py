@@ -6,22 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.colors import hsv_to_rgb
 
 import fastlin as fl
-from fastlin import features
+from fastlin import features, toys
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin.lectures.exhibit import Exhibit, digits, new, percent, tidy
+from fastlin.lectures.exhibit import Exhibit, digits, fit_all_rows, new, percent, regions, tidy
+from fastlin.lectures.hard_cases import best_line
 
 GREY_DIGIT = (8, 8)
+BAG = "bag of 64 visual words, patches of 4 × 4"
 HUES = 24
+CELL, BINS, WIDTH, HEIGHT = 8, 9, 320, 240  # of the slide's HoG
 
 
-def _photograph() -> Array:
-    """A cup of coffee (comes with scikit-image; CC0): (3, 400, 600) in [0, 1]."""
+def photograph() -> Array:
+    """A cup of coffee (comes with scikit-image; CC0), cut and reduced to the slide's size: (3, 240, 320) in [0, 1]."""
     image: Array = need("skimage.data", "features", "fastlin lectures").coffee() / 255.0
-    return np.moveaxis(image, 2, 0)
+    resize = need("skimage.transform", "features", "fastlin lectures").resize
+    small = resize(image[:, 33 : 33 + 533], (HEIGHT, WIDTH), anti_aliasing=True)
+    return np.moveaxis(small, 2, 0)
 
 
 def _hue_bars(ax: Any, image: Array) -> None:
@@ -33,32 +39,85 @@ def _hue_bars(ax: Any, image: Array) -> None:
     ax.set_xticks([0, 90, 180, 270, 360])
 
 
+def cell_edges(image: Array) -> Array:
+    """What `features.HOG` gives for the image, by cell: (cells down, cells across, BINS)."""
+    cells = features.HOG(image.shape, CELL, BINS).transform(image.reshape(1, -1))
+    return cells.reshape(image.shape[1] // CELL, image.shape[2] // CELL, BINS)
+
+
+def strokes(cells: Array) -> tuple[Array, Array]:
+    """The numbers of HOG as strokes: their two ends (strokes, 2, 2) as x, y, and how dark each is, from 0 to 1.
+
+    A number is a stroke through the middle of its cell, along the edge: at right angles to the gradient, which points
+    into the middle of its bin.
+    """
+    down, across, bins = (part.ravel() for part in np.indices(cells.shape))
+    middle = CELL * (np.column_stack([across, down]) + 0.5) - 0.5
+    gradient = np.pi * (bins + 0.5) / cells.shape[2]
+    half = 0.45 * CELL * np.column_stack([-np.sin(gradient), np.cos(gradient)])
+    dark = np.clip(cells.ravel(), 0.0, 1.0)
+    return np.stack([middle - half, middle + half], axis=1), dark
+
+
 def _edges(ax: Any, image: Array) -> None:
-    hog = need("skimage.feature", "features", "fastlin lectures").hog
-    _, drawn = hog(image, 9, (16, 16), (1, 1), visualize=True, channel_axis=0)
-    ax.imshow(drawn, cmap="gray", vmax=np.quantile(drawn, 0.995))
-    ax.set_title("HoG: edge directions of each cell", loc="left", fontsize=10)
-    ax.axis("off")
+    ends, dark = strokes(cell_edges(image))
+    order = np.argsort(dark)  # dark strokes on top
+    colours = np.zeros((len(dark), 4))
+    colours[:, 3] = dark[order] ** 2  # so that a direction stands out from a cell whose nine numbers are alike
+    ax.add_collection(LineCollection(list(ends[order]), colors=colours, linewidths=0.9, rasterized=True))
+    ax.set(xlim=(-0.5, WIDTH - 0.5), ylim=(HEIGHT - 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
+    ax.set_title(f"HoG: {ends.shape[0]} numbers as strokes", loc="left", fontsize=10)
 
 
 def image_features() -> Exhibit:
     """A photograph, the histogram of its hues, and its oriented gradients."""
-    image = _photograph()
-    figure, axes = new(1, 3, size=(9.5, 2.7))
+    image = photograph()
+    figure, axes = new(1, 3, size=(11, 3.5), width_ratios=(1, 0.6, 1.4))
     axes[0, 0].imshow(image.transpose(1, 2, 0))
-    axes[0, 0].set_title("the image", loc="left", fontsize=10)
+    axes[0, 0].set_title(f"the image, {WIDTH} × {HEIGHT} pixels", loc="left", fontsize=10)
     axes[0, 0].axis("off")
     _hue_bars(axes[0, 1], image)
     _edges(axes[0, 2], image)
+    down, across, bins = cell_edges(image).shape
     return Exhibit(
         title="Features of an image: colour histogram and HoG",
         source="UIT, “Example: Color Histogram” and “Example: HoG”; Kira, “Features: Histogram”",
         caption="Two summaries that a linear classifier can use instead of the pixels. The histogram counts how many "
-        "pixels have which hue, wherever they are: here nearly all red and orange. HoG keeps, for each small cell, how "
-        "strong the edges are in nine directions: the rims of cup and saucer can be seen. (Image: scikit-image, CC0.)",
-        made_with="features.ColorHistogram",
+        "pixels have which hue, wherever they are: here nearly all red and orange. HoG divides the image into regions "
+        f"of {CELL} × {CELL} pixels, {across} across and {down} down, and keeps for each how strong its edges are in "
+        f"{bins} directions: {down} × {across} × {bins} = {down * across * bins} numbers, as on the slide. Each number "
+        "is drawn as a stroke along its edge, the darker the larger. The rims of cup, saucer and spoon can be seen. "
+        "Each region is judged by itself, so that even smooth wood has strokes, in all directions. (Image: "
+        "scikit-image, CC0.)",
+        made_with="features.ColorHistogram, features.HOG",
         alt="A photograph of a cup of coffee on wood; bars of its hues, nearly all red and orange; a drawing of short "
         "strokes that follow the outlines of cup, saucer and spoon.",
+        figure=figure,
+    )
+
+
+def ring_in_polar() -> Exhibit:
+    """A disk in a ring, in Cartesian and in polar coordinates."""
+    X, y = toys.disk_in_ring(500)
+    polar = features.Polar().fit_transform(X)
+    share, line = best_line(X, y)
+    figure, axes = new(1, 2, size=(9, 3.9))
+    regions(
+        axes[0, 0], X, y, lambda points: fl.predict(line, points, bias=True), f"the best line: {percent(share)} right"
+    )
+    axes[0, 0].set(xlabel="x", ylabel="y", aspect="equal")
+    result = fit_all_rows(polar, y)
+    regions(axes[0, 1], polar, y, result.predict, f"in polar coordinates: {percent(result.accuracy(polar, y))} right")
+    axes[0, 1].set(xlabel="radius", ylabel="angle, radians")
+    return Exhibit(
+        title="A feature transform makes points separable",
+        source="UIT, “Image Features: Motivation”",
+        caption=f"The same {len(X)} points twice. On the left no line separates the blue disk from the red ring: the "
+        f"best of all lines gets {percent(share)} right. On the right each point is drawn at its radius and its angle "
+        "around the centre, and the line of a linear classifier is enough.",
+        made_with="toys.disk_in_ring, features.Polar, train",
+        alt="Left, a blue disk inside a red ring, and a straight border that cuts off a part of the ring. Right, the "
+        "same points by radius and angle: blue left, red right, with a clean border between them.",
         figure=figure,
     )
 
@@ -70,7 +129,7 @@ def digit_features() -> dict[str, Any]:
     return {
         "pixels": None,
         "HoG, cells of 2 × 2": features.HOG(GREY_DIGIT, cell=2),
-        "bag of 64 visual words, patches of 4 × 4": pipeline(features.BagOfWords(GREY_DIGIT, 64, patch=4), scaler()),
+        BAG: pipeline(features.BagOfWords(GREY_DIGIT, 64, patch=4), scaler()),
         "products of two pixels": features.PolynomialFeatures(2, include_bias=False),
     }
 
@@ -86,17 +145,18 @@ def digit_accuracy(transformer: Any) -> tuple[int, float, float]:
 
 def codebook() -> Exhibit:
     """The visual words of digits, and the accuracy with each kind of feature."""
-    words = features.BagOfWords(GREY_DIGIT, 64, patch=4).fit(digits()[0]).codebook_
+    transformers = digit_features()
+    rows: list[Sequence[str]] = [("features of digits", "how many", "training digits right", "unseen digits right")]
+    for name, transformer in transformers.items():
+        count, training, test = digit_accuracy(transformer)
+        rows.append((name, str(count), percent(training), percent(test)))
+    words = transformers[BAG][0].codebook_
     order = np.argsort(words.sum(axis=1))  # from empty to full of ink
     figure, axes = new(4, 16, size=(9, 2.5))
     for ax, word in zip(axes.flat, words[order], strict=True):
         ax.imshow(word.reshape(4, 4), cmap="gray_r", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("#c0c0c0")
-    rows: list[Sequence[str]] = [("features of digits", "how many", "training digits right", "unseen digits right")]
-    for name, transformer in digit_features().items():
-        count, training, test = digit_accuracy(transformer)
-        rows.append((name, str(count), percent(training), percent(test)))
     return Exhibit(
         title="Bag of visual words, and what features are worth",
         source="UIT, “Example: Bag of Words”, “Step 1: Build codebook”, “Step 2: Encode images”",

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fastlin import machine
+from fastlin._check import Array
 from fastlin._extras import need
+from fastlin.data import Dataset
 
 LECTURES = {
     "“Loss function, Regularization, Optimization”": "“Lecture 3”, which names no author",
@@ -22,11 +24,14 @@ LECTURES = {
     "493G1": "CSE 493G1, “Lecture 3: Loss Functions”",
 }
 
-# Each part of the page with the module of its figures and these, in order.
+# Each part of the page with the module of its figures and these, in the order in which the lectures go.
 PARTS = (
-    ("A linear classifier, seen three ways", "linear", ("algebra", "templates", "geometry")),
-    ("What it cannot separate", "linear", ("hard_cases", "ring_in_polar", "neighbours")),
-    ("Features of images", "features", ("image_features", "codebook")),
+    (
+        "A linear classifier, seen three ways",
+        "linear",
+        ("neighbours", "algebra", "templates", "colour_templates", "geometry", "ten_scores"),
+    ),
+    ("What it cannot separate", "hard_cases", ("hard_cases", "xor")),
     (
         "Losses",
         "losses",
@@ -49,8 +54,10 @@ PARTS = (
     ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
     ("Learning rates", "rates", ("learning_rates", "schedules")),
     ("Optimizers", "optimizers", ("bowl", "saddle")),
+    ("Features of images", "features", ("ring_in_polar", "image_features", "codebook")),
     ("Four backends", "backends", ("backends",)),
 )
+OF_CIFAR = "colour_templates"  # the exhibit that is drawn from CIFAR-10, and is left out without it
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --soft: #5b6168; --ground: #fff; --line: #d9dce0; --link: #0b57a4; }
@@ -65,6 +72,8 @@ nav > ul > li { margin-top: .5rem; }
 figure { margin: 0 0 2.5rem; } figcaption { max-width: 46rem; }
 .source { color: var(--soft); font-size: .88em; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
+.narrow { display: none; color: var(--soft); }
+@media (max-width: 44rem) { .narrow { display: block; } }
 img { display: block; background: #fff; border-radius: 6px; width: 100%; min-width: 40rem; height: auto; }
 table { border-collapse: collapse; font-size: .92em; font-variant-numeric: tabular-nums; }
 code { font-size: .95em; }
@@ -72,8 +81,11 @@ th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px soli
 """
 
 
-def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
-    """Compute every figure and write folder/index.html; `say` is called with progress texts. Returns its path."""
+def write(folder: str | Path, say: Callable[[str], Any], cifar: Dataset[Array] | None = None) -> Path:
+    """Compute every figure and write folder/index.html; `say` is called with progress texts. Returns its path.
+
+    cifar : `fl.load_cifar10`'s, for its templates in colour; the page has none without it.
+    """
     for module, extra in (
         ("matplotlib.figure", "plot"),
         ("sklearn.pipeline", "features"),
@@ -82,20 +94,23 @@ def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
         need(module, extra, "fastlin lectures")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {title: _exhibits(module, names, say) for title, module, names in PARTS}
+    parts = _exhibits(say, cifar)
     page = folder / "index.html"
     page.write_text(_page(parts), encoding="utf-8")
     return page
 
 
-def _exhibits(module: str, names: Sequence[str], say: Callable[[str], Any]) -> dict[str, Any]:
-    """The exhibits of a part, computed now, by name."""
-    figures = import_module(f"fastlin.lectures.{module}")
-    found = {}
-    for name in names:
+def _exhibits(say: Callable[[str], Any], cifar: Dataset[Array] | None) -> dict[str, dict[str, Any]]:
+    """The exhibits of each part, computed now, by name."""
+    wanted = [(title, module, name) for title, module, names in PARTS for name in names]
+    wanted = [row for row in wanted if cifar is not None or row[2] != OF_CIFAR]
+    found: dict[str, dict[str, Any]] = {}
+    for number, (title, module, name) in enumerate(wanted, 1):
         start = time.perf_counter()
-        found[name] = getattr(figures, name)()
-        say(f"{found[name].title} ({time.perf_counter() - start:.1f} s)")
+        make = getattr(import_module(f"fastlin.lectures.{module}"), name)
+        exhibit = make(cifar) if name == OF_CIFAR else make()
+        found.setdefault(title, {})[name] = exhibit
+        say(f"{number} of {len(wanted)}: {exhibit.title} ({time.perf_counter() - start:.1f} s)")
     return found
 
 
@@ -120,7 +135,8 @@ def _image(figure: Any, alt: str) -> str:
     with need("matplotlib", "plot", "fastlin lectures").rc_context({"svg.hashsalt": "fastlin", "svg.fonttype": "path"}):
         figure.savefig(content, format="svg", metadata={"Date": None})
     data = base64.b64encode(content.getvalue()).decode()
-    return f'<div class="scroll"><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}"></div>\n'
+    image = f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<div class="scroll" role="group" aria-label="figure" tabindex="0">{image}</div>\n'
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -128,7 +144,11 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
         return ""
     head, *body = (("th", rows[0]), *(("td", row) for row in rows[1:]))
     lines = ["<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>" for tag, row in (head, *body)]
-    return '<div class="scroll"><table>\n' + "\n".join(lines) + "\n</table></div>\n"
+    return (
+        '<div class="scroll" role="group" aria-label="table" tabindex="0"><table>\n'
+        + "\n".join(lines)
+        + "\n</table></div>\n"
+    )
 
 
 def _anchor(title: str) -> str:
@@ -157,7 +177,9 @@ def _page(parts: Mapping[str, Mapping[str, Any]]) -> str:
 <header>
 <h1>Linear classifiers in pictures</h1>
 <p>The figures of five lectures on linear classifiers, losses and optimization, computed by fastlin
-{escape(facts["fastlin"])} when this page was made. Digits are scikit-learn's 8 × 8 images; the other data are toys.</p>
+{escape(facts["fastlin"])} when this page was made. Digits are scikit-learn's
+8 × 8 images where nothing else is said; the other data are toys.</p>
+<p class="narrow">Pictures and tables that are wider than the screen scroll sideways.</p>
 </header>
 <nav aria-label="Contents">
 <h2>Contents</h2>

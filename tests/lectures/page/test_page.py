@@ -7,16 +7,17 @@ import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from fastlin import cli, compare, testing
+from fastlin import cli, compare, data, testing
 
 pytest.importorskip("sklearn")
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
 from fastlin.lectures import page
 
-NAMES = [name for _, _, names in page.PARTS for name in names]
+NAMES = [name for _, _, names in page.PARTS for name in names if name != page.OF_CIFAR]
 
 
 class Page(HTMLParser):
@@ -54,7 +55,7 @@ def made(tmp_path_factory):
 def test_the_page_needs_nothing_else(made):
     path, text, _ = made
     page = Page(text)
-    assert path.stat().st_size < 5_000_000
+    assert path.stat().st_size < 6_000_000
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
     assert not page.tags & {"script", "link", "iframe", "object", "base"}
     assert all(link.startswith("#") for link in page.links)
@@ -71,7 +72,10 @@ def test_every_figure_is_there_and_said_in_words(made):
     assert {link[1:] for link in page.links} == set(page.ids)  # the contents name everything once
     assert set(NAMES) < set(page.ids)
     assert len(said) == len(NAMES) == text.count("<figcaption>")
-    assert len(page.images) == len(NAMES) - 6  # algebra, four of the losses and gradient checks are tables
+    assert [words.partition(":")[0] for words in said] == [f"{k} of {len(NAMES)}" for k in range(1, len(NAMES) + 1)]
+    figures = re.findall(r"<figure id=.*?</figure>", text, re.DOTALL)
+    assert len(figures) == len(NAMES)
+    assert all("<img" in figure or "<table" in figure for figure in figures)
     assert all(len(alt) > 60 for _, alt in page.images)
     for source, _ in page.images:
         svg = base64.b64decode(source.partition(",")[2]).decode()
@@ -96,6 +100,39 @@ def test_the_command(monkeypatch, tmp_path, capsys):
     written = tmp_path / "x" / "index.html"
     assert f"wrote {written}" in capsys.readouterr().out
     assert '<h2 id="tables----more-">Tables &amp; &lt;more&gt;</h2>' in written.read_text(encoding="utf-8")
+
+
+def test_templates_of_cifar10_are_drawn_where_its_files_are_given(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(page, "PARTS", (("Part", "linear", ("algebra", "colour_templates")),))
+    folder = tmp_path / "cifar"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in data.CIFAR10_FILES:
+        records = rng.integers(0, 10, (20, data.RECORD), dtype=np.uint8)
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+    for arguments, ids in (([], ["algebra"]), (["--data", f"cifar10:{folder}"], ["algebra", "colour_templates"])):
+        assert cli.main(["lectures", "--out", str(tmp_path), *arguments]) == 0
+        assert f"{len(ids)} of {len(ids)}: " in capsys.readouterr().out
+        text = (tmp_path / "index.html").read_text(encoding="utf-8")
+        assert re.findall('<figure id="(.*?)">', text) == ids
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("digits", "expected cifar10:FOLDER, or cifar10:FILE.tar.gz; found 'digits'"),
+        ("cifar10:", "expected cifar10:FOLDER, or cifar10:FILE.tar.gz; found 'cifar10:'"),
+        ("cifar10:absent", "absent"),
+    ],
+)
+def test_other_data_are_refused_before_anything_is_computed(given, words, tmp_path, capsys):
+    try:
+        status = cli.main(["lectures", "--out", str(tmp_path / "x"), "--data", given])
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    assert status == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_absent_package_is_named_before_anything_is_written(monkeypatch, tmp_path, capsys):
