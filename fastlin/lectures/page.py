@@ -13,6 +13,7 @@ from typing import Any
 
 from fastlin import machine
 from fastlin._extras import need
+from fastlin.lectures import play
 
 LECTURES = {
     "“Loss function, Regularization, Optimization”": "“Lecture 3”, which names no author",
@@ -56,7 +57,10 @@ th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px soli
 
 
 def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
-    """Compute every figure and write folder/index.html; `say` is called with progress texts. Returns its path."""
+    """Compute every figure and write folder/index.html, with play.html beside it. Returns the path of index.html.
+
+    `say` is called with progress texts.
+    """
     for module, extra in (
         ("matplotlib.figure", "plot"),
         ("sklearn.pipeline", "features"),
@@ -68,6 +72,7 @@ def write(folder: str | Path, say: Callable[[str], Any]) -> Path:
     parts = {title: _exhibits(module, names, say) for title, module, names in PARTS}
     page = folder / "index.html"
     page.write_text(_page(parts), encoding="utf-8")
+    (folder / "play.html").write_text(play.page(), encoding="utf-8")
     return page
 
 
@@ -141,6 +146,7 @@ def _page(parts: Mapping[str, Mapping[str, Any]]) -> str:
 <h1>Linear classifiers in pictures</h1>
 <p>The figures of five lectures on linear classifiers, losses and optimization, computed by fastlin
 {escape(facts["fastlin"])} when this page was made. Digits are scikit-learn's 8 × 8 images; the other data are toys.</p>
+<p><a href="play.html">A linear classifier to play with</a>: drag points, move weights, and run gradient descent.</p>
 </header>
 <nav aria-label="Contents">
 <h2>Contents</h2>

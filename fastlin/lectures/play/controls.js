@@ -27,15 +27,19 @@ const EXPERIMENTS = {
 
 let state, history, running;
 
-// Takes changes over; `typing` is the input that they came from.
+// Takes changes over, unless the loss would overflow; `typing` is the input that they came from.
 function change(changes, typing) {
-  state = { ...state, ...changes };
-  const result = evaluate(state);
+  const next = { ...state, ...changes };
+  const result = evaluate(next);
+  if (!Number.isFinite(result.total)) {
+    halt("The loss would be larger than any number. Is the learning rate too high? Press “Reset”.");
+    return;
+  }
+  state = next;
   history = [...history, { data: result.data, total: result.total, steps: state.steps }];
   // Only the last picture of each step stays: dragging a point takes no room in the history.
   history = history.filter((each, i) => each.steps !== history[i + 1]?.steps).slice(-HISTORY);
   render(state, result, history, typing);
-  return result;
 }
 
 function begin(changes, words = "") {
@@ -54,12 +58,11 @@ function halt(words = "") {
 }
 
 function step() {
-  const result = change(descend(state, evaluate(state)));
-  if (!Number.isFinite(result.total)) halt("The loss is not finite any more: the learning rate is too high. Press “Reset”.");
+  change(descend(state, evaluate(state)));
 }
 
 function run() {
-  halt("It runs.");
+  halt("Running.");
   get("run").disabled = true;
   get("stop").disabled = false;
   running = setInterval(step, PAUSE);
@@ -133,6 +136,8 @@ function connectPoint(_, i) {
   group.addEventListener("pointermove", (event) => {
     if (hold) change(movedTo(i, placeOf(event).map((at, k) => inside(at + hold[k]))));
   });
+  // A finger moves the point, not the page; touch-action in CSS does not reach the inside of a picture.
+  group.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
   for (const end of ["pointerup", "pointercancel"]) group.addEventListener(end, () => (hold = null));
   group.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
@@ -155,7 +160,7 @@ const random = () => Math.round(400 * Math.random() - 200) / 100; // -2 ... 2
 const BUTTONS = {
   step,
   run,
-  stop: () => halt("It stands still."),
+  stop: () => halt("Stopped."),
   randomise: () => change({ W: state.W.map((w) => w.map(random)), b: state.b.map(random) }),
   double: () => change({ W: state.W.map((w) => w.map((wk) => 2 * wk)), b: state.b.map((bj) => 2 * bj) }),
   reset: () => begin({}),
