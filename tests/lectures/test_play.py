@@ -170,6 +170,16 @@ return settings.map(([loss, squared, reg]) => {
 """
 
 
+DRAWN = """
+const onScreen = ([x1, x2]) => new DOMPoint(200 * (x1 + 1.6), 200 * (1.6 - x2));
+const classOf = (element) => Number(element.getAttribute("class").slice(-1));
+const ground = (x) => [...document.querySelectorAll("#regions polygon")]
+  .filter((each) => each.isPointInFill(onScreen(x))).map(classOf).at(-1);
+const lines = [...document.querySelectorAll("#lines path:not(.head)")];
+return [arguments[0].map(ground), lines.map((each) => [classOf(each), each.getAttribute("d")])];
+"""
+
+
 def test_interactive_demo(page):
     for W, X, regs in cases():
         numbers = {f"{name}-{j}": W[k, j] for k, name in enumerate(NAMES) for j in range(3)}
@@ -232,7 +242,8 @@ class TestPlaying:
         page.execute_script("document.querySelector('[data-experiment=outlier]').focus()")
         page.switch_to.active_element.send_keys("\ue004")  # Tab
         assert page.switch_to.active_element.get_attribute("id") == "point-0"
-        page.switch_to.active_element.send_keys("\ue012\ue013\ue013")  # left, up, up
+        page.switch_to.active_element.send_keys("\ue012\ue013\ue013\ue013\ue015")  # left, up, up, up, down
+        assert page.execute_script("return scrollY") == 0
         X, _ = agree(read(page))
         np.testing.assert_allclose(X[0], [0.5, 0.55])
         assert "x1 0.500, x2 0.550" in page.switch_to.active_element.get_attribute("aria-label")
@@ -271,6 +282,23 @@ class TestPlaying:
         assert all(after[name] == before[name] for name in before if name[:2] in {"x-", "la", "ra"})
         press(page, "reset")
         assert read(page) == before
+
+    def test_the_picture_is_of_the_weights(self, page):
+        """Regions are those of the highest score, lines those of score 0, and arrows go straight up the score."""
+        rng = np.random.default_rng(3)
+        for W in (*rng.normal(size=(4, 3, 3)), np.zeros((3, 3))):
+            put(page, **{f"{name}_{j}": W[k, j] for k, name in enumerate(NAMES) for j in range(3)})
+            X = rng.uniform(-1.55, 1.55, size=(200, 2))
+            ground, lines = run_script(page, DRAWN, X.tolist())
+            assert ground == fl.predict(W, X, bias=True).tolist()
+            for j, path in lines:
+                right, down = np.reshape(re.findall(r"-?[\d.]+(?:e-?\d+)?", path), (4, 2)).astype(float).T
+                first, last, foot, tip = np.column_stack([right / 200 - 1.6, 1.6 - down / 200])
+                S = fl.scores(W, [first, last, foot, tip], bias=True)[:, j]
+                np.testing.assert_allclose(S[:3], 0, atol=1e-9)
+                arrow = (tip - foot) / np.linalg.norm(tip - foot)
+                np.testing.assert_allclose(arrow, W[:2, j] / np.linalg.norm(W[:2, j]), atol=1e-9)
+            assert lines or not W.any()
 
     def test_a_rate_that_is_too_high_stops_the_run(self, page):
         put(page, **{"lambda": 2.0, "rate": 1e6})
