@@ -129,6 +129,7 @@ function connectPoint(_, i) {
   const group = get(`point-${i}`);
   let hold = null; // from the pointer to the point
   group.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
     const place = placeOf(event);
     hold = state.points[i].x.map((xk, k) => xk - place[k]);
     group.setPointerCapture(event.pointerId);
@@ -138,7 +139,7 @@ function connectPoint(_, i) {
   });
   // A finger moves the point, not the page; touch-action in CSS does not reach the inside of a picture.
   group.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
-  for (const end of ["pointerup", "pointercancel"]) group.addEventListener(end, () => (hold = null));
+  group.addEventListener("lostpointercapture", () => (hold = null));
   group.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
     if (!move) return;

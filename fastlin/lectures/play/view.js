@@ -186,7 +186,8 @@ const FORMULAS = {
   one_vs_rest: (two) =>
     `L<sub>i</sub> = Σ<sub>j</sub> max(0, 1 − t<sub>j</sub> s<sub>j</sub>)${two}, ` +
     "t<sub>j</sub> = 1 for j = y, else −1",
-  softmax: () => "L<sub>i</sub> = −log p<sub>y</sub>, p<sub>j</sub> = exp(s<sub>j</sub>) / Σ<sub>k</sub> exp(s<sub>k</sub>)",
+  softmax: () =>
+    "L<sub>i</sub> = −log p<sub>y</sub>, p<sub>j</sub> = exp(s<sub>j</sub>) / Σ<sub>k</sub> exp(s<sub>k</sub>)",
 };
 
 const TERMS = {
