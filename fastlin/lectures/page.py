@@ -15,6 +15,7 @@ from fastlin import machine
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin.data import Dataset
+from fastlin.lectures import play
 
 LECTURES = {
     "“Loss function, Regularization, Optimization”": "“Lecture 3”, which names no author",
@@ -82,8 +83,9 @@ th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px soli
 
 
 def write(folder: str | Path, say: Callable[[str], Any], cifar: Dataset[Array] | None = None) -> Path:
-    """Compute every figure and write folder/index.html; `say` is called with progress texts. Returns its path.
+    """Compute every figure and write folder/index.html, with play.html beside it. Returns the path of index.html.
 
+    say : is called with progress texts.
     cifar : `fl.load_cifar10`'s, for its templates in colour; the page has none without it.
     """
     for module, extra in (
@@ -97,6 +99,7 @@ def write(folder: str | Path, say: Callable[[str], Any], cifar: Dataset[Array] |
     parts = _exhibits(say, cifar)
     page = folder / "index.html"
     page.write_text(_page(parts), encoding="utf-8")
+    (folder / "play.html").write_text(play.page(), encoding="utf-8")
     return page
 
 
@@ -180,6 +183,7 @@ def _page(parts: Mapping[str, Mapping[str, Any]]) -> str:
 {escape(facts["fastlin"])} when this page was made. Digits are scikit-learn's
 8 × 8 images where nothing else is said; the other data are toys.</p>
 <p class="narrow">Pictures and tables that are wider than the screen scroll sideways.</p>
+<p><a href="play.html">A linear classifier to play with</a>: drag points, move weights, and run gradient descent.</p>
 </header>
 <nav aria-label="Contents">
 <h2>Contents</h2>
