@@ -30,7 +30,7 @@ PARTS = (
     ("Losses", "losses", ("three_pictures", "loss_curves", "probabilities")),
     ("Regularisation", "regularization", ("penalties", "bias_variance")),
     ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
-    ("Learning rates", "rates", ("learning_rates", "schedules")),
+    ("Learning rates", "rates", ("learning_rates", "lowered_rate", "schedules", "warmup", "batch_scaling")),
     ("Optimizers", "optimizers", ("bowl", "saddle")),
     ("Four backends", "backends", ("backends",)),
 )
