@@ -211,9 +211,9 @@ def warmup() -> Exhibit:
         caption=f"Two runs at the rate {WARM_RATE:g}, softmax loss on digits in batches of {BATCH}, seed 0. With that "
         f"rate from the first step on, the mean loss of the first epoch is {found['at once'][0]:.1f}, and it began "
         f"with {math.log(10):.1f}. With a rate that climbs from 0 over the first {WARM_STEPS} steps, which are five "
-        f"epochs, it is {found['warmed up'][0]:.1f}, and no epoch has more than {found['warmed up'].max():.1f}. Softmax "
-        "on digits recovers from the explosion in the next epoch, so that warm-up changes the start here and not the "
-        "end.",
+        f"epochs, it is {found['warmed up'][0]:.1f}, and no epoch has more than {found['warmed up'].max():.1f}. "
+        "Softmax on digits recovers from the explosion in the next epoch, so that warm-up changes the start here and "
+        "not the end.",
         made_with="train, schedules.warmup, SGD",
         alt="Left, the rates: a flat line at 30 and a ramp to it. Right, the loss: it starts at 22 and falls at once; "
         "warmed up, it stays below 4.",
