@@ -48,7 +48,7 @@ def learning_rates() -> Exhibit:
     tidy(ax, "squared error of all training digits (logarithmic axis); it starts at 1, with W = 0", "epoch")
     ax.legend(frameon=False, title="learning rate", loc="upper right")
     end = f"very high: {found['very high'][-1] / 1e6:.0f} million after 30 epochs"
-    ax.annotate(end, (5.6, 27), (8, 18), color="#b00020", arrowprops={"arrowstyle": "<-", "color": "#b00020"})
+    ax.text(5.8, 21, end, color="#b00020")
     high, good = found["high"][-10:], found["good"][-1]
     return Exhibit(
         title="The effect of the learning rate",
