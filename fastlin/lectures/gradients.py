@@ -91,7 +91,7 @@ def slide_gradients() -> list[tuple[Array, Array, Array]]:
 def slide_table() -> Exhibit:
     """The numerical gradient of the slides, weight by weight."""
     (W, above, dW), (_, above_six, dW_six) = slide_gradients()
-    rows = [("weight", "W", "loss of W + h", "dW", "loss of W + h, UIT", "dW, UIT")]
+    rows: list[tuple[str, ...]] = [("weight", "W", "loss of W + h", "dW", "loss of W + h, UIT", "dW, UIT")]
     for i, value in enumerate(W):
         where = SIX_AT.index(i) if i in SIX_AT else None
         six = ("–", "–") if where is None else (f"{above_six[where]:.5f}", tenth(dW_six[where]))
