@@ -1,9 +1,9 @@
-"""Figures of `fastlin lectures`: the paths of optimizers on surfaces."""
+"""Figures of `fastlin lectures`: six optimizers beside each other, and what figures of paths share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ DESCENTS, ADAPTIVE = tuple(RULES)[:3], tuple(RULES)[3:]
 MARKERS = dict(zip(RULES, "osD^vP", strict=True))
 COLOUR = dict(zip(RULES, COLOURS, strict=True))
 SAME = dict.fromkeys(DESCENTS, 0.02) | dict.fromkeys(ADAPTIVE, 0.1)  # one rate for each family
-RATES = tuple(digit / power for power in (1000, 100, 10) for digit in (1, 2, 3, 5, 7, 9)) + (1.0,)
+RATES = (*(digit / power for power in (1000, 100, 10) for digit in (1, 2, 3, 5, 7, 9)), 1.0)
 
 CONDITION, BOWL_START, BOWL_STEPS = 60.0, (-3.5, 0.5), 60
 BOWL_LEVELS = (0.1, 0.5, 1.5, 4, 8, 14, 21)
@@ -54,20 +54,9 @@ def values(surface: Surface, places: Iterable[Array]) -> Array:
     return np.array([surface(place)[0] for place in places])
 
 
-def noisy(surface: Surface, sigma: float, seed: int) -> Surface:
-    """The surface with gradients to which normal noise of standard deviation sigma is added, as mini-batches add it."""
-    rng = np.random.default_rng(seed)
-
-    def noised(W: Array) -> tuple[float, Array]:
-        value, gradient = surface(W)
-        return value, gradient + sigma * rng.standard_normal(gradient.shape)
-
-    return noised
-
-
 def contours(ax: Any, surface: Surface, half: tuple[float, float], levels: Any) -> None:
     """Lines of equal value of the surface, within `half` of the origin."""
-    across, up = np.linspace(-half[0], half[0], 81), np.linspace(-half[1], half[1], 81)
+    across, up = np.linspace(-half[0], half[0], 61), np.linspace(-half[1], half[1], 61)
     height = np.array([[surface(np.array([w0, w1]))[0] for w0 in across] for w1 in up])
     ax.contour(across, up, height, levels=levels, cmap="Greys_r", linewidths=0.7, alpha=0.6)
     ax.set(xlim=(-half[0], half[0]), ylim=(-half[1], half[1]))
@@ -81,9 +70,8 @@ def draw(ax: Any, places: Array, name: str, **how: Any) -> None:
 
 def draw_values(ax: Any, found: Array, name: str, **how: Any) -> None:
     """Values over the steps, in the colour and with the marker of their rule."""
-    every = max(1, len(found) // 8)
-    first = list(RULES).index(name) * every // len(RULES)  # so that no marker hides another
-    how = {"color": COLOUR[name], "marker": MARKERS[name], "markevery": (first, every), "markersize": 5} | how
+    first = 0.02 * list(RULES).index(name)  # so that no marker hides another; shares of the size of the picture
+    how = {"color": COLOUR[name], "marker": MARKERS[name], "markevery": (first, 0.12), "markersize": 5} | how
     ax.plot(found, **({"label": name, "linewidth": 1.5} | how))
 
 
@@ -167,8 +155,8 @@ def rates_that_work() -> Exhibit:
         "is better, and both axes are logarithmic. A curve that leaves the picture at the top runs away. With too "
         "high a rate the rules on the left explode; those on the right divide by the size of the slope and cannot. "
         f"Adam ends below {enough:g} (dotted) at more rates than any other: a good default. AdaGrad is stuck "
-        f"far from the star at most rates and is the best of all at {best_rate('AdaGrad'):g}, which nobody knows before "
-        "trying.",
+        f"far from the star at most rates and is the best of all at {best_rate('AdaGrad'):g}, which nobody knows "
+        "before trying.",
         made_with="toys.bowl, SGD, AdaGrad, RMSProp, Adam",
         alt="Curves of the final value over the learning rate. Left, SGD, momentum and Nesterov fall and then shoot up "
         "at once. Right, AdaGrad falls only at rates near 1, RMSProp has a narrow dip near 0.1, Adam is low from "
@@ -178,152 +166,60 @@ def rates_that_work() -> Exhibit:
     )
 
 
-# ---- The condition number --------------------------------------------------------------------------------
+# ---- All update formulas in one picture ------------------------------------------------------------------
 
 
-def tuned(name: str, condition: float) -> fl.Optimizer:
-    """Gradient descent, or momentum, with the constants that are best for a bowl of this condition number."""
-    if name == "SGD":
-        return fl.SGD(2 / (1 + condition))
-    root = np.sqrt(condition)
-    return fl.SGD((2 / (1 + root)) ** 2, momentum=((root - 1) / (root + 1)) ** 2)  # Polyak 1964
+FORMULA_STEPS = {"bowl": 60, "saddle": 35}
+FORMULA_GROUNDS: dict[str, tuple[Surface, tuple[float, float]]] = {
+    "bowl": (valley, BOWL_START),
+    "saddle": (toys.saddle, SADDLE_START),
+}
 
 
-def steps_needed(name: str, condition: float, most: int = 4000) -> int:
-    """Steps from (1, 1) until the value of the bowl is a thousandth of what it was at the start."""
-    W, optimizer = np.ones(2), tuned(name, condition)
-    goal = toys.bowl(W, condition)[0] / 1000
-    for step in range(most):
-        value, gradient = toys.bowl(W, condition)
-        if value <= goal:
-            return step
-        optimizer.step(W, gradient)
-    raise ValueError(f"{name} needs more than {most} steps for a condition number of {condition:g}")
-
-
-def condition() -> Exhibit:
-    """Paths in three bowls, and the steps that descent needs over the condition number."""
-    figure, axes = new(1, 4, size=(12, 3.3))
-    for ax, number in zip(axes[0], (2.0, 10.0, 50.0), strict=False):
-        surface = lambda W, number=number: toys.bowl(W, number)  # noqa: E731
-        contours(ax, surface, (1.2, 1.2), number / 2 * np.array([0.03, 0.1, 0.3, 0.6, 1.0]))
-        draw(ax, walk(surface, tuned("SGD", number), (1.0, 1.0), 20), "SGD")
-        ax.plot(0, 0, marker="*", color="#222", markersize=10)
-        tidy(ax, f"condition number {number:g}", "w₀", "w₁")
-        ax.grid(False)
-    numbers = np.geomspace(2, 1000, 10)
-    ax = axes[0, 3]
-    for name in ("SGD", "momentum"):
-        steps = [steps_needed(name, number) for number in numbers]
-        ax.loglog(numbers, steps, color=COLOUR[name], marker=MARKERS[name], markersize=5, label=name)
-    tidy(ax, "steps to a thousandth", "condition number")
-    ax.legend(frameon=False, fontsize=9)
-    few, many = (steps_needed("SGD", number) for number in (10.0, 1000.0))
-    root_few, root_many = (steps_needed("momentum", number) for number in (10.0, 1000.0))
-    return Exhibit(
-        title="The condition number",
-        source="Iglesias, “Loss function has high condition number: ratio of largest to smallest singular value of the "
-        "Hessian matrix is large”",
-        caption="(w₀² + κ w₁²) / 2: its Hessian has the singular values 1 and κ, so that κ is its condition number. "
-        "Left, the first 20 steps of gradient descent from (1, 1) by the rate that is best for each bowl, 2 / (1 + κ). "
-        "Where κ is 2 it is at the star at once; the larger κ, the more it jitters along w₁ and the less it moves "
-        "along w₀. Right, on logarithmic axes, the steps until the value is a thousandth of that at the start: for "
-        f"κ = 10 gradient descent needs {few}, for κ = 1000 {many}, in proportion to κ. Momentum, with the constants "
-        f"that are best for each κ, needs {root_few} and {root_many}: about as its root. A step of Newton’s needs 1.",
-        made_with="toys.bowl, SGD",
-        alt="Three bowls, each flatter than the one before; the path is a short hop in the first and a long zigzag in "
-        "the last. Beside them the steps needed rise with the condition number, those of momentum half as steeply.",
-        figure=figure,
-    )
-
-
-# ---- Four difficulties -----------------------------------------------------------------------------------
-
-DENT_START, DENT_RATE, DENT_STEPS = (4.0,), 0.1, 150
-HARD_RATE, HARD_STEPS, SIGMA, DRAWS = 0.02, 100, 2.0, 100
-
-
-def difficulties_values() -> dict[str, dict[str, Array]]:
-    """For each difficulty and for SGD and momentum, by the same rate: the values over the steps."""
-    found: dict[str, dict[str, Array]] = {}
-    for name in ("SGD", "momentum"):
-        rule = RULES[name]
-
-        def along(surface: Surface, start: Sequence[float], steps: int = HARD_STEPS, lr: float = HARD_RATE) -> Array:
-            return values(surface, walk(surface, rule(lr), start, steps))  # noqa: B023
-
-        noised = []
-        for seed in range(DRAWS):
-            places = walk(noisy(valley, SIGMA, seed), rule(HARD_RATE), BOWL_START, HARD_STEPS)
-            noised.append(values(valley, places))
-        curves = {
-            "a local minimum": along(toys.dented, DENT_START, DENT_STEPS, DENT_RATE),
-            "a saddle point": along(toys.saddle, SADDLE_START),
-            "poor conditioning": along(valley, BOWL_START),
-            "gradient noise": np.mean(noised, axis=0),
+def formula_ends() -> dict[str, dict[str, float]]:
+    """The value of the bowl and of the saddle where each rule ends."""
+    return {
+        kind: {
+            name: surface(walk(surface, RULES[name](lr), start, FORMULA_STEPS[kind])[-1])[0]
+            for name, lr in SAME.items()
         }
-        for kind, curve in curves.items():
-            found.setdefault(kind, {})[name] = curve
-    return found
+        for kind, (surface, start) in FORMULA_GROUNDS.items()
+    }
 
 
-def _ball_on_curve(ax: Any) -> None:
-    """The dented curve with the places of SGD and of momentum on it."""
-    line = np.linspace(-2.6, 4.2, 300)
-    ax.plot(line, [toys.dented(np.array([w]))[0] for w in line], color="#555", linewidth=1)
-    for name, lift in (("SGD", 0.05), ("momentum", 0.0)):
-        places = walk(toys.dented, RULES[name](DENT_RATE), DENT_START, DENT_STEPS)
-        at = np.column_stack([places[:, 0], values(toys.dented, places) + lift])
-        draw(ax, at, name, linestyle="none")
-        ax.plot(*at[-1], color=COLOUR[name], marker=MARKERS[name], markersize=10, markeredgecolor="#222")
-    ax.set(xlabel="w", ylabel="value")
-
-
-def difficulties() -> Exhibit:
-    """SGD beside momentum in the four situations of the slide, each by one rate."""
-    figure, axes = new(2, 4, size=(12, 5.4))
-    found = difficulties_values()
-    _ball_on_curve(axes[0, 0])
-    pictures: tuple[tuple[Surface, Surface, Sequence[float], tuple[float, float], Any], ...] = (
-        (toys.saddle, toys.saddle, SADDLE_START, (1.6, 1.6), np.linspace(-2.4, 2.4, 13)),
-        (valley, valley, BOWL_START, (4.0, 0.9), BOWL_LEVELS),
-        (valley, noisy(valley, SIGMA, 0), BOWL_START, (4.0, 0.9), BOWL_LEVELS),
-    )
-    for ax, (ground, surface, start, half, levels) in zip(axes[0, 1:], pictures, strict=True):
-        contours(ax, ground, half, levels)
-        for name in ("momentum", "SGD"):
-            draw(ax, walk(surface, RULES[name](HARD_RATE), start, HARD_STEPS), name)
-        ax.plot(0, 0, marker="x" if ground is toys.saddle else "*", color="#222", markersize=10)
+def update_formulas() -> Exhibit:
+    """Six rules over one another, in the bowl and on the saddle."""
+    figure, axes = new(1, 2, size=(11, 4.6))
+    pictures: tuple[tuple[tuple[float, float], Any], ...] = (((4.0, 0.9), BOWL_LEVELS), ((1.6, 1.6), 13))
+    for ax, (kind, (surface, start)), (half, levels) in zip(axes[0], FORMULA_GROUNDS.items(), pictures, strict=True):
+        contours(ax, surface, half, levels)
+        for name, lr in SAME.items():
+            places = walk(surface, RULES[name](lr), start, FORMULA_STEPS[kind])
+            draw(ax, places, name, markevery=5, markersize=5, label=f"{name}, rate {lr:g}")
+            ax.plot(*places[-1], marker=MARKERS[name], color=COLOUR[name], markersize=10, markeredgecolor="#222")
         ax.set(xlabel="w₀", ylabel="w₁")
-    for above, below, (kind, curves) in zip(axes[0], axes[1], found.items(), strict=True):
-        for name, curve in curves.items():
-            draw_values(below, curve, name)
-        above.set_title(kind, loc="left", fontsize=10)
-        tidy(below, "value over the steps", "step")
-    axes[1, 1].set_ylim(-3, 2.4)
-    for ax in axes[1, 2:]:
-        ax.set(yscale="log", ylim=(1e-4, 40))
-    for ax in axes[1]:
-        ax.legend(frameon=False, fontsize=9)
-    noise = found["gradient noise"]
-    stuck, through = (found["a local minimum"][name][-1] for name in ("SGD", "momentum"))
-    left = {name: int(np.argmax(curve < -1)) for name, curve in found["a saddle point"].items() if curve.min() < -1}
+    axes[0, 0].plot(0, 0, marker="*", color="#222", markersize=12)
+    axes[0, 1].plot(0, 0, marker="x", color="#222", markersize=10)
+    axes[0, 0].set_title(f"a bowl, {FORMULA_STEPS['bowl']} steps", loc="left", fontsize=10)
+    axes[0, 1].set_title(f"a saddle, {FORMULA_STEPS['saddle']} steps", loc="left", fontsize=10)
+    axes[0, 0].legend(fontsize=8, loc="upper right")
+    ends = formula_ends()
+    order = sorted(RULES, key=lambda name: ends["bowl"][name])
+    fallen = sorted(RULES, key=lambda name: ends["saddle"][name])
     return Exhibit(
-        title="Four difficulties, without and with momentum",
-        source="Iglesias, “SGD + Momentum”: “Local Minima, Saddle points, Poor Conditioning, Gradient Noise”; UIT, "
-        "“Tìm cực tiểu cục bộ” (finds a local minimum)",
-        caption=f"SGD (circles) beside SGD with momentum {MOMENTUM} (squares), both by the same rate: {DENT_RATE:g} in "
-        f"the first column, {HARD_RATE:g} in the others. Above are the paths, below the values: lower is better. In a "
-        "local minimum the slope is zero, so that SGD, coming from the right (drawn a little above the curve), "
-        f"stays in the dent at {stuck:.2g}; momentum runs through to the minimum at {through:.1g}. Near a saddle "
-        f"(cross) the slope is nearly zero: momentum has fallen below −1 after {left['momentum']} steps, SGD has not "
-        f"after {HARD_STEPS}. In the bowl, {CONDITION:g} times as steep along w₁, momentum is faster along w₀. With "
-        f"noise in the gradient (normal, standard deviation {SIGMA:g}; the path of seed 0, and the mean value of "
-        f"{DRAWS} seeds) momentum is sooner near the star, {noise['momentum'][30]:.2g} against "
-        f"{noise['SGD'][30]:.2g} after 30 steps, but rests no nearer: its steps are ten times as long in the long run, "
-        f"and it goes on jumping about at {noise['momentum'][-1]:.2g}. There a lower rate helps.",
-        made_with="toys.dented, toys.saddle, toys.bowl, SGD",
-        alt="Four pairs of paths: SGD stays in a dent, rests at a saddle, crawls along a bowl, and creeps on under "
-        "noise; momentum runs through the dent, leaves the saddle, reaches the star, and jumps about it.",
+        title="The effects of different update formulas",
+        source="“Loss function, Regularization, Optimization”, “The effects of different update form formulas (image "
+        "credits to Alec Radford)”",
+        caption="All six rules from one start, by one rate for each family: "
+        f"{SAME['SGD']:g} for SGD, momentum and Nesterov, {SAME['Adam']:g} for the adaptive ones. There is a mark "
+        f"every 5 steps and a large one at the end. In the bowl (w₀² + {CONDITION:g} w₁²) / 2 the order from the lowest "
+        "value is " + ", ".join(f"{name} ({ends['bowl'][name]:.1g})" for name in order) + ". SGD creeps along the "
+        "floor, AdaGrad stops on the way. On the saddle w₀² − w₁², from a hundredth beside the ridge, the order is "
+        + ", ".join(f"{name} ({ends['saddle'][name]:.2g})" for name in fallen)
+        + ": RMSProp, Adam and AdaGrad turn off at once, momentum and Nesterov overshoot the cross and then fall, and "
+        "SGD is still on its way to it. Other rates give another order, as the figures above show.",
+        made_with="toys.bowl, toys.saddle, SGD, AdaGrad, RMSProp, Adam",
+        alt="Two pictures with six paths each: in the bowl AdaGrad and SGD end before the star and the others at it; "
+        "on the saddle all but SGD have turned off upwards.",
         figure=figure,
     )

@@ -31,7 +31,8 @@ PARTS = (
     ("Regularisation", "regularization", ("penalties", "bias_variance")),
     ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
     ("Learning rates", "rates", ("learning_rates", "schedules")),
-    ("Optimizers", "optimizers", ("bowl", "saddle")),
+    ("Where gradient descent has difficulties", "descent", ("condition", "difficulties", "saddle", "vectors")),
+    ("Optimizers", "optimizers", ("bowl", "rates_that_work", "update_formulas")),
     ("Four backends", "backends", ("backends",)),
 )
 
