@@ -210,7 +210,7 @@ def saddle_walks() -> dict[str, dict[str, Array]]:
         name: {
             "on the ridge": walk(toys.saddle, RULES[name](lr), ridge, SADDLE_STEPS),
             "0.01 beside it": walk(toys.saddle, RULES[name](lr), SADDLE_START, SADDLE_STEPS),
-            "on the ridge, noise": walk(noisy(toys.saddle, SADDLE_SIGMA, 0), RULES[name](lr), ridge, SADDLE_STEPS),
+            "ridge with noise": walk(noisy(toys.saddle, SADDLE_SIGMA, 0), RULES[name](lr), ridge, SADDLE_STEPS),
         }
         for name, lr in SAME.items()
     }
@@ -336,7 +336,7 @@ def vectors() -> Exhibit:
     """Momentum's and Nesterov's step as arrows, and the change of variables."""
     figure, axes = new(1, 3, size=(12, 4))
     _picture_of(axes[0, 0], arrows(nesterov=False), ((-30, -22), (36, 6), (38, 0)))
-    _picture_of(axes[0, 1], arrows(nesterov=True), ((-30, -22), (40, 0), (10, 12)))
+    _picture_of(axes[0, 1], arrows(nesterov=True), ((-30, -22), (28, -32), (10, 12)))
     axes[0, 0].set_title("momentum: the gradient at x", loc="left", fontsize=10)
     axes[0, 1].set_title("Nesterov: the gradient at x + ρv", loc="left", fontsize=10)
     xs, ahead, ours = both_sequences()

@@ -212,8 +212,10 @@ def update_formulas() -> Exhibit:
         "credits to Alec Radford)”",
         caption="All six rules from one start, by one rate for each family: "
         f"{SAME['SGD']:g} for SGD, momentum and Nesterov, {SAME['Adam']:g} for the adaptive ones. There is a mark "
-        f"every 5 steps and a large one at the end. In the bowl (w₀² + {CONDITION:g} w₁²) / 2 the order from the lowest "
-        "value is " + ", ".join(f"{name} ({ends['bowl'][name]:.1g})" for name in order) + ". SGD creeps along the "
+        f"every 5 steps and a large one at the end. In the bowl (w₀² + {CONDITION:g} w₁²) / 2 the order from the "
+        "lowest value is "
+        + ", ".join(f"{name} ({ends['bowl'][name]:.1g})" for name in order)
+        + ". SGD creeps along the "
         "floor, AdaGrad stops on the way. On the saddle w₀² − w₁², from a hundredth beside the ridge, the order is "
         + ", ".join(f"{name} ({ends['saddle'][name]:.2g})" for name in fallen)
         + ": RMSProp, Adam and AdaGrad turn off at once, momentum and Nesterov overshoot the cross and then fall, and "

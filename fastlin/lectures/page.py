@@ -33,6 +33,7 @@ PARTS = (
     ("Learning rates", "rates", ("learning_rates", "schedules")),
     ("Where gradient descent has difficulties", "descent", ("condition", "difficulties", "saddle", "vectors")),
     ("Optimizers", "optimizers", ("bowl", "rates_that_work", "update_formulas")),
+    ("Curvature", "second_order", ("newton", "many_dimensions", "batches")),
     ("Four backends", "backends", ("backends",)),
 )
 
