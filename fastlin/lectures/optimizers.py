@@ -56,7 +56,7 @@ def values(surface: Surface, places: Iterable[Array]) -> Array:
 
 def contours(ax: Any, surface: Surface, half: tuple[float, float], levels: Any) -> None:
     """Lines of equal value of the surface, within `half` of the origin."""
-    across, up = np.linspace(-half[0], half[0], 61), np.linspace(-half[1], half[1], 61)
+    across, up = np.linspace(-half[0], half[0], 45), np.linspace(-half[1], half[1], 45)
     height = np.array([[surface(np.array([w0, w1]))[0] for w0 in across] for w1 in up])
     ax.contour(across, up, height, levels=levels, cmap="Greys_r", linewidths=0.7, alpha=0.6)
     ax.set(xlim=(-half[0], half[0]), ylim=(-half[1], half[1]))
