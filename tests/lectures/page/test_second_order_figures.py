@@ -44,6 +44,7 @@ def test_saddles_in_many_dimensions():
     shares = [second_order.signs(n, 100) for n in (1, 2, 3, 6)]
     assert shares[0][1] == shares[-1][0] == 0
     assert [saddles for _, saddles in shares] == sorted(saddles for _, saddles in shares)
+    assert shares[1][1] == pytest.approx(np.sqrt(0.5), abs=0.08)  # the share that random matrix theory gives
     assert shares[2][1] > 0.85
     assert shares[3][1] == 1
 
