@@ -31,7 +31,7 @@ PARTS = (
     ("Regularisation", "regularization", ("penalties", "bias_variance")),
     ("Gradients and searching", "gradients", ("gradient_checks", "ways_to_search", "progress")),
     ("Learning rates", "rates", ("learning_rates", "schedules")),
-    ("Where gradient descent has difficulties", "descent", ("condition", "difficulties", "saddle", "vectors")),
+    ("Where gradient descent has difficulties", "difficulties", ("condition", "difficulties", "saddle", "vectors")),
     ("Optimizers", "optimizers", ("bowl", "rates_that_work", "update_formulas")),
     ("Curvature", "second_order", ("newton", "many_dimensions", "batches")),
     ("Four backends", "backends", ("backends",)),

@@ -8,23 +8,23 @@ from fastlin import toys
 pytest.importorskip("sklearn")
 pytest.importorskip("skimage")
 pytest.importorskip("matplotlib")
-from fastlin.lectures import descent, optimizers
+from fastlin.lectures import difficulties, optimizers
 
 
 def test_steps_over_the_condition_number():
     """In proportion to it, and with momentum about to its root."""
     for name, power in (("SGD", 1.0), ("momentum", 0.5)):
-        few, many = (descent.steps_needed(name, number) for number in (50.0, 800.0))
+        few, many = (difficulties.steps_needed(name, number) for number in (50.0, 800.0))
         assert np.log(many / few) / np.log(16) == pytest.approx(power, abs=0.08)
 
 
 def test_difficulties():
-    found = descent.difficulties_values()
+    found = difficulties.difficulties_values()
     dent, bowl, noise = (found[kind] for kind in ("a local minimum", "poor conditioning", "gradient noise"))
     assert dent["SGD"][-1] > 0.04
     assert dent["momentum"][-1] < 1e-6
-    assert descent.left_after(found["a saddle point"]["SGD"]) is None
-    assert descent.left_after(found["a saddle point"]["momentum"]) < 40
+    assert difficulties.left_after(found["a saddle point"]["SGD"]) is None
+    assert difficulties.left_after(found["a saddle point"]["momentum"]) < 40
     assert bowl["momentum"][-1] < 0.01 * bowl["SGD"][-1]
     assert noise["momentum"][30] < 0.5 * noise["SGD"][30]
     assert noise["momentum"][-1] > noise["SGD"][-1]
@@ -32,9 +32,9 @@ def test_difficulties():
 
 def test_the_saddle():
     """On the ridge every rule stays; beside it and with noise every rule leaves, SGD last and adaptive rules first."""
-    walks = descent.saddle_walks()
+    walks = difficulties.saddle_walks()
     left = {
-        kind: {name: descent.left_after(optimizers.values(toys.saddle, walks[name][kind])) for name in walks}
+        kind: {name: difficulties.left_after(optimizers.values(toys.saddle, walks[name][kind])) for name in walks}
         for kind in walks["SGD"]
     }
     assert set(left.pop("on the ridge").values()) == {None}
@@ -48,7 +48,7 @@ def test_the_saddle():
 
 def test_arrows():
     """Both steps start from the same x with the same velocity, and are velocity plus gradient."""
-    plain, ahead = descent.arrows(nesterov=False), descent.arrows(nesterov=True)
+    plain, ahead = difficulties.arrows(nesterov=False), difficulties.arrows(nesterov=True)
     np.testing.assert_allclose(plain.x, ahead.x)
     np.testing.assert_allclose(plain.velocity, ahead.velocity)
     np.testing.assert_allclose(ahead.looked_at, ahead.x + ahead.velocity)
@@ -59,6 +59,6 @@ def test_arrows():
 
 
 def test_the_change_of_variables():
-    xs, ahead, ours = descent.both_sequences()
+    xs, ahead, ours = difficulties.both_sequences()
     np.testing.assert_allclose(ours, ahead, atol=1e-12)
     assert abs(xs - ours).max() > 0.1
