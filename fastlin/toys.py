@@ -7,11 +7,13 @@ Data sets are drawn from a seed and come as X (n, d) float64 and y (n,), int64 l
 >>> X.shape, sorted(set(y.tolist()))
 ((100, 2), [0, 1])
 
-Surfaces are functions of W (2,) that return (value, gradient), as a loss does: `fl.check_gradient` and every optimizer
-take them as they are.
+Surfaces are functions of W, (2,) or for `dented` (1,), that return (value, gradient), as a loss does:
+`fl.check_gradient` and every optimizer take them as they are.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -124,7 +126,7 @@ def bowl(W: Array, condition: float = 20.0) -> tuple[float, Array]:
     >>> bowl(np.array([2.0, 1.0]), condition=10.0)
     (7.0, array([ 2., 10.]))
     """
-    w0, w1 = _plane(W)
+    w0, w1 = _real(W)
     condition = _check.number("condition", condition, "(-inf, inf)")
     return float(w0 * w0 + condition * w1 * w1) / 2, np.array([w0, condition * w1])
 
@@ -135,15 +137,30 @@ def saddle(W: Array) -> tuple[float, Array]:
     >>> saddle(np.array([2.0, 1.0]))
     (3.0, array([ 4., -2.]))
     """
-    w0, w1 = _plane(W)
+    w0, w1 = _real(W)
     return float(w0 * w0 - w1 * w1), np.array([2 * w0, -2 * w1])
 
 
-def _plane(W: Array) -> Array:
-    """W (2,) of real numbers."""
+def dented(W: Array) -> tuple[float, Array]:
+    """0.05 w^2 - 0.15 exp(-8 (w - 2)^2) and its gradient, for W (1,): a valley with a dent in its side.
+
+    The minimum is at 0, and the dent has a local minimum near 2, in which gradient descent from the right gets stuck
+    (lecture "Regularization and Optimization": "What if the loss function has a local minima or saddle point?").
+
+    >>> value, gradient = dented(np.array([2.0]))
+    >>> round(value, 6), gradient
+    (0.05, array([0.2]))
+    """
+    w = float(_real(W, 1)[0])
+    dent = 0.15 * math.exp(-8.0 * (w - 2.0) * (w - 2.0))
+    return 0.05 * w * w - dent, np.array([0.1 * w + 16.0 * (w - 2.0) * dent])
+
+
+def _real(W: Array, size: int = 2) -> Array:
+    """W (size,) of real numbers."""
     found = _check.array("W", W, 1)
-    if found.shape != (2,) or found.dtype.kind not in "iubf":
-        raise ValueError(f"W must be (2,) real numbers; found {found.dtype} {found.shape}")
+    if found.shape != (size,) or found.dtype.kind not in "iubf":
+        raise ValueError(f"W must be ({size},) real numbers; found {found.dtype} {found.shape}")
     return found
 
 

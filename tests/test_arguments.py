@@ -102,6 +102,7 @@ def calls():
         yield f"toys.{f.__name__}", f, defaults(f, n=5)
     yield "toys.bowl", toys.bowl, {"W": np.ones(2), "condition": 20.0}
     yield "toys.saddle", toys.saddle, {"W": np.ones(2)}
+    yield "toys.dented", toys.dented, {"W": np.ones(1)}
 
 
 CALLS = {name: (f, given) for name, f, given in calls()}

@@ -95,6 +95,19 @@ def test_surfaces_have_their_gradients(surface):
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("place", [-3.0, 1.7, 2.0, 2.4, 5.0])
+def test_the_dented_valley_has_its_gradient(place):
+    assert fl.check_gradient(toys.dented, np.array([place]))
+
+
+def test_the_dented_valley_has_two_minima():
+    places = np.linspace(-4, 4, 801)
+    slopes = np.array([toys.dented(np.array([w]))[1][0] for w in places])
+    rising = places[1:][(slopes[:-1] < -1e-12) & (slopes[1:] >= -1e-12)]
+    np.testing.assert_allclose(rising, [0, 1.93], atol=0.02)
+    assert toys.dented(np.zeros(1))[0] < toys.dented(np.array([rising[1]]))[0]
+
+
 def test_the_bowl_has_its_condition_number():
     H = np.array([toys.bowl(e, condition=35.0)[1] for e in np.eye(2)])  # the gradient is linear: H e
     assert np.linalg.cond(H) == pytest.approx(35.0)
@@ -111,6 +124,7 @@ def test_the_bowl_has_its_condition_number():
         (lambda: toys.houses(sigma=-1.0), ValueError, r"sigma must be in \[0, 1e100\]; found -1.0"),
         (lambda: toys.three_modes(seed=-1), ValueError, "seed must be an integer of at least 0; found -1"),
         (lambda: toys.bowl(np.ones((2, 1))), ValueError, "W must have 1 dimensions"),
+        (lambda: toys.dented(np.ones(2)), ValueError, r"W must be \(1,\) real numbers; found float64 \(2,\)"),
     ],
 )
 def test_bad_argument(call, kind, message):

@@ -55,8 +55,10 @@ PARTS = (
     ("Searching", "searches", ("loss_lines", "random_weights", "ways_to_search")),
     ("Gradients", "gradients", ("one_slope", "slide_table", "differences", "gradient_checks")),
     ("Gradient descent", "descent", ("descent_path", "noise", "progress")),
+    ("Where gradient descent has difficulties", "difficulties", ("condition", "difficulties", "saddle", "vectors")),
+    ("Optimizers", "optimizers", ("bowl", "rates_that_work", "update_formulas")),
     ("Learning rates", "rates", ("learning_rates", "lowered_rate", "schedules", "warmup", "batch_scaling")),
-    ("Optimizers", "optimizers", ("bowl", "saddle")),
+    ("Curvature", "second_order", ("newton", "many_dimensions", "batches")),
     ("Features of images", "features", ("ring_in_polar", "image_features", "codebook")),
     ("Four backends", "backends", ("backends",)),
 )

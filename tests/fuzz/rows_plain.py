@@ -243,8 +243,8 @@ def toy_row(name: str, **own: Arg) -> Row:
     return Row(f"toys.{name}", getattr(toys, name), arguments, (rows_of_both, laws.same_again))
 
 
-def _surface(sizes: Sizes) -> Arguments:
-    found = array((2,), ["float64", "float32", "int64"], bad_shapes=other_shapes((2,)))
+def _surface(sizes: Sizes, size: int = 2) -> Arguments:
+    found = array((size,), ["float64", "float32", "int64"], bad_shapes=other_shapes((size,)))
     return {"W": found}
 
 
@@ -262,6 +262,7 @@ TOYS = (
     toy_row("houses", sigma=number("[0, inf)", usual=(0.0, 20.0))),
     Row("toys.bowl", toys.bowl, _bowl, (laws.same_again,), quiet=False),
     Row("toys.saddle", toys.saddle, _surface, (laws.same_again,), quiet=False),
+    Row("toys.dented", toys.dented, lambda sizes: _surface(sizes, 1), (laws.same_again,), quiet=False),
 )
 
 
