@@ -104,7 +104,7 @@ def check(row: Row, call: Call) -> None:
             refusal(row, call, answer.error)
             watch.unchanged(answered=False)
             return
-        if call.bad and call.odd:  # beside another W or X what was bad may be right
+        if call.bad and (call.odd or len(call.bad) > 1):  # beside another W or X what was bad may be right
             watch.unchanged(answered=True)
             return
         if call.bad:

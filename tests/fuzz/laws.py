@@ -199,7 +199,8 @@ def sums_to_one(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> 
     require(value.shape == S.shape, f"probabilities have shape {value.shape}, not {S.shape}")
     if not np.isfinite(S).all() or not S.size:
         return
-    shifted = S - S.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        shifted = S - S.max(axis=-1, keepdims=True)
     if np.abs(shifted).max() > 1e30:
         return
     P = np.exp(shifted)
@@ -317,4 +318,5 @@ def _moved(A: Any, rng: Any, size: float) -> Any:
         return A
     if rng is None:
         return np.ascontiguousarray(A.copy())
-    return np.ascontiguousarray(A * (1 + size * rng.choice([-1.0, 1.0], A.shape)))
+    # By different amounts, or the changes of two terms that cancel could cancel too, in every try.
+    return np.ascontiguousarray(A * (1 + size * rng.uniform(-1.0, 1.0, A.shape)))

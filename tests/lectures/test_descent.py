@@ -34,31 +34,6 @@ def test_loss_surface():
     assert 0 < np.diff(softmax, 2).min() < np.diff(softmax, 2).max() < 1e-3
 
 
-def test_random_search_seldom_succeeds(digits):
-    """Of 1000 random W about one in a hundred classifies a fifth of the digits correctly, and none a third."""
-    tries = (fl.random_search(digits.X[:50], digits.y[:50], tries=1, seed=seed) for seed in range(1000))
-    found = np.array([one.accuracy(digits.X_test, digits.y_test) for one in tries])
-    assert found.mean() == pytest.approx(0.1, abs=0.01)
-    assert 0.005 < (found >= 0.2).mean() < 0.03
-    assert found.max() < 1 / 3
-
-
-def test_numerical_gradient_is_slow():
-    """Two evaluations of the loss for each of 1000 weights, and the analytic gradient takes one: the same numbers."""
-    rng = np.random.default_rng(0)
-    W, X, y = rng.standard_normal((100, 10)), rng.standard_normal((30, 100)), np.arange(30) % 10
-    calls = 0
-
-    def loss(W):
-        nonlocal calls
-        calls += 1
-        return fl.softmax_loss(W, X, y)
-
-    numerical = fl.numerical_gradient(loss, W)
-    assert calls == 2000
-    np.testing.assert_allclose(fl.softmax_loss(W, X, y)[1], numerical, atol=1e-8)
-
-
 def test_accuracy_for_computation():
     """The standard error of a mini-batch's gradient is that of one row, divided by the root of the batch size."""
     rng = np.random.default_rng(0)
