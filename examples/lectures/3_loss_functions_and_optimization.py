@@ -360,7 +360,7 @@ print(report)
 assert report
 
 # %%
-# The interactive web demo of the slides: ``fastlin lectures`` writes pages that open offline.
+# The interactive web demo of the slides: ``fastlin lectures`` writes one too, play.html, which opens offline.
 #
 # Image features
 # --------------

@@ -15,12 +15,17 @@ def add(commands: Any) -> None:
     """Add the command to the command line."""
     command = commands.add_parser(
         "lectures",
-        help="the pictures of the lectures on one page",
-        description="Compute the figures of five lectures on linear classifiers and write them to one HTML page that "
-        "opens offline (needs fastlin[plot,features]; takes about a minute).",
+        help="the pictures of the lectures on one page, and a page to play with",
+        description="Compute the figures of five lectures on linear classifiers and write them to one HTML page, and "
+        "beside it a page to play with: points to drag, weights to move, gradient descent. Both open offline (needs "
+        "fastlin[plot,features]; takes about a minute).",
     )
     command.add_argument(
-        "--out", type=path, default="lectures", metavar="DIR", help="writes DIR/index.html; default: %(default)s"
+        "--out",
+        type=path,
+        default="lectures",
+        metavar="DIR",
+        help="writes DIR/index.html and DIR/play.html; default: %(default)s",
     )
     command.add_argument(
         "--data",
