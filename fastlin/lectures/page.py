@@ -59,7 +59,7 @@ PARTS = (
     ("Where gradient descent has difficulties", "difficulties", ("condition", "difficulties", "saddle", "vectors")),
     ("Optimizers", "optimizers", ("bowl", "rates_that_work", "update_formulas")),
     ("Learning rates", "rates", ("learning_rates", "lowered_rate", "schedules", "warmup", "batch_scaling")),
-    ("Curvature", "second_order", ("newton", "many_dimensions", "batches")),
+    ("Second order: Newton and L-BFGS", "second_order", ("newton", "many_dimensions", "batches")),
     ("Features of images", "features", ("ring_in_polar", "image_features", "codebook")),
     ("Four backends", "backends", ("backends",)),
 )
