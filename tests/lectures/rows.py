@@ -37,7 +37,7 @@ def rows() -> dict[str, Row]:
 
 
 @cache
-def tests() -> dict[str, Path]:
+def files() -> dict[str, Path]:
     """The file of each row's test, by the row's name, and of every other test of these files but test_table.py."""
     return {
         name.replace("_", "-"): file

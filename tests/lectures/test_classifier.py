@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import cli
 
 SCORES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # a row for each picture: cat, car, frog
 TEN = {  # class: scores of the pictures of a cat, an automobile and a frog
@@ -87,7 +88,11 @@ def test_ten_scores(backend):
 
 
 def test_argmax_rule(backend):
+    """The class of the highest score, the first of equals: "car" for the three pictures; others for others."""
     assert fl.predict(SCORES, np.eye(3), backend=backend).tolist() == [1, 1, 1]
+    more = np.random.default_rng(0).integers(0, 5, (20, 6)).astype(float)
+    found = fl.predict(more, np.eye(20), backend=backend)
+    assert found.tolist() == [row.index(max(row)) for row in more.tolist()]
 
 
 def test_scores_by_index(backend):
@@ -120,8 +125,8 @@ def test_train_validation_test():
     assert tried[best].accuracy(digits.X_test, digits.y_test) > 0.8
 
 
-def test_templates():
-    """A class's column of W, drawn as an image, is bright where its pictures are."""
+def test_templates(tmp_path):
+    """A class's column of W, drawn as an image, is bright where its pictures are; the command line draws them."""
     rng = np.random.default_rng(0)
     y = np.arange(200) % 4
     images = 0.3 * rng.random((200, 2, 2))
@@ -131,6 +136,9 @@ def test_templates():
         template = result.W[:, k].reshape(2, 2)
         assert np.unravel_index(template.argmax(), (2, 2)) == (k // 2, k % 2)
         assert (template * images[5]).sum() == pytest.approx(fl.scores(result.W, images[5].reshape(1, 4))[0, k])
+    pytest.importorskip("matplotlib")
+    assert cli.main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "templates.png").exists()
 
 
 def test_hyperplanes(backend):
@@ -429,7 +437,7 @@ def test_jiggling_with_a_wrong_class(backend):
 
 
 def test_doubled_correct_score(backend):
-    """From 10 to 20: the SVM loss is 0 in every row, far from the kink; softmax falls, and is 0 in the third row only."""
+    """From 10 to 20: the SVM loss is 0 in all rows, far from the kink; softmax falls, and is 0 in the third."""
     for others in ([-2, 3], [9, 9], [-100, -100]):
         assert jiggled(fl.svm_loss, [20, *others], 0.5, backend) == [0.0] * 6
         assert of_scores(fl.svm_loss, [20, *others], 0, backend=backend)[0] == 0.0
