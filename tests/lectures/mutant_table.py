@@ -10,8 +10,17 @@ LOSSES, PENALTIES, SCHEDULES = "fastlin/losses.py", "fastlin/penalties.py", "fas
 SEARCH, GRADCHECK, SECOND_ORDER = "fastlin/search.py", "fastlin/gradcheck.py", "fastlin/second_order.py"
 TOYS, FEATURES = "fastlin/toys.py", "fastlin/features.py"
 
-# A row has one of these, or a list.
-Mutant = tuple[str, str, str]
+Mutant = tuple[str, str, str]  # a row has one of these, or a list
+
+# What several of them change, or are.
+HINGE = "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores"
+SGD = "w -= lr * (g + weight_decay * w)"
+NO_BIAS = (OPS, "weights[:, : len(W)] = W.T", "weights[:, : weights.shape[1] - 1] = W.T[:, : weights.shape[1] - 1]")
+NO_SLOPE = (
+    OPS,
+    "np.multiply(np.where(scores >= 0, 1, e) / (1 + e) - targets.T, sample_weight, out=scores)",
+    "scores *= 0",
+)
 
 CLASSIFIER: dict[str, Mutant | list[Mutant]] = {
     "four-pixels": (OPS, "rows.T, out=scores)\n    scores += W[:, -1:]\n", "rows.T, out=scores)\n"),
@@ -19,11 +28,7 @@ CLASSIFIER: dict[str, Mutant | list[Mutant]] = {
         (OPS, "np.matmul(W[:, :-1], rows.T", "np.matmul(W[:, -2::-1], rows.T"),
         ("fastlin/_check.py", "flatten each sample with", "reshape each sample with"),
     ],
-    "bias-trick": (
-        OPS,
-        "weights[:, : len(W)] = W.T",
-        "weights[:, : weights.shape[1] - 1] = W.T[:, : weights.shape[1] - 1]",
-    ),
+    "bias-trick": NO_BIAS,
     "dimensions": (
         LOSSES,
         "return _run.scores(W, X, backend, threads).T",
@@ -64,16 +69,8 @@ SVM: dict[str, Mutant | list[Mutant]] = {
     ),
     "svm-by-cases": (OPS, "violated = ~(scores <= 0)", "violated = ~(scores < 0)"),
     "svm-of-one-row": (OPS, "np.dot(scores.sum(axis=0)", "np.dot(scores.max(axis=0)"),
-    "svm-q1-car-scores-change": (
-        OPS,
-        "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores",
-        "np.abs(scores, out=scores)\n    loss = np.dot(scores",
-    ),
-    "svm-q2-least-and-most": (
-        OPS,
-        "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores",
-        "np.clip(scores, 0, 1e6, out=scores)\n    loss = np.dot(scores",
-    ),
+    "svm-q1-car-scores-change": (OPS, HINGE, "np.abs(scores, out=scores)\n    loss = np.dot(scores"),
+    "svm-q2-least-and-most": (OPS, HINGE, "np.clip(scores, 0, 1e6, out=scores)\n    loss = np.dot(scores"),
     "svm-q3-start": (OPS, "np.dot(scores.sum(axis=0)", "np.dot(scores.mean(axis=0)"),
     "svm-q4-all-classes": (
         OPS,
@@ -86,16 +83,8 @@ SVM: dict[str, Mutant | list[Mutant]] = {
         "np.sum(scores)",
     ),
     "svm-q6-squared": (OPS, "np.dot(np.square(scores).sum(axis=0)", "np.dot(scores.sum(axis=0)"),
-    "svm-twice-the-weights": (
-        OPS,
-        "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores",
-        "np.abs(scores, out=scores)\n    loss = np.dot(scores",
-    ),
-    "svm-doubling-is-not-learning": (
-        OPS,
-        "weights[:, : len(W)] = W.T",
-        "weights[:, : weights.shape[1] - 1] = W.T[:, : weights.shape[1] - 1]",
-    ),
+    "svm-twice-the-weights": (OPS, HINGE, "np.abs(scores, out=scores)\n    loss = np.dot(scores"),
+    "svm-doubling-is-not-learning": NO_BIAS,
     "svm-variants": [
         (OPS, "most = np.maximum(scores[worst, rows], 0)", "most = np.maximum(scores, 0).sum(axis=0)"),
         (OPS, "side = 2 * targets.T - 1  #", "side = 1 - 2 * targets.T  #"),
@@ -119,7 +108,7 @@ SOFTMAX: dict[str, Mutant | list[Mutant]] = {
     ),
     "softmax-is-a-divergence": (OPS, "label_smoothing * scores.mean(axis=0)", "label_smoothing * scores.max(axis=0)"),
     "softmax-beside-svm": [
-        (OPS, "weights[:, : len(W)] = W.T", "weights[:, : weights.shape[1] - 1] = W.T[:, : weights.shape[1] - 1]"),
+        NO_BIAS,
         (OPS, "np.dot(np.log(z)", "np.dot(np.log10(z)"),
     ],
     "loss-curves": [
@@ -127,19 +116,11 @@ SOFTMAX: dict[str, Mutant | list[Mutant]] = {
         (OPS, "np.dot(np.log(z) - target_logit", "np.dot(np.maximum(np.log(z) - target_logit, 1e-3)"),
     ],
     "jiggling": [
-        (
-            OPS,
-            "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores",
-            "np.logaddexp(scores, 0, out=scores)\n    loss = np.dot(scores",
-        ),
+        (OPS, HINGE, "np.logaddexp(scores, 0, out=scores)\n    loss = np.dot(scores"),
         (OPS, "np.dot(np.log(z) - target_logit", "np.dot(np.maximum(np.log(z) - target_logit, 1e-3)"),
     ],
     "jiggling-with-a-wrong-class": [
-        (
-            OPS,
-            "np.maximum(scores, 0, out=scores)\n    loss = np.dot(scores",
-            "np.clip(scores, 0, 50, out=scores)\n    loss = np.dot(scores",
-        ),
+        (OPS, HINGE, "np.clip(scores, 0, 50, out=scores)\n    loss = np.dot(scores"),
         (OPS, "np.dot(np.log(z) - target_logit", "np.dot(np.minimum(np.log(z) - target_logit, 50)"),
     ],
     "doubled-correct-score": (OPS, "np.exp(scores, out=scores)\n    z", "np.exp(0.1 * scores, out=scores)\n    z"),
@@ -149,18 +130,10 @@ REGRESSION: dict[str, Mutant | list[Mutant]] = {
     "regression-l1": (OPS, "np.multiply(np.sign(scores), sample_weight, out=scores)", "scores[...] = 0"),
     "regression-l2": (OPS, "scores *= 2 * sample_weight\n    return loss", "scores *= sample_weight\n    return loss"),
     "regression-with-l1-penalty": (PENALTIES, "return np.sign(W) * self.lam", "return np.zeros_like(W)"),
-    "logistic": (
-        OPS,
-        "np.multiply(np.where(scores >= 0, 1, e) / (1 + e) - targets.T, sample_weight, out=scores)",
-        "scores[...] = 0",
-    ),
+    "logistic": NO_SLOPE,
     "logistic-decomposed": [
         (OPS, "np.maximum(scores, 0) - targets.T * scores", "np.maximum(scores, 0)"),
-        (
-            OPS,
-            "np.multiply(np.where(scores >= 0, 1, e) / (1 + e) - targets.T, sample_weight, out=scores)",
-            "scores[...] = 0",
-        ),
+        NO_SLOPE,
     ],
     "delta-rule": (
         OPS,
@@ -204,7 +177,7 @@ REGULARISATION: dict[str, Mutant | list[Mutant]] = {
     ),
     "l2-adds-curvature": (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
     "prefer-simpler-models": (PENALTIES, "return W * (2.0 * self.lam)", "return 0.0 * W"),
-    "weight-decay": (STEPS, "w -= lr * (g + weight_decay * w)", "w -= lr * g"),
+    "weight-decay": (STEPS, SGD, "w -= lr * g"),
     "max-norm": (PENALTIES, "weights *= np.where(norms > limit,", "weights *= np.where(norms > 0,"),
     "dropout": (PENALTIES, "(rows[some] / kept)", "rows[some]"),
 }
@@ -240,14 +213,14 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
     "random-search": (SEARCH, 'np.array(W[i], order="F")', 'np.array(W[0], order="F")'),
     "random-search-prints": (SEARCH, "scale: float = 1e-4,", "scale: float = 1e-3,"),
     "random-local-search": (SEARCH, "there = best.W + some", "there = here + some"),
-    "gradient-descent": (STEPS, "w -= lr * (g + weight_decay * w)", "w -= 0.5 * lr * (g + weight_decay * w)"),
+    "gradient-descent": (STEPS, SGD, "w -= 0.5 * lr * (g + weight_decay * w)"),
     "mini-batch": (TRAINING, "order, self.batch_size, self.optimizer", "order, len(order), self.optimizer"),
     "batch-stochastic-mini-batch": (
         TRAINING,
         "order, self.batch_size, self.optimizer",
         "order, len(order), self.optimizer",
     ),
-    "loss-goes-down": (STEPS, "w -= lr * (g + weight_decay * w)", "w += lr * (g + weight_decay * w)"),
+    "loss-goes-down": (STEPS, SGD, "w += lr * (g + weight_decay * w)"),
     "gradient-noise": (OBJECTIVE, 'rows = inputs.X.shape[0] if reduction == "mean" else 1', "rows = 1"),
     "condition-number": [
         (SECOND_ORDER, ".ravel() / step", ".ravel() / step + 1.0"),
@@ -255,14 +228,14 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
     ],
     "saddle-point": [
         (SECOND_ORDER, "symmetric: Array = (H + H.T) / 2", "symmetric: Array = abs(H + H.T) / 2"),
-        (STEPS, "w -= lr * (g + weight_decay * w)", "w += lr * (g + weight_decay * w)"),
+        (STEPS, SGD, "w += lr * (g + weight_decay * w)"),
     ],
     "local-minimum": (
         STEPS,
         "    v *= momentum\n    v += g + weight_decay * w",
         "    v *= 0\n    v += g + weight_decay * w",
     ),
-    "sgd": (STEPS, "w -= lr * (g + weight_decay * w)", "w -= lr * np.sign(g)"),
+    "sgd": (STEPS, SGD, "w -= lr * np.sign(g)"),
     "momentum": (STEPS, "    v += g + weight_decay * w", "    v += (1 - momentum) * (g + weight_decay * w)"),
     "momentum-both-forms": (
         STEPS,
@@ -297,7 +270,7 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
         'rule = "adam_update"\n\n    def __init__(\n        self,\n        lr: Lr = 1e-3,',
         'rule = "adam_update"\n\n    def __init__(\n        self,\n        lr: Lr = 1e-5,',
     ),
-    "learning-rates": (STEPS, "w -= lr * (g + weight_decay * w)", "w -= min(lr, 0.03) * (g + weight_decay * w)"),
+    "learning-rates": (STEPS, SGD, "w -= min(lr, 0.03) * (g + weight_decay * w)"),
     "reduced-rate-converges": (SCHEDULES, "return self.lr / math.sqrt(max(t, 1))", "return self.lr"),
     "step-decay": (SCHEDULES, "sum(t >= reached for", "sum(t > reached for"),
     "cosine-decay": (

@@ -102,8 +102,9 @@ def run_all(tasks: list[Task]) -> Iterator[tuple[Task, int, str]]:
             running[pid] = task, output
         pid, status = os.wait()
         task, output = running.pop(pid)
-        output.seek(0)
-        yield task, -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), output.read()
+        with output:
+            output.seek(0)
+            yield task, os.waitstatus_to_exitcode(status), output.read()
 
 
 def child(task: Task, output: IO[Any]) -> None:
