@@ -178,7 +178,11 @@ REGULARISATION: dict[str, Mutant | list[Mutant]] = {
     "l2-adds-curvature": (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
     "prefer-simpler-models": (PENALTIES, "return W * (2.0 * self.lam)", "return 0.0 * W"),
     "weight-decay": (STEPS, SGD, "w -= lr * g"),
-    "max-norm": (PENALTIES, "weights *= np.where(norms > limit,", "weights *= np.where(norms > 0,"),
+    "max-norm": (
+        PENALTIES,
+        "weights *= np.where(norms > limit, limit / np.where(norms > limit, norms, 1.0), 1.0)",
+        "weights *= limit / norms",
+    ),
     "dropout": (PENALTIES, "(rows[some] / kept)", "rows[some]"),
 }
 
@@ -200,7 +204,7 @@ GRADIENTS: dict[str, Mutant | list[Mutant]] = {
         (GRADCHECK, "gradient = np.empty_like(W)", "gradient = np.empty((W.size, 1), W.dtype)"),
         (LOSSES, "probabilities[some].sum(axis=-1", "probabilities[some].max(axis=-1"),
     ],
-    "jacobian": (GRADCHECK, "entries[i] = here + h", "entries[0] = here + h"),
+    "jacobian": (GRADCHECK, "gradient.flat[i] = _slope(f, W, i, h)", "gradient.flat[-1 - i] = _slope(f, W, i, h)"),
     "analytic-gradient": (
         OPS,
         "scores[y, rows] = -violated.sum(axis=0) * sample_weight",

@@ -27,7 +27,7 @@ from .rows import HERE, files, rows
 
 ROOT = HERE.parent.parent  # the folder of pyproject.toml
 AT_ONCE = 2
-SECONDS = 120  # a change may make a loop endless
+SECONDS = 120  # for a test: a change may make a loop endless
 PASSED, FAILED = 0, 1  # pytest's exit codes
 # Imported once, here, for all processes; nothing of fastlin may be.
 SHARED = ["numpy", "scipy.optimize", "sklearn.neighbors", "sklearn.cluster", "sklearn.datasets", "skimage.feature"]
@@ -75,11 +75,13 @@ def changes(name: str) -> list[tuple[str, str, str]]:
 
 
 def report(task: Task, code: int, output: str) -> bool:
-    """Prints a line, and what pytest said if that was neither a pass nor a failed test; whether the mutant died."""
+    """Prints what became of a mutant and what it was, with pytest's reason or, on an error, its output; if it died."""
     file, old, new = task.change or ("", "", "")
     verdict = {PASSED: "SURVIVES", FAILED: "dies"}.get(code, f"ERROR {code}")
     print(f"{verdict:8}  {task.names[0]}  {file}: {_line(old)}  ->  {_line(new)}", flush=True)
-    if code not in (PASSED, FAILED):
+    if code == FAILED:
+        print("         ", next(line[1:].strip() for line in output.splitlines() if line.startswith("E ")), flush=True)
+    elif code != PASSED:
         print(output[-2000:])
     return code == FAILED
 
@@ -113,7 +115,7 @@ def child(task: Task, output: IO[Any]) -> None:
     try:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
-        signal.alarm(SECONDS)
+        signal.alarm(SECONDS * len(task.names))
         if task.numpy:
             os.environ["FASTLIN_BACKEND"] = "numpy"
         if task.change is not None:
