@@ -116,6 +116,7 @@ def child(task: Task, output: IO[Any]) -> None:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
         signal.alarm(SECONDS * len(task.names))
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # their import takes longer than most of the tests
         if task.numpy:
             os.environ["FASTLIN_BACKEND"] = "numpy"
         if task.change is not None:

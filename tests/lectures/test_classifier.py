@@ -182,6 +182,9 @@ def test_one_versus_all(backend):
     middles = rng.standard_normal((4, 6))
     y = np.arange(120) % 4
     X = 2 * middles[y] + rng.standard_normal((120, 6))
+    first = fl.train(X, y, loss="logistic", epochs=1, batch_size=120, optimizer=fl.SGD(0.5), backend=backend)
+    downhill = -fl.logistic_loss(np.zeros((7, 4)), X, y, bias=True, backend=backend)[1]
+    np.testing.assert_allclose(first.W, 0.5 * downhill, atol=1e-12)
     how = {"loss": "logistic", "epochs": 5, "batch_size": 32, "backend": backend}
     result = fl.train(X, y, optimizer=fl.SGD(0.5), **how)
     assert result.accuracy(X, y) > 0.9
