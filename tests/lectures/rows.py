@@ -11,7 +11,7 @@ PAGE = HERE.parent.parent / "docs" / "lectures.md"
 
 
 class Row(NamedTuple):
-    """A line of the tables, but for the tables of slips and of missing topics."""
+    """A line of a table of docs/lectures.md that has a test."""
 
     name: str
     documents: list[str]
@@ -61,7 +61,7 @@ def calls(row: Row) -> list[Call]:
 
 
 def _path(node: ast.AST) -> str:
-    """ "fl.schedules.cosine" for these attributes, and "" for other code."""
+    """Such as fl.schedules.cosine; nothing for other code."""
     text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
     return text if re.fullmatch(r"(fl|fastlin)(\.\w+)+", text) else ""
 

@@ -423,7 +423,7 @@ def test_linear_decay():
 
 def test_inverse_sqrt_decay():
     rate = fl.schedules.inverse_sqrt(0.4)
-    assert [rate(1), rate(4), rate(100)] == pytest.approx([0.4, 0.2, 0.04])
+    assert [rate(0), rate(1), rate(4), rate(100)] == pytest.approx([0.4, 0.4, 0.2, 0.04])
 
 
 def test_linear_warmup():

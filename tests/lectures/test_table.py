@@ -25,6 +25,8 @@ def test_every_row_has_its_test_and_every_test_its_row():
 def test_no_row_and_no_test_occurs_twice():
     listed = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed)) == len(rows())
+    defined = [re.findall(r"^def test_\w+", file.read_text(), re.MULTILINE) for file in set(files().values())]
+    assert sum(map(len, defined)) == len(files())
 
 
 def test_every_row_names_a_function_or_a_command():
