@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard kernels/native/*)
 
-.PHONY: help demo quick test bench bench-compare bench-backends bench-peers bench-kernels fuzz asan tsan soak coverage lint clean
+.PHONY: help demo quick test bench bench-compare bench-backends bench-peers bench-kernels mutants fuzz asan tsan soak coverage lint clean
 
 help:
 	@echo "make demo    install into .venv, compare all backends on two inputs, write compare.png"
 	@echo "make quick   run the tests without the slow ones and most of Numba's (a minute)"
 	@echo "make test    install into .venv, run all tests"
+	@echo "make mutants break what each row of docs/lectures.md names: its test goes red (2 minutes; ROW=svm-losses for one)"
 	@echo "make fuzz    look for input that breaks a promise (an hour; MINUTES=5 FUNCTION=svm_loss for less)"
 	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
@@ -33,6 +34,9 @@ quick: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.lectures.mutants $(if $(ROW),--row $(ROW))
 
 fuzz: $(VENV)/installed
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),60) $(if $(FUNCTION),--function $(FUNCTION))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
+from fastlin import cli
 
 SCORES = np.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])  # a row for each picture: cat, car, frog
 TEN = {  # class: scores of the pictures of a cat, an automobile and a frog
@@ -40,14 +41,20 @@ def test_four_pixels(backend):
 
 
 def test_flatten(backend):
-    """The pixels of an image as one column, row by row; a stack of images as rows of X."""
-    image = np.array([[56.0, 231.0], [24.0, 2.0]])
-    assert image.reshape(-1).tolist() == [56, 231, 24, 2]
-    W, images = np.arange(8.0).reshape(4, 2), np.stack([image, image.T])
-    found = fl.scores(W, images.reshape(len(images), -1), backend=backend)
-    np.testing.assert_allclose(found, np.einsum("nij,ijc->nc", images, W.reshape(2, 2, 2)))
+    """The pixels of an image as one column, row by row, and channel by channel; a stack of images as rows of X."""
+    W = np.array([[0.2, -0.5, 0.1, 2.0], [1.5, 1.3, 2.1, 0.0], [0.0, 0.25, 0.2, -0.3]])  # a row for each class
+    grey = np.array([[56.0, 231.0], [24.0, 2.0]])
+    found = fl.scores(W.T, grey.reshape(1, -1), backend=backend) + np.array([1.1, 3.2, 0.0])
+    np.testing.assert_allclose(found, [[-96.8, 437.9, 61.95]], atol=1e-10)
+    rng = np.random.default_rng(0)
+    X, W = (
+        rng.standard_normal((5, 3, 2, 4)),
+        rng.standard_normal((24, 6)),
+    )  # 5 colour images of 3 channels, 2 x 4 pixels
+    found = fl.scores(W, X.reshape(len(X), -1), backend=backend)
+    np.testing.assert_allclose(found, np.einsum("nkij,kijc->nc", X, W.reshape(3, 2, 4, 6)), atol=1e-13)
     with pytest.raises(ValueError, match=r"flatten each sample with X.reshape\(len\(X\), -1\)"):
-        fl.scores(W, images, backend=backend)
+        fl.scores(W, X, backend=backend)
 
 
 def test_bias_trick(backend):
@@ -81,14 +88,21 @@ def test_ten_scores(backend):
 
 
 def test_argmax_rule(backend):
+    """The class of the highest score, the first of equals: "car" for the three pictures; others for others."""
     assert fl.predict(SCORES, np.eye(3), backend=backend).tolist() == [1, 1, 1]
+    more = np.random.default_rng(0).integers(0, 5, (20, 6)).astype(float)
+    found = fl.predict(more, np.eye(20), backend=backend)
+    assert found.tolist() == [row.index(max(row)) for row in more.tolist()]
 
 
 def test_scores_by_index(backend):
-    """The score of picture i for class j, and for its right class."""
-    S = fl.scores(SCORES, np.eye(3), backend=backend)
-    assert S[0].tolist() == [3.2, 5.1, -1.7]
-    assert S[[0, 1, 2], [0, 1, 2]].tolist() == [3.2, 4.9, -3.1]
+    """s_j^(i) is the score of picture i for class j: all nine that the slides ask for, and the right classes' three."""
+    X = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    S, y = fl.scores(np.linalg.solve(X, SCORES), X, backend=backend), [0, 1, 2]
+    asked = {(0, 0): 3.2, (1, 0): 5.1, (2, 0): -1.7, (0, 1): 1.3, (1, 1): 4.9}
+    asked |= {(2, 1): 2.0, (0, 2): 2.2, (1, 2): 2.5, (2, 2): -3.1}
+    assert {(j, i): S[i, j] for j, i in asked} == pytest.approx(asked)
+    assert [S[i, y[i]] for i in range(3)] == pytest.approx([3.2, 4.9, -3.1])
 
 
 def test_accuracy_on_the_test_set():
@@ -111,8 +125,8 @@ def test_train_validation_test():
     assert tried[best].accuracy(digits.X_test, digits.y_test) > 0.8
 
 
-def test_templates():
-    """A class's column of W, drawn as an image, is bright where its pictures are."""
+def test_templates(tmp_path):
+    """A class's column of W, drawn as an image, is bright where its pictures are; the command line draws them."""
     rng = np.random.default_rng(0)
     y = np.arange(200) % 4
     images = 0.3 * rng.random((200, 2, 2))
@@ -122,6 +136,9 @@ def test_templates():
         template = result.W[:, k].reshape(2, 2)
         assert np.unravel_index(template.argmax(), (2, 2)) == (k // 2, k % 2)
         assert (template * images[5]).sum() == pytest.approx(fl.scores(result.W, images[5].reshape(1, 4))[0, k])
+    pytest.importorskip("matplotlib")
+    assert cli.main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "templates.png").exists()
 
 
 def test_hyperplanes(backend):
@@ -159,10 +176,27 @@ def test_binary_rule(backend):
     assert fl.predict(w, X, backend=backend).tolist() == [1, 1, 0]  # f = 2, 0 and -1: 1 if f >= 0
 
 
-def test_one_versus_all():
-    digits = fl.load_digits()
-    result = fl.train(digits.X, digits.y, loss="logistic", epochs=20, batch_size=64, optimizer=fl.Adam(1e-2))
-    assert result.accuracy(digits.X_test, digits.y_test) > 0.9
+def test_one_versus_all(backend):
+    """Each column of W is a binary classifier of its own: trained alone it is the same, and the losses add up."""
+    rng = np.random.default_rng(0)
+    middles = rng.standard_normal((4, 6))
+    y = np.arange(120) % 4
+    X = 2 * middles[y] + rng.standard_normal((120, 6))
+    first = fl.train(X, y, loss="logistic", epochs=1, batch_size=120, optimizer=fl.SGD(0.5), backend=backend)
+    downhill = -fl.logistic_loss(np.zeros((7, 4)), X, y, bias=True, backend=backend)[1]
+    np.testing.assert_allclose(first.W, 0.5 * downhill, atol=1e-12)
+    how = {"loss": "logistic", "epochs": 5, "batch_size": 32, "backend": backend}
+    result = fl.train(X, y, optimizer=fl.SGD(0.5), **how)
+    assert result.accuracy(X, y) > 0.9
+    alone = [fl.train(X, (y == k).astype(float), optimizer=fl.SGD(0.5), **how).W for k in range(4)]
+    np.testing.assert_allclose(np.hstack(alone), result.W, atol=1e-12)
+    W = result.W[:-1]
+    each = [
+        fl.svm_loss(W[:, [k]], X, (y == k).astype(int), variant="one_vs_rest", backend=backend)[0] for k in range(4)
+    ]
+    assert fl.svm_loss(W, X, y, variant="one_vs_rest", backend=backend)[0] == pytest.approx(sum(each))
+    s = X @ W[:, 0]
+    assert each[0] == pytest.approx(np.where(y == 0, np.maximum(0, 1 - s), np.maximum(0, 1 + s)).mean())
 
 
 # ---- The SVM ---------------------------------------------------------------------------------------------
@@ -185,15 +219,20 @@ def test_svm_by_cases(backend):
 
 
 def test_loss_curves(backend):
-    """Softmax over the lead a of the right class is log(1 + e^-a): smooth, falling, beside the hinge far from it."""
+    """Over the lead a of the right class the hinge is max(0, 1 - a), softmax log(1 + e^-a): one ends, one goes on."""
     lead = np.linspace(-20, 20, 81)
-    found = [of_scores(fl.softmax_loss, [a, 0.0], 0, backend=backend) for a in lead]
-    losses, slopes = np.array([loss for loss, _ in found]), np.array([dS[0, 0] for _, dS in found])
-    np.testing.assert_allclose(losses, np.log1p(np.exp(-lead)), rtol=1e-12, atol=1e-15)
-    assert (np.diff(losses) < 0).all()
-    assert (np.diff(slopes) > 0).all()
-    assert losses[0] == pytest.approx(20)
-    assert slopes[[0, -1]] == pytest.approx([-1, 0], abs=1e-8)
+    curves = {}
+    for loss in (fl.svm_loss, fl.softmax_loss):
+        found = [of_scores(loss, [a, 0.0], 0, backend=backend) for a in lead]
+        curves[loss] = np.array([value for value, _ in found]), np.array([dS[0, 0] for _, dS in found])
+    hinge, slope = curves[fl.svm_loss]
+    np.testing.assert_allclose(hinge, np.maximum(0, 1 - lead), atol=1e-12)
+    assert slope.tolist() == [-1.0 if a < 1 else 0.0 for a in lead]
+    softmax, slope = curves[fl.softmax_loss]
+    np.testing.assert_allclose(softmax, np.log1p(np.exp(-lead)), rtol=1e-12, atol=1e-15)
+    assert (slope < 0).all()  # it goes on falling, beyond the margin too
+    assert (np.diff(slope) > 0).all()
+    assert softmax[0] == pytest.approx(hinge[0] - 1)  # far below they run beside each other, a margin apart
 
 
 def test_svm_of_one_row():
@@ -226,11 +265,18 @@ def test_svm_q3_start(backend):
     assert fl.svm_loss(W, X, np.arange(50) % 10, backend=backend)[0] == pytest.approx(9.0, abs=1e-3)  # C - 1
 
 
-def test_svm_q4_all_classes():
+def test_svm_q4_all_classes(backend):
     """With j = y each row's sum is 1 larger, the margin, and the gradient is the same."""
-    for i, loss in enumerate([2.9, 0.0, 12.9]):
-        over_all = np.maximum(0, SCORES[i] - SCORES[i, i] + 1).sum()
-        assert over_all == pytest.approx(loss + 1)
+    rng = np.random.default_rng(0)
+    W, X, y = rng.standard_normal((5, 4)), rng.standard_normal((9, 5)), np.arange(9) % 4
+
+    def over_all(W):
+        S = fl.scores(W, X, backend=backend)
+        return np.maximum(0, S - S[np.arange(9), y][:, None] + 1).sum(axis=1).mean()
+
+    loss, dW = fl.svm_loss(W, X, y, backend=backend)
+    assert over_all(W) == pytest.approx(loss + 1)
+    np.testing.assert_allclose(fl.numerical_gradient(over_all, W), dW, atol=1e-8)
 
 
 def test_svm_q5_mean_instead_of_sum():
@@ -257,12 +303,18 @@ def test_svm_twice_the_weights(backend):
 
 
 def test_svm_doubling_is_not_learning(backend):
-    scores = np.array([1.3, 2.5, 2.0])  # the correct class is the car
-    assert of_scores(fl.svm_loss, scores, 1, backend=backend)[0] == pytest.approx(0.5)
-    assert of_scores(fl.svm_loss, 2 * scores, 1, backend=backend)[0] == 0.0
+    """Multiply W (and b) by 2: the loss of 0.5 is gone, and every prediction is what it was."""
+    both, x = np.array([[1.0, 2.0, 1.5], [0.3, 0.5, 0.5]]), np.array([[1.0]])  # W and b: scores 1.3, 2.5, 2.0 of a car
+    assert fl.svm_loss(both, x, [1], bias=True, backend=backend)[0] == pytest.approx(0.5)
+    assert fl.svm_loss(2 * both, x, [1], bias=True, backend=backend)[0] == 0.0
     rng = np.random.default_rng(0)
-    W, X = rng.standard_normal((5, 4)), rng.standard_normal((50, 5))
-    assert (fl.predict(W, X, backend=backend) == fl.predict(2 * W, X, backend=backend)).all()  # wrong stays wrong
+    both, X, y = rng.standard_normal((6, 4)), rng.standard_normal((50, 5)), rng.integers(0, 4, 50)
+    before = fl.predict(both, X, bias=True, backend=backend)
+    assert (before == y).any()
+    assert (before != y).any()
+    assert (fl.predict(2 * both, X, bias=True, backend=backend) == before).all()  # what is wrong stays wrong
+    only_W = np.vstack([2 * both[:-1], both[-1:]])
+    assert (fl.predict(only_W, X, bias=True, backend=backend) != before).any()  # without b it is another classifier
 
 
 def test_svm_variants(backend):
@@ -284,9 +336,9 @@ def test_svm_variants(backend):
 
 
 def test_softmax_probabilities(backend):
-    e = np.exp(SCORES[0])
-    assert [round(e[0], 1), round(e[1], 1), round(e[2], 2)] == [24.5, 164.0, 0.18]
     P = fl.softmax(SCORES[0], backend=backend)
+    unnormalised = P * np.exp(SCORES[0]).sum()
+    assert [round(unnormalised[0], 1), round(unnormalised[1], 1), round(unnormalised[2], 2)] == [24.5, 164.0, 0.18]
     np.testing.assert_array_equal(P.round(2), [0.13, 0.87, 0.0])
     assert (P > 0).all()
     assert P.sum() == pytest.approx(1.0)
@@ -299,9 +351,9 @@ def test_softmax_cat_to_base_10(backend):
 
 
 def test_softmax_car_to_base_10(backend):
-    np.testing.assert_array_equal(np.exp(SCORES[1]).round(2), [3.67, 134.29, 7.39])
     P = fl.softmax(SCORES[1], backend=backend)
-    np.testing.assert_allclose(P, [0.02, 0.92, 0.06], atol=0.01)  # rounded properly 0.03, 0.92, 0.05
+    np.testing.assert_array_equal((P * np.exp(SCORES[1]).sum()).round(2), [3.67, 134.29, 7.39])
+    np.testing.assert_array_equal(P.round(3), [0.025, 0.924, 0.051])  # 0.02, 0.92 and 0.06 on the slide
     loss = of_scores(fl.softmax_loss, SCORES[1], 1, backend=backend)[0]
     assert round(loss, 2) == 0.08
     assert round(loss / math.log(10), 2) == 0.03
@@ -314,7 +366,11 @@ def test_softmax_least_and_most(backend):
 
 
 def test_softmax_start(backend):
-    assert round(fl.softmax_loss(np.zeros((4, 10)), np.ones((3, 4)), [0, 1, 2], backend=backend)[0], 2) == 2.30
+    """log C whatever the row: for ten classes 2.3, not the 2 of one document."""
+    for c in (3, 10):
+        found = fl.softmax_loss(np.zeros((4, c)), np.ones((3, 4)), [0, 1, 2], backend=backend)[0]
+        assert found == pytest.approx(math.log(c))
+    assert round(found, 2) == 2.30
 
 
 def test_softmax_is_maximum_likelihood(backend):
@@ -343,34 +399,53 @@ def test_softmax_beside_svm(backend):
     np.testing.assert_allclose(S, [[-2.85, 0.86, 0.28]], atol=1e-12)
     assert round(fl.svm_loss(W, x, [2], bias=True, backend=backend)[0], 2) == 1.58
     np.testing.assert_allclose(np.exp(S), [[0.058, 2.36, 1.32]], atol=0.005)
-    np.testing.assert_allclose(fl.softmax(S, backend=backend), [[0.016, 0.631, 0.353]], atol=6e-4)
+    P = fl.softmax(S, backend=backend)
+    np.testing.assert_array_equal(P.round(4), [[0.0154, 0.6312, 0.3534]])  # 0.016 on the slide
     loss = fl.softmax_loss(W, x, [2], bias=True, backend=backend)[0]
     assert (round(loss, 2), round(loss / math.log(10), 3)) == (1.04, 0.452)
 
 
-@pytest.mark.parametrize("scores", [[10, -2, 3], [10, 9, 9], [10, -100, -100]])
-def test_jiggling(scores, backend):
-    """The SVM loss is 0 beyond the margin; the softmax loss goes on falling, until rounding hides it."""
-    for change in (0.0, 0.5):
-        s = np.array(scores, float) + np.array([change, 0, 0])
-        assert of_scores(fl.svm_loss, s, 0, backend=backend)[0] == 0.0
-    before, slope = of_scores(fl.softmax_loss, scores, 0, backend=backend)
-    after, _ = of_scores(fl.softmax_loss, [scores[0] + 0.5, *scores[1:]], 0, backend=backend)
-    if scores[1] == -100:
-        assert before == after == 0.0  # 2 e^-110 beside 1 in float64
-        assert (slope[0, 1:] > 0).all()
-    else:
-        assert 0.0 < after < before
+def jiggled(loss, scores, size, backend):
+    """The losses after each score, the right one first, was changed by -size and by +size."""
+    changes = [sign * size * unit for unit in np.eye(3) for sign in (-1, 1)]
+    return [of_scores(loss, np.array(scores, float) + change, 0, backend=backend)[0] for change in changes]
+
+
+def test_jiggling(backend):
+    """Every score both ways. Beyond the margin the SVM loss stays 0; on it, it has a kink. Softmax always moves."""
+    for far in ([10, -2, 3], [10, -100, -100]):
+        assert jiggled(fl.svm_loss, far, 0.5, backend) == [0.0] * 6
+    assert of_scores(fl.svm_loss, [10, 9, 9], 0, backend=backend)[0] == 0.0
+    assert jiggled(fl.svm_loss, [10, 9, 9], 0.5, backend) == [1.0, 0.0, 0.0, 0.5, 0.0, 0.5]
+    assert jiggled(fl.svm_loss, [10, 9, 9], 0.01, backend) == pytest.approx([0.02, 0, 0, 0.01, 0, 0.01])
+    for scores in ([10, -2, 3], [10, 9, 9]):
+        before = of_scores(fl.softmax_loss, scores, 0, backend=backend)[0]
+        rises = [moved > before for moved in jiggled(fl.softmax_loss, scores, 0.01, backend)]
+        assert before > 0
+        assert rises == [True, False, False, True, False, True]
+    # 2 e^-110 beside 1: in float64 the loss is 0 wherever it is moved, while the slopes of the others are not.
+    loss, slope = of_scores(fl.softmax_loss, [10, -100, -100], 0, backend=backend)
+    assert [loss, *jiggled(fl.softmax_loss, [10, -100, -100], 0.5, backend)] == [0.0] * 7
+    np.testing.assert_allclose(slope, [[0, np.exp(-110), np.exp(-110)]], rtol=1e-12)
 
 
 def test_jiggling_with_a_wrong_class(backend):
-    """One document has +100 in the third row: then the SVM loss is 91, and every jiggle counts."""
-    assert of_scores(fl.svm_loss, [10, 100, -100], 0, backend=backend)[0] == 91.0
-    assert of_scores(fl.svm_loss, [10.5, 100, -100], 0, backend=backend)[0] == 90.5
+    """One document has +100 in the third row: then the SVM loss is 91, softmax 90; both move with two scores."""
+    scores = [10, 100, -100]
+    assert of_scores(fl.svm_loss, scores, 0, backend=backend)[0] == 91.0
+    assert of_scores(fl.softmax_loss, scores, 0, backend=backend)[0] == pytest.approx(90)
+    for loss, before in ((fl.svm_loss, 91.0), (fl.softmax_loss, 90.0)):
+        changes = np.array(jiggled(loss, scores, 0.5, backend)) - before
+        np.testing.assert_allclose(changes, [0.5, -0.5, -0.5, 0.5, 0, 0], atol=1e-12)
 
 
 def test_doubled_correct_score(backend):
-    for scores in ([20, -2, 3], [20, 9, 9]):
-        assert of_scores(fl.svm_loss, scores, 0, backend=backend)[0] == 0.0
-        half = of_scores(fl.softmax_loss, [10, *scores[1:]], 0, backend=backend)[0]
-        assert 0.0 < of_scores(fl.softmax_loss, scores, 0, backend=backend)[0] < 1e-3 * half
+    """From 10 to 20: the SVM loss is 0 in all rows, far from the kink; softmax falls, and is 0 in the third."""
+    for others in ([-2, 3], [9, 9], [-100, -100]):
+        assert jiggled(fl.svm_loss, [20, *others], 0.5, backend) == [0.0] * 6
+        assert of_scores(fl.svm_loss, [20, *others], 0, backend=backend)[0] == 0.0
+        before, after = (of_scores(fl.softmax_loss, [s, *others], 0, backend=backend)[0] for s in (10, 20))
+        if others == [-100, -100]:
+            assert before == after == 0.0
+        else:
+            assert 0.0 < after < 1e-3 * before

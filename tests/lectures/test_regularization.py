@@ -26,27 +26,34 @@ def sigma(s):
 
 def test_regression_l1(rows, backend):
     X, y, w = rows
-    found = fl.absolute_error_loss(w, X, y, backend=backend)[0]
-    assert found == pytest.approx(np.mean(np.abs(y - (X @ w)[:, 0])))
+    found, dw = fl.absolute_error_loss(w, X, y, backend=backend)
+    left = y - (X @ w)[:, 0]
+    assert found == pytest.approx(np.mean(np.abs(left)))
+    np.testing.assert_allclose(dw[:, 0], -np.sign(left) @ X / 30)
 
 
 def test_regression_l2(rows, backend):
     X, y, w = rows
-    found = fl.squared_error_loss(w, X, y, backend=backend)[0]
-    assert found == pytest.approx(np.mean((y - (X @ w)[:, 0]) ** 2))
+    found, dw = fl.squared_error_loss(w, X, y, backend=backend)
+    left = y - (X @ w)[:, 0]
+    assert found == pytest.approx(np.mean(left**2))
+    np.testing.assert_allclose(dw[:, 0], -2 * left @ X / 30)
 
 
 def test_regression_with_l1_penalty(rows, backend):
     X, y, w = rows
-    found = fl.squared_error_loss(w, X, y, fl.L1(1.0), backend=backend)[0]
-    assert found == pytest.approx(np.mean((y - (X @ w)[:, 0]) ** 2) + np.abs(w).sum())
+    found, dw = fl.squared_error_loss(w, X, y, fl.L1(1.0), backend=backend)
+    left = y - (X @ w)[:, 0]
+    assert found == pytest.approx(np.mean(left**2) + np.abs(w).sum())
+    np.testing.assert_allclose(dw[:, 0], -2 * left @ X / 30 + np.sign(w[:, 0]))
 
 
 def test_logistic(rows, backend):
     X, y, w = rows
     p = sigma(X @ w)[:, 0]
-    found = fl.logistic_loss(w, X, y, backend=backend)[0]
+    found, dw = fl.logistic_loss(w, X, y, backend=backend)
     assert found == pytest.approx(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))
+    np.testing.assert_allclose(dw[:, 0], (p - y) @ X / 30)
     # With labels it is softmax for two classes whose scores are 0 and s.
     labels = (y > 0.5).astype(int)
     two = fl.softmax_loss(np.hstack([np.zeros((4, 1)), w]), X, labels, backend=backend)[0]
@@ -54,11 +61,14 @@ def test_logistic(rows, backend):
 
 
 def test_logistic_decomposed(rows, backend):
-    """-log(1 / (1 + e^-wx)), put together from its parts."""
+    """-log(1 / (1 + e^-wx)), put together from its parts, whose slopes multiply to -(1 - sigma) x."""
     X, _, w = rows
     for x in X:
-        expected = -math.log(1 / (1 + math.exp(-float(w[:, 0] @ x))))
-        assert fl.logistic_loss(w, x[None], [1], backend=backend)[0] == pytest.approx(expected)
+        power = math.exp(-float(w[:, 0] @ x))
+        found, dw = fl.logistic_loss(w, x[None], [1], backend=backend)
+        assert found == pytest.approx(-math.log(1 / (1 + power)))
+        of_log, of_inverse, of_power = -(1 + power), -1 / (1 + power) ** 2, -power
+        np.testing.assert_allclose(dw[:, 0], of_log * of_inverse * of_power * x)
 
 
 def test_delta_rule(rows, backend):
@@ -91,23 +101,41 @@ def test_sigmoid_perceptron(rows, backend):
 
 
 def test_full_loss(backend):
+    """1/N sum L_i + lambda R(W): the mean over the rows, and the penalty once; its gradient likewise."""
     rng = np.random.default_rng(0)
     W, X, y = rng.standard_normal((5, 3)), rng.standard_normal((7, 5)), np.arange(7) % 3
-    data = fl.svm_loss(W, X, y, backend=backend)[0]
-    assert fl.svm_loss(W, X, y, 0.2, backend=backend)[0] == pytest.approx(data + 0.2 * (W**2).sum())
+    for loss in (fl.softmax_loss, fl.svm_loss):
+        each = [loss(W, X[[i]], y[[i]], backend=backend) for i in range(7)]
+        full, dW = loss(W, X, y, 0.2, backend=backend)
+        assert full == pytest.approx(np.mean([value for value, _ in each]) + 0.2 * (W**2).sum())
+        np.testing.assert_allclose(dW, np.mean([slope for _, slope in each], axis=0) + 0.4 * W, atol=1e-14)
 
 
 def test_l2_spreads_out():
+    """By the value of the penalty; and descent from W1 with it ends with four equal weights."""
     assert fl.scores(W1, ONES) == fl.scores(W2, ONES) == 1.0
     assert (fl.L2(1.0).value(W1), fl.L2(1.0).value(W2)) == (1.0, 0.25)
+    assert fl.L2(1.0).gradient(W1)[:, 0].tolist() == [2, 0, 0, 0]
+    w = W1.copy()
+    for _ in range(400):
+        w -= 0.1 * fl.squared_error_loss(w, ONES, [1.0], fl.L2(0.1))[1]
+    np.testing.assert_allclose(w, w.mean(), atol=1e-3)
 
 
 def test_l1_does_not_mind():
+    """Neither: the penalties are the same, and a step of it shortens every weight that is not 0 by as much."""
     assert fl.L1(1.0).value(W1) == fl.L1(1.0).value(W2) == 1.0
+    assert fl.L1(1.0).gradient(W1)[:, 0].tolist() == [1, 0, 0, 0]
+    assert fl.L1(1.0).gradient(W2)[:, 0].tolist() == [1, 1, 1, 1]
 
 
 def test_elastic_net():
-    assert fl.ElasticNet(2.0, 3.0).value(W2) == 2.0 * (3.0 * 0.25 + 1.0)
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((4, 3))
+    found = fl.ElasticNet(2.0, 3.0)
+    assert found.value(W2) == 2.0 * (3.0 * 0.25 + 1.0)
+    assert found.value(W) == pytest.approx(2.0 * (3.0 * W**2 + np.abs(W)).sum())
+    np.testing.assert_allclose(found.gradient(W), 2.0 * (2 * 3.0 * W + np.sign(W)))
 
 
 def test_l2_chooses_between_w_and_2w(backend):
