@@ -175,6 +175,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rows = []
     chosen = [(backend, cases(backend)) for backend in arguments.backends if backend in ops.installed()]
+    for backend, _ in chosen:  # an import that is interrupted cannot always be repeated
+        ops.module(backend)
     for backend, made in [*chosen, ("", plain_cases())]:
         for name, make in made.items():
             if arguments.only not in name:

@@ -14,6 +14,7 @@ from fastlin._extras import need
 
 History = Mapping[str, Sequence[float]]
 WIDE = 30.0  # losses that differ by more than this factor go on a logarithmic scale
+LARGEST = 1e100  # that is drawn: matplotlib computes with squares and sums of what is on an axis
 MARKED = 30  # with fewer epochs each has a mark
 VALIDATION = "#e45756"
 
@@ -61,23 +62,30 @@ def _colours(count: int) -> list[Any]:
 
 
 def _curve(ax: Any, values: Sequence[float], colour: Any, name: str | None) -> None:
-    finite = [value if math.isfinite(value) else math.nan for value in values]
-    ax.plot(range(1, len(values) + 1), finite, color=colour, label=name, marker="." if len(values) < MARKED else "")
+    drawn = [value if _drawable(value) else math.nan for value in values]
+    ax.plot(range(1, len(values) + 1), drawn, color=colour, label=name, marker="." if len(values) < MARKED else "")
 
 
 def _name(lr: float, losses: Sequence[float]) -> str:
     """The learning rate, and the first epoch whose loss cannot be drawn."""
-    diverged = next((epoch for epoch, value in enumerate(losses, 1) if not math.isfinite(value)), None)
-    return f"lr {lr:g}" + (f"\nnot finite from epoch {diverged}" if diverged else "")
+    diverged = next((epoch for epoch, value in enumerate(losses, 1) if not _drawable(value)), None)
+    if diverged is None:
+        return f"lr {lr:g}"
+    why = f"above {LARGEST:g}" if math.isfinite(losses[diverged - 1]) else "not finite"
+    return f"lr {lr:g}\n{why} from epoch {diverged}"
+
+
+def _drawable(value: float) -> bool:
+    return abs(value) <= LARGEST  # false for NaN
 
 
 def _scale(ax: Any, losses: Sequence[float]) -> None:
-    finite = [value for value in losses if math.isfinite(value) and value > 0]
-    if not finite or max(finite) <= WIDE * min(finite):
+    drawn = [value for value in losses if _drawable(value) and value > 0]
+    if not drawn or max(drawn) <= WIDE * min(drawn):
         ax.set_ylim(bottom=0)
         return
     ax.set_yscale("log")
-    ax.yaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0) if max(finite) < 1e4 * min(finite) else (1.0,))
+    ax.yaxis.get_major_locator().set_params(subs=(1.0, 2.0, 5.0) if max(drawn) < 1e4 * min(drawn) else (1.0,))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter("")
 

@@ -57,6 +57,12 @@ def test_losses_far_apart_are_on_a_logarithmic_scale(losses, scale, drawn):
     drawn[0].draw_without_rendering()  # the ticks are made here
 
 
+def test_a_loss_too_large_to_draw_is_left_out_and_said(drawn):
+    _plot_train.loss_picture({0.1: {"loss": [1.0, 1e300, 2.0]}}, 0.1, "title", "loss.png")
+    assert legend(drawn[0]) == ["lr 0.1\nabove 1e+100 from epoch 2"]
+    drawn[0].draw_without_rendering()
+
+
 def test_losses_without_a_finite_number_are_drawn(drawn):
     _plot_train.loss_picture({0.1: {"loss": [math.inf, math.nan]}}, 0.1, "title", "loss.png")
     assert drawn[0].axes[0].get_yscale() == "linear"
