@@ -120,7 +120,7 @@ WHOLE = {  # the same bits in laps as in one pass
     "classes": lambda W, X, y: _objective.classes(X),
     "accuracy": lambda W, X, y: fl.TrainResult(W, False).accuracy(X, y),
     "dropout": lambda W, X, y: fl.dropout(X, 0.5),
-    "draws": lambda W, X, y: search._Draws(np.random.default_rng(0), 7, (5, 4), 2.0, W.dtype).drawn,
+    "draws": lambda W, X, y: search._Draws(search._normal(np.random.default_rng(0), 2.0), 7, (5, 4), W.dtype).drawn,
 }
 
 
