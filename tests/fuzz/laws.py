@@ -253,7 +253,7 @@ def steps_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) 
         for found, given, right, *others in zip(
             _all(arguments[name]), givens, expected[i], *(other[i] for other in moved), strict=True
         ):
-            room = 8 * np.max([np.abs(other - right) for other in others], axis=0)
+            room = 16 * np.max([np.abs(other - right) for other in others], axis=0)
             size = np.abs(right) + np.abs(given) + 4 * np.abs(right - given)
             if before.get("times", 1) > 1 or before.get("prox") is not None:  # in between W may have been larger
                 lr = before.get("lr", 1.0)
@@ -319,4 +319,4 @@ def _moved(A: Any, rng: Any, size: float) -> Any:
     if rng is None:
         return np.ascontiguousarray(A.copy())
     # By different amounts, or the changes of two terms that cancel could cancel too, in every try.
-    return np.ascontiguousarray(A * (1 + size * rng.uniform(-1.0, 1.0, A.shape)))
+    return np.ascontiguousarray(A * (1 + size * rng.uniform(0.5, 1.5, A.shape) * rng.choice([-1.0, 1.0], A.shape)))

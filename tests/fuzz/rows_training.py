@@ -246,6 +246,7 @@ def fits_as_naive(row: Row, call: Call, arguments: dict[str, Any], value: Any) -
         not smooth
         or call.odd
         or value.W.dtype != np.float64
+        or (value.W.shape[1] == 1 and arguments["loss"] == "softmax")  # a gradient of rounding alone, which Adam scales
         or X.size * value.W.shape[1] > 4000
         or np.abs(X).max(initial=0) > 200
     ):
@@ -401,6 +402,11 @@ def _words(sizes: Sizes) -> Arguments:
     return found | {"X": Arg(different, None, found["X"].bad, False)}
 
 
+try:
+    from sklearn.exceptions import ConvergenceWarning
+except ImportError:  # then its row is refused, with the extra's name
+    ConvergenceWarning = UserWarning
+
 FEATURES = (
     Row("features.Polar", transform("Polar"), _polar, (finite_rows,), quiet=False),
     Row(
@@ -421,7 +427,15 @@ FEATURES = (
         quiet=False,
         words=("X",),
     ),
-    Row("features.BagOfWords", transform("BagOfWords"), _words, (finite_rows,), cost=6, quiet=False),
+    Row(
+        "features.BagOfWords",
+        transform("BagOfWords"),
+        _words,
+        (finite_rows,),
+        cost=6,
+        quiet=False,
+        raises=(ConvergenceWarning,),  # k-means found fewer different patches than words
+    ),
 )
 FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
