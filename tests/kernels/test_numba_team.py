@@ -206,12 +206,13 @@ for team in teams:
     for _ in range(10):
         numba_team._team = team
         try:
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4))
-            while True:  # the one signal comes within this loop
+            # Again after 5 s: Python ignores the exception of a signal that comes in a finalizer.
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 3e-4), 5)
+            while True:
                 team.helpers = 0  # so that every call has to look
                 all_meet(4)
         except KeyboardInterrupt:
-            pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
 for team in teams:
     numba_team._team = team
     all_meet(4)
