@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz    look for input that breaks a promise (an hour; MINUTES=5 FUNCTION=svm_loss for less)"
 	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
-	@echo "make bench-backends   time naive, NumPy, Numba and Cython, write the README's first table (2 minutes)"
+	@echo "make bench-backends   time naive, NumPy, Numba and Cython, write the README's first table (a minute)"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
 	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
 	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"

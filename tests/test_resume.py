@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _check, _objective, _plan, _save, _step, ops
+from fastlin import _check, _objective, _plan, _save, ops
 
 SUFFIXES = ["npz", "safetensors"]
 
@@ -533,81 +533,3 @@ def test_any_damage_to_an_optimizers_state(name, used):
     for state in (None, 3, [], "state", [("t", 3)]):
         with pytest.raises(TypeError, match="state must be what state_dict returned"):
             OPTIMIZERS[name]().load_state_dict(state)
-
-
-# ---- Kernels that raise ------------------------------------------------------------------------------------
-
-ERRORS = [MemoryError, RuntimeError, KeyboardInterrupt]
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    """Makes the n-th call of a kernel raise; whatever it is that compiles or allocates, it does so there."""
-    caches = _step._compile, _step.route
-
-    def fail(kind, error, nth):
-        find, calls = getattr(ops, kind), []
-
-        def found(*names):
-            kernel = find(*names)
-
-            def call(*given):
-                calls.append(1)
-                if len(calls) == nth:
-                    raise error
-                return kernel(*given)
-
-            return call
-
-        monkeypatch.setattr(ops, kind, found)
-        for cached in caches:
-            cached.cache_clear()
-
-    yield fail
-    monkeypatch.undo()
-    for cached in caches:
-        cached.cache_clear()
-
-
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("nth", [1, 2, 7])
-def test_an_epoch_that_fails_leaves_the_optimizer(error, nth, compiled, failing, monkeypatch):
-    monkeypatch.setattr(_plan, "CHUNK_FLOPS", 1)  # a kernel call for each of the 8 steps
-    _plan.epoch_plan.cache_clear()
-    given = arguments() | {"average": None, "backend": compiled, "epochs": 1}
-    fl.train(**given)
-    fresh, used = fl.Adam(0.05, beta1=0.8), given["optimizer"]
-    for optimizer in (fresh, used):
-        before = optimizer.state_dict()
-        failing("epoch_kernel", error, nth)
-        with pytest.raises(error):
-            fl.train(**given | {"optimizer": optimizer})
-        np.testing.assert_equal(optimizer.state_dict(), before)
-    _plan.epoch_plan.cache_clear()
-
-
-CALLS = [("squares_kernel", 1), ("kernel", 1), ("step_kernel", 1), ("step_kernel", 2)]  # the first may compile
-FAILURES = [(error, *call) for error in ERRORS for call in CALLS]
-FAILURES.remove((KeyboardInterrupt, "step_kernel", 2))  # Ctrl-C comes when this has returned: the step was taken
-
-
-@pytest.mark.parametrize(("error", "kind", "nth"), FAILURES)
-def test_a_step_that_fails_leaves_the_optimizer(error, kind, nth, compiled, failing):
-    fresh, used = fl.Adam(clip_norm=1.0, prox=fl.L1(0.1)), fl.Adam(clip_norm=1.0, prox=fl.L1(0.1))
-    used.step(np.ones((3, 2)), np.ones((3, 2)))
-    for optimizer in (fresh, used):
-        W, dW = np.ones((3, 2)), np.ones((3, 2))
-        before, start = optimizer.state_dict(), W.copy()
-        failing(kind, error, nth)
-        with pytest.raises(error):
-            optimizer.step(W, dW, bias=True, backend=compiled)
-        np.testing.assert_equal(optimizer.state_dict(), before)
-        np.testing.assert_array_equal(W, start)
-
-
-def test_a_W_without_rows_has_no_b():
-    optimizer, W = fl.Adam(prox=fl.L1(0.1)), np.array(3.0)
-    with pytest.raises(ValueError, match=r"with bias=True the last row of W is b, but W has shape \(\)"):
-        optimizer.step(W, np.array(1.0), bias=True)
-    assert optimizer.t == 0
-    assert W == 3
