@@ -94,7 +94,8 @@ def minimize(
             losses.append(float(intermediate_result.fun))
 
         options = {"maxiter": max_iter, "gtol": tol}
-        x = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options).x
+        with np.errstate(all="ignore"):  # as in our own methods: Inf and NaN follow IEEE's rules without a warning
+            x = optimize.minimize(f, x, jac=True, method=method, callback=note, options=options).x
     best = np.array(x.reshape(start.shape), start.dtype, order="F")
     return TrainResult(best, bias, {"loss": losses}, x_scale, x_shift, loss_name=loss)
 

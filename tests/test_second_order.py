@@ -263,7 +263,10 @@ def test_a_step_too_small_for_W_is_named():
         fl.numerical_hessian(quadratic, np.array([0.0, 1.0]), h=1e-30)
 
 
-def test_minimize_far_away_says_nothing():
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS"])
+def test_minimize_far_away_says_nothing(method):
     """Sums that overflow are Inf, without a warning."""
     X = np.array([[1e30], [-1e30], [2e30]])
-    assert fl.minimize(X, [0, 1, 0], reg=1e30, max_iter=5).W.shape == (2, 2)
+    assert fl.minimize(X, [0, 1, 0], reg=1e30, max_iter=5, method=method).W.shape == (2, 2)
+    weight = np.array([1e300, 1e-300, 1e300])
+    assert fl.minimize(X, [0, 1, 0], sample_weight=weight, max_iter=5, method=method).W.shape == (2, 2)

@@ -306,6 +306,9 @@ def _stepped(row: Row, before: dict[str, Any], rng: Any, size: float) -> list[li
     """What the naive backend writes, from arguments that are moved by as much as `size`, relatively."""
     given = {}
     for name, value in before.items():
+        if name == "lr" and rng is not None and before.get("times", 1) > 1 and isinstance(value, (int, float)):
+            given[name] = float(_moved(np.array([value], float), rng, size)[0])  # moves W between two steps
+            continue
         several = isinstance(value, list)
         moved = [_moved(A, rng, size) for A in _all(value)]
         given[name] = moved if several else moved[0]
