@@ -63,6 +63,7 @@ bench-peers: $(VENV)/installed
 
 bench-kernels: $(VENV)/installed
 	$(BIN)/python bench/kernel_study.py
+	$(BIN)/python bench/classes.py
 	$(BIN)/python bench/report.py
 
 tsan: $(VENV)/installed

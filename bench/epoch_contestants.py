@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from contestants import jax_loss, numpy_class_major, numpy_row_major, read_calls, torch_loss
+from contestants import GEMM_SIDE, gemm_calls, jax_loss, numpy_class_major, numpy_row_major, read_calls, torch_loss
 from step_contestants import BETA1, BETA2, EPS, numpy_adam
 from worker import OURS, Call
 
@@ -59,7 +59,7 @@ class EpochRow:
 
     @property
     def contestants(self) -> list[str]:
-        return [*CALLS, "memory"]
+        return [*CALLS, "memory", "gemm"]
 
     @property
     def order(self) -> np.ndarray:
@@ -84,7 +84,14 @@ def make_data(n: int, d: int, c: int) -> Data:
 def epoch_calls(library: str, row: EpochRow, threads: int) -> list[Call]:
     if library == "memory":  # X is read once
         return read_calls("float32", threads, row.data.X.nbytes)
+    if library == "gemm":
+        return gemm_calls("float32", threads)
     return CALLS[library](row, threads)
+
+
+def arithmetic(row: EpochRow, limits: dict[str, float]) -> float:
+    """The seconds of both products of all rows, at the speed of a large one."""
+    return limits["gemm"] * 4 * row.n * row.d * row.c / (2 * GEMM_SIDE**3)
 
 
 def expected_weights(row: EpochRow) -> np.ndarray:

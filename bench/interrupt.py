@@ -1,7 +1,7 @@
 """How soon Ctrl-C is answered: the latency of KeyboardInterrupt in long calls of every function.
 
     python bench/interrupt.py                  all functions, every backend installed
-    python bench/interrupt.py --tries 20 --only wide
+    python bench/interrupt.py --tries 20 --only "many classes"
 
 Each try starts a call that would take long, sends SIGINT to this process after a random time, and takes the time until
 KeyboardInterrupt arrives. Tries whose call had ended before count for nothing. The median and the largest of each are
@@ -90,9 +90,9 @@ def cases(backend: str) -> dict[str, Callable[[], Call]]:
         "loss 100000x3072x10": lambda: loss(100_000, 3072, 10),
         "loss 10000000x4x2": lambda: loss(10_000_000, 4, 2),
         "loss int16 100000x1000x10": lambda: loss(100_000, 1000, 10, "int16"),
-        "loss wide 200000x768x100": lambda: loss(200_000, 768, 100),
-        "loss wide 50000x768x1000": lambda: loss(50_000, 768, 1000),
-        "loss wide int16 50000x768x100": lambda: loss(50_000, 768, 100, "int16"),
+        "loss of many classes 200000x768x100": lambda: loss(200_000, 768, 100),
+        "loss of many classes 50000x768x1000": lambda: loss(50_000, 768, 1000),
+        "loss of many classes int16 50000x768x100": lambda: loss(50_000, 768, 100, "int16"),
         "scores 100000x3072x10": lambda: scores(100_000, 3072, 10),
         "scores 50000x768x1000": lambda: scores(50_000, 768, 1000),
         "predict 20000000x4x10": lambda: predict(20_000_000, 4, 10),
@@ -100,7 +100,7 @@ def cases(backend: str) -> dict[str, Callable[[], Call]]:
         "accuracy 10000000x10": lambda: accuracy(10_000_000, 10),
         "train 100000x784x10, batch 32": lambda: train(100_000, 784, 10, 32),
         "train 1000000x2x2, batch 1": lambda: train(1_000_000, 2, 2, 1),
-        "train wide 20000x768x100": lambda: train(20_000, 768, 100, 256),
+        "train many classes 20000x768x100": lambda: train(20_000, 768, 100, 256),
         "random_search 20000x784x10": lambda: search(20_000, 784, 10),
         "random_local_search 20000x784x10": lambda: local_search(20_000, 784, 10),
         "numerical_gradient 20000x100x10": lambda: gradient(20_000, 100, 10),

@@ -99,11 +99,11 @@ def blocks(threads: Sequence[int]) -> Iterator[Figure]:
 def loss_by_blocks(shape: tuple[int, int, int], dtype: str, rows: int) -> Callable[[], object]:
     """The loss's kernel with a plan of its own."""
     case, (n, d, c) = random_case(*shape).astype(dtype), shape
-    cut = _plan.Plan(parts=1, chunks=1, block=rows, threads=1)
+    cut = _plan.Plan(parts=1, laps=1, block=rows, threads=1)
     own = _plan.Workspace(cut, c, d, np.dtype(dtype), False)
     kernel = ops.loss_kernel(ops.loss("softmax"), ops.STORAGES["dense"], "cython")
     W, X, y, sample_weight, _ = _check.inputs(ops.loss("softmax"), case.W, case.X, case.y, False)
-    return partial(kernel, X, W, y, sample_weight, (0.0,), 1 / n, *own.arrays, np.empty_like(case.W), 0, 1, 1)
+    return partial(kernel, X, W, y, sample_weight, (0.0,), 1 / n, *own.arrays, np.empty_like(case.W), 0, 1, 0, 1, 1)
 
 
 def exponential(threads: Sequence[int]) -> Iterator[Figure]:

@@ -24,6 +24,9 @@ SHAPES = [
     Shape(1797, 64, 10, "float64"),
     Shape(64, 65, 10, "float32"),  # microseconds: the overhead of a call
     Shape(65_536, 128, 2, "float32"),
+    Shape(20_000, 384, 50, "float32"),  # embeddings of sentences
+    Shape(20_000, 768, 100, "float32"),
+    Shape(20_000, 768, 100, "float64"),
     Shape(16_384, 768, 1000, "float32"),  # many classes: two large matrix products
     Shape(10_000, 3072, 10, "uint8"),  # pixels as they are stored; peers convert them within the timed call
 ]

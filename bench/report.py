@@ -213,7 +213,7 @@ def loss_cells(row: Sequence[Line]) -> list[str]:
 
 def training_cells(row: Sequence[Line]) -> list[str]:
     first, cython = row[0], _cython(row)
-    share = f"{float(cython['memory_s']) / float(cython['p50']):.0%}" if cython and cython["memory_s"] else "–"
+    share = f"{float(cython['limit_s']) / float(cython['p50']):.0%}" if cython and cython["limit_s"] else "–"
     reached = f"{float(cython['accuracy']):.1%}" if cython and cython["accuracy"] else "–"
     others = [f"{line['library']} {float(line['accuracy']):.1%}" for line in row if line["p50"] and not _agrees(line)]
     return [first["task"], _size(first["size"]), *_against_peers(row), share, " / ".join([reached, *others])]
@@ -263,7 +263,7 @@ TRAINING = Table(
     name="training",
     command="make bench-peers",
     key=("task", "size"),
-    header="| task | size | cython ÷ best peer | numba ÷ best peer | best peer | cython, of memory | accuracy |",
+    header="| task | size | cython ÷ best peer | numba ÷ best peer | best peer | cython, of the limit | accuracy |",
     alignment="|---|---|--:|--:|---|--:|---|",
     cells=training_cells,
 )

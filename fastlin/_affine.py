@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _pool
+from fastlin import _check
 from fastlin._check import Array
 
 
@@ -24,8 +24,9 @@ class Affine(NamedTuple):
         """W' (d + 1, c), which gives the scores from the unscaled X: its last row is b' = b + shift @ W."""
         d = len(self.scale)
         folded = np.empty((d + 1, W.shape[1]), _check.native(W), order="F")
-        np.multiply(self.scale, W[:d], out=folded[:d])
-        _pool.matmul(self.shift.T, W[:d], out=folded[d:])
+        folded[:d] = W[:d]
+        np.einsum("k,kj->j", self.shift[:, 0], folded[:d], out=folded[d])  # BLAS has threads, and a fork may hang
+        folded[:d] *= self.scale
         if bias:
             folded[d] += W[d]
         return folded

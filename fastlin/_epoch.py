@@ -63,7 +63,7 @@ def run_epoch(
     steps, up to rounding.
     """
     storage = ops.storage_of(inputs.X, inputs.W.dtype)
-    if storage is not None and average is None and _ours(optimizer) and _kernel_can(objective, inputs.W):
+    if storage is not None and average is None and _ours(optimizer) and _kernel_can(objective):
         return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer)
     W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)
@@ -87,10 +87,9 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
     return getattr(optimizer.step, "__func__", None) is Optimizer.step
 
 
-def _kernel_can(objective: Objective, W: Array) -> bool:
-    """Whether one kernel does a whole epoch: with penalties that it knows, and few classes."""
-    wide = ops.BACKENDS[objective.backend].compiled and W.shape[1] >= _plan.WIDE_CLASSES
-    return not wide and (objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet))
+def _kernel_can(objective: Objective) -> bool:
+    """Whether one kernel does a whole epoch: with penalties that it knows."""
+    return objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet)
 
 
 def _fused(

@@ -34,12 +34,15 @@ BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more rows are not fas
 BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB or more of L2
 SCORES_BYTES = 1 << 20  # of the scores of a block
 
-# With many classes BLAS makes the two products, of blocks as large as this; only the epilogue is ours.
-WIDE_CLASSES = 64  # from here on a library's blocked product beats the tile (docs/kernels.md)
-WIDE_BYTES = 8 << 20  # of the scores of a block: each block adds a whole gradient, and larger scores leave the cache
-WIDE_LEAST = 512  # rows of a block, however much work: with fewer, most time goes into reading and adding matrices
-WIDE_ROWS = 64  # of one epilogue call, whose scores stay in L2 while it goes over them
-WIDE_SHARES = 16  # of the rows of a block, at most, for threads to take
+# With many classes it takes long to pack W for a block, and a part's dW is large: longer blocks, longer parts.
+WIDE_CLASSES = 32
+WIDE_BLOCK = 128
+WIDE_LEAST = 64  # even if these rows of X are more than BLOCK_BYTES
+WIDE_BLOCK_BYTES = 2 << 20  # but no more than this
+WIDE_PART_ROWS = 2048
+PANEL_CLASSES = 16  # more than there are, in W's copy in panels (kernels/native/wide.h): lanes without a class
+LEAST_PARTS = 4  # for as many threads, where gradients are large or rows are few
+BLOCKS_BYTES = 16 << 20  # of all parts' scores and converted rows together
 
 # Of one kernel call, so that Ctrl-C is answered between calls: after 70 ms on a slow core, and some 5 ms on a fast one.
 CHUNK_FLOPS = 700_000_000
@@ -56,12 +59,21 @@ KEPT = 8  # for problems of different sizes
 
 @dataclass(frozen=True)
 class Plan:
-    """How n rows are cut into parts, each part into one chunk for each kernel call, and chunks into blocks."""
+    """How n rows are cut into parts, these into blocks, and all into kernel calls."""
 
     parts: int
-    chunks: int
+    laps: int  # kernel calls, about: Ctrl-C is answered between them
     block: int
     threads: int  # more threads would not be faster
+
+    def calls(self, team: int) -> tuple[int, int]:
+        """How many parts calls of `team` threads go through, and in how many chunks.
+
+        Few parts and long chunks: a part's gradient is read from further away when a thread comes back to it.
+        """
+        together = min(self.parts, team * max(1, self.parts // (team * self.laps)))
+        groups = -(-self.parts // together)
+        return together, -(-self.laps // groups)
 
 
 @lru_cache(maxsize=1024)
@@ -69,20 +81,42 @@ def plan(n: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
     """The cut for compiled kernels. Other kernels get all rows at once, as in a NumPy user's code, if a pass may."""
     if not compiled:
         most = lap_rows((d + 4 * c) * itemsize, 2 * d * c + 50 * c, least=LEAST_ROWS)
-        return Plan(parts=1, chunks=1, block=max(1, min(n, most)), threads=1)
+        return Plan(parts=1, laps=1, block=max(1, min(n, most)), threads=1)
     flops = 4 * n * max(d, 1) * c
-    fitting = PARTS_BYTES // (c * max(d, 1) * itemsize)
-    parts = max(1, min(MOST_PARTS, n // PART_ROWS, max(flops // PART_FLOPS, n // LONG_PART), fitting))
-    block = min(BLOCK_ROWS, BLOCK_BYTES // (max(d, 1) * itemsize), SCORES_BYTES // (c * itemsize))
-    block = block // 16 * 16 or max(1, block)
+    parts = _parts(n, d, c, itemsize)
+    block = _block(-(-n // parts), d, c, itemsize)
     laps = max(flops // CHUNK_FLOPS, n * d * itemsize // CHUNK_BYTES, n * (c + ROW_NUMBERS) // CHUNK_NUMBERS)
     blocks = -(-n // (parts * block))  # of a part: fewer rows than a block take as long, where W is read from memory
-    return Plan(parts, chunks=max(1, min(1 + laps, blocks)), block=block, threads=max(1, flops // THREAD_FLOPS))
+    return Plan(parts, laps=max(1, min(1 + laps, parts * blocks)), block=block, threads=max(1, flops // THREAD_FLOPS))
 
 
-def wide_rows(d: int, c: int, itemsize: int) -> int:
-    """The rows of a block whose products BLAS makes; where one is still too much, it is cut by classes and features."""
-    return max(1, min(WIDE_BYTES // (c * itemsize), lap_rows(0, 2 * max(d, 1) * c, least=WIDE_LEAST)))
+def _parts(n: int, d: int, c: int, itemsize: int) -> int:
+    """How many gradients rows are added to."""
+    rows = n // PART_ROWS
+    if c >= WIDE_CLASSES:
+        rows = max(n // WIDE_PART_ROWS, min(LEAST_PARTS, n // WIDE_BLOCK))
+    needed = max(4 * n * max(d, 1) * c // PART_FLOPS, n // LONG_PART)
+    fitting = min(PARTS_BYTES // (c * max(d, 1)), BLOCKS_BYTES // (_most_rows(d, c, itemsize) * (d + c))) // itemsize
+    parts = max(1, min(MOST_PARTS, rows, needed, max(LEAST_PARTS, fitting)))
+    return 1 << parts.bit_length() - 1  # 2, 4 or 8 threads share them out evenly
+
+
+def _most_rows(d: int, c: int, itemsize: int) -> int:
+    """The most rows of a block."""
+    d = max(d, 1)
+    most = min(BLOCK_ROWS, BLOCK_BYTES // (d * itemsize))
+    if c >= WIDE_CLASSES:
+        fitting = max(WIDE_LEAST, BLOCK_BYTES // (d * itemsize))
+        most = min(WIDE_BLOCK, fitting, WIDE_BLOCK_BYTES // (d * itemsize))
+    return max(1, min(most, SCORES_BYTES // (c * itemsize), CHUNK_FLOPS // (4 * d * c)))
+
+
+def _block(rows: int, d: int, c: int, itemsize: int) -> int:
+    """The rows of a block, of so many of a part."""
+    block = _most_rows(d, c, itemsize)
+    if c >= WIDE_CLASSES:  # equal shares: W is packed for a short block too
+        block = min(block, -(-rows // -(-rows // block)) + 15)
+    return block // 16 * 16 or block
 
 
 def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
@@ -99,6 +133,7 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
 
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
+EPOCH_SCORES = 5  # arrays of all scores of a block, for each column block
 STEP_ARRAYS = 5  # that an update reads and writes: W, dW and at most three of state
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
@@ -124,14 +159,17 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
         block = min(batch_size, SECTION_ROWS)
         return EpochPlan(1, block, call=_epoch_call(block, d, c, itemsize, batch_size), threads=1)
     blocks = 1
-    block = max(1, min(EPOCH_ROWS, batch_size))
+    block = max(1, min(WIDE_BLOCK if c >= WIDE_CLASSES else EPOCH_ROWS, batch_size))
     while (
         blocks < MOST_COLUMN_BLOCKS
         and d >= 2 * blocks * COLUMN_BLOCK
         and 4 * block * d * c >= 2 * blocks * COLUMN_BLOCK_FLOPS
     ):
         blocks *= 2
-    block = max(1, min(block, BLOCK_BYTES * blocks // (max(d, 1) * itemsize)))
+    scores = EPOCH_SCORES * blocks * c * itemsize
+    flops = 4 * max(d, 1) * c
+    most = min(BLOCK_BYTES * blocks // (max(d, 1) * itemsize), BLOCKS_BYTES // scores, CHUNK_FLOPS // flops)
+    block = max(1, min(block, most))
     subtotal = SUBTOTAL_BLOCKS if batch_size > SUBTOTAL_BLOCKS * block else 0
     return EpochPlan(
         blocks, block, call=_epoch_call(block, d, c, itemsize, batch_size), threads=blocks, subtotal=subtotal
@@ -212,11 +250,12 @@ class Workspace:
 
     def __init__(self, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
         weights = padded((c, d + 1), dtype)
+        panels = padded((0 if c < WIDE_CLASSES else (c + PANEL_CLASSES) * d,), dtype)
         row_buffer = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
         parts = padded((cut.parts, c, d + 1), dtype)
         self.losses = np.empty(cut.parts)
-        self.arrays = weights, row_buffer, scores, parts, self.losses
+        self.arrays = weights, panels, row_buffer, scores, parts, self.losses
         self.size = sum(A.nbytes for A in self.arrays)
 
 

@@ -14,12 +14,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
-
-import numpy as np
 
 from fastlin import _check
-from fastlin._check import Array
 
 MOST_THREADS = 64  # of a team, in team.h and numba_team.py: more would have nothing to do
 
@@ -200,39 +196,12 @@ class Pool:
 
 pool = Pool()
 
-_products: set[Any] = set()  # each is held while its thread computes a product
-_forking = threading.Lock()
-
-
-def matmul(A: Array, B: Array, out: Array) -> Array:
-    """np.matmul; other threads do not fork meanwhile, because a fork while a thread is in BLAS can hang for ever."""
-    own = threading.RLock()
-    _products.add(own)
-    try:
-        while True:
-            with own:
-                if not _forking.locked():
-                    return np.matmul(A, B, out=out)
-            with _forking:
-                pass
-    finally:
-        _products.discard(own)
-
-
-def _wait_for_products() -> None:
-    for own in list(_products):
-        with own:
-            pass
-
 
 def _forget_threads() -> None:
     """Replaces the pool after a fork: the child has none of the parent's threads."""
     global pool
     pool = Pool()
-    _products.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_products, after_in_child=_forget_threads)
-    # Of the functions before a fork the last one is called first.
-    os.register_at_fork(before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_forking.release)
+    os.register_at_fork(after_in_child=_forget_threads)

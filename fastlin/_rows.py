@@ -91,7 +91,6 @@ class Storage:
     W_dtypes: tuple[str, ...] = ("float32", "float64")  # the dtypes of W that it is read beside
     converts: bool = True  # rows become numbers of W's dtype in `row_buffer`, a block at a time
     layout: str = "class_major"  # of W and dW inside kernels
-    is_matrix: bool = True  # NumPy can multiply with its rows, once they are of W's dtype
 
     def holds(self, X: Any, W_dtype: np.dtype[Any]) -> bool:
         """Whether its functions read the rows of this X where they lie, beside weights of this dtype."""

@@ -1,8 +1,7 @@
 """A loss with its gradient, and scores, over all rows: which kernel, which workspace, which threads.
 
 Rows are cut into parts (fastlin/_plan.py). Each part adds into a gradient of its own, and these are summed in
-order: the same bits for any number of threads. Kernels do that by themselves; what they cannot read or what BLAS does
-better is arranged here.
+order: the same bits for any number of threads. Kernels do that by themselves; what they cannot read is copied here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Inputs, native, read_only
-from fastlin._laps import lap_rows, laps
+from fastlin._laps import lap_rows
 from fastlin._plan import Workspace
 from fastlin._rows import Loss, Storage
 
@@ -55,9 +54,6 @@ def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: f
     """The way that the storage and the numbers of rows and classes ask for."""
     if not inputs.contiguous and inputs.X.shape[0] > _plan.SECTION_ROWS:  # contiguous ones are no larger
         return _in_sections(objective, inputs, storage, scale, dW)
-    many = inputs.W.shape[1] >= _plan.WIDE_CLASSES and ops.BACKENDS[objective.backend].compiled
-    if many and (storage is None or storage.is_matrix):
-        return _wide(objective, inputs, scale, dW)
     if storage is None:
         return _converted(objective, inputs, scale, dW)
     return _fused(objective, inputs, storage, scale, dW)
@@ -116,8 +112,11 @@ def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float,
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     result = dW if route.compiled else np.empty(dW.shape, dW.dtype)
-    for chunk in range(cut.chunks):
-        route.kernel(X, W, y, sample_weight, hyper, scale, *own.arrays, result, chunk, cut.chunks, team)
+    together, chunks = cut.calls(team)
+    for first in range(0, cut.parts, together):
+        last = min(first + together, cut.parts)
+        for chunk in range(chunks):
+            route.kernel(X, W, y, sample_weight, hyper, scale, *own.arrays, result, first, last, chunk, chunks, team)
     if result is not dW:
         np.copyto(dW, result)
     value: float = own.losses.item() if cut.parts == 1 else sum(own.losses.tolist())  # one: a third of the time
@@ -140,51 +139,6 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
         start = stop
     np.copyto(dW, total)
     return value
-
-
-@np.errstate(all="ignore")  # NaN and Inf follow IEEE's rules in the products too
-def _wide(objective: Objective, inputs: Inputs, scale: float, dW: Array) -> float:
-    """BLAS for the scores and the gradient of a block, the compiled epilogue between them on what is in cache.
-
-    NumPy and PyTorch write all n x c scores to memory and read them several times; here a block is all there is.
-    """
-    W, X, y, sample_weight, _ = inputs
-    n, d = X.shape
-    c, dtype, bias = W.shape[1], W.dtype, len(W) > d
-    threads = _pool.thread_limit(objective.threads)
-    weights = kernel_weights(W, d, objective.backend)
-    in_place = DENSE.holds(X, dtype)
-    most = _plan.wide_rows(d, c, dtype.itemsize)
-    memory = np.empty(c * min(most, n), dtype)
-    gradient = np.zeros_like(dW)
-    step = np.empty_like(gradient[:d])
-    value, start = 0.0, 0
-    while start < n:
-        rows = X[start : start + most] if in_place else _rows(X[: start + most], dtype, start, True)
-        stop = start + len(rows)
-        S = memory[: c * len(rows)].reshape(c, len(rows))
-        for some in laps(c, 0, 2 * len(rows) * d):
-            _pool.matmul(weights[some, :d], rows.T, out=S[some])
-        if bias:
-            S += weights[:, d:]
-        value += _epilogue(objective, S, y[start:stop], sample_weight[start:stop], threads)
-        for some in laps(d, 0, 2 * len(rows) * c):
-            gradient[some] += _pool.matmul(rows[:, some].T, S.T, out=step[some])
-        if bias:
-            gradient[d] += np.add.reduce(S, axis=1)
-        start = stop
-    np.multiply(gradient, scale, out=dW)
-    return value
-
-
-def _epilogue(objective: Objective, S: Array, y: Array, weight: Array, threads: int) -> float:
-    """The epilogue of all columns of S, by threads that each take some."""
-    shares = min(-(-S.shape[1] // _plan.WIDE_ROWS), _plan.WIDE_SHARES)
-    scratch, losses = np.empty((shares, 3, _plan.WIDE_ROWS), S.dtype), np.empty(shares)
-    kernel = ops.epilogue_kernel(objective.loss, objective.backend)
-    kernel(S, y, weight, objective.hyper, scratch, losses, threads)
-    total: float = sum(losses.tolist())
-    return total
 
 
 def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:

@@ -18,7 +18,6 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._laps import laps
 from fastlin._objective import classes, make_objective, with_defaults
-from fastlin._plan import WIDE_CLASSES
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -210,14 +209,13 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     y = np.zeros(2, np.int64)
     for dtype in ops.DTYPES:
         W, X = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype)
-        many = np.zeros((2, WIDE_CLASSES), dtype)
         stored = [X.astype(row.reads or dtype) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
         for rows in stored:
             softmax(scores(W, rows, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:
             objective = make_objective(name, with_defaults(name, {}, "warmup"), 0.0, False, backend, None)
-            for weights, rows in (*((W, rows) for rows in stored), (many, X)):
-                objective.evaluate(weights, rows, y, None, None, None)
+            for rows in stored:
+                objective.evaluate(W, rows, y, None, None, None)
     _step.warmup(backend)
 
 

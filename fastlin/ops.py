@@ -155,9 +155,10 @@ OPS: dict[str, Op] = {
 
 DRIVERS: dict[str, Driver] = {
     # A loss with its gradient, over all rows. W and dW are the caller's, (d, c) or (d + 1, c); `scale` times the
-    # gradient is written. `weights`, `row_buffer`, `scores`, `parts` and `losses` are workspace (fastlin/_plan.py);
-    # `losses` gets the weighted sum of losses of each part. A call goes through one chunk of every part: dW is complete
-    # after the last.
+    # gradient is written. `weights` ... `losses` are workspace (fastlin/_plan.py); `losses` gets the weighted sum of
+    # losses of each part. `panels` is room for another copy of W, or has no numbers. A call goes through one chunk of
+    # the parts first_part ... last_part - 1, for chunk after chunk of some parts after the other: dW is complete after
+    # the last.
     "loss": Driver(
         pieces=("to_layout", "scores", "epilogue", "gradient", "combine"),
         takes={
@@ -168,34 +169,20 @@ DRIVERS: dict[str, Driver] = {
             "hyper": "{hyper} numbers",
             "scale": "any",
             "weights": "real (c, d+1) rows",
+            "panels": "real (room) contiguous",
             "row_buffer": "real (parts, 0|block, d) rows",
             "scores": "real (parts, c+3, block) rows",
             "parts": "real (parts, c, d+1) rows",
             "losses": "float64 (parts) contiguous",
             "dW": "real (weights_rows, c) strided",
-            **dict.fromkeys(("chunk", "chunks", "threads"), "size"),
+            **dict.fromkeys(("first_part", "last_part", "chunk", "chunks", "threads"), "size"),
         },
-        writes=("weights", "row_buffer", "scores", "parts", "losses", "dW"),
+        writes=("weights", "panels", "row_buffer", "scores", "parts", "losses", "dW"),
         where=(
             *("d <= weights_rows", "weights_rows <= d + 1", "chunk + 1 <= chunks"),
+            *("first_part + 1 <= last_part", "last_part <= parts"),
             *("1 <= parts", "1 <= block", "1 <= threads"),
         ),
-    ),
-    # The epilogue of many columns of scores, in as many shares as `losses` (shares,) has entries, each cut into blocks
-    # of the size of `scratch` (shares, 3, block).
-    "epilogue": Driver(
-        pieces=("epilogue",),
-        takes={
-            "scores": "real (c, n) contiguous",
-            "y": "{y}",
-            "sample_weight": "real (n) contiguous",
-            "hyper": "{hyper} numbers",
-            "scratch": "real (shares, 3, block) contiguous",
-            "losses": "float64 (shares) contiguous",
-            "threads": "size",
-        },
-        writes=("scores", "scratch", "losses"),
-        where=("1 <= shares", "1 <= block", "1 <= threads"),
     ),
     # The losses of each of k W, which stand one below the other, without gradients. `blocks` has a feature's numbers of
     # some rows of X side by side; `scores` and `sums` are workspace.
@@ -405,12 +392,6 @@ def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., Non
         X=storage.X,
         **_loss_forms(loss),
     )
-
-
-@cache
-def epilogue_kernel(loss: Loss, backend: str) -> Callable[..., None]:
-    """The epilogue of many columns of scores: the row "epilogue" of DRIVERS."""
-    return _compose("epilogue", backend, loss.epilogue, **_loss_forms(loss))
 
 
 @cache

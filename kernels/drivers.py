@@ -14,47 +14,34 @@ from fastlin.kernels.records import NO_STAGES, clip_scale
 def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
     """A loss with its gradient: scores of a block of rows, epilogue, gradient of the block, next block.
 
-    The rows are cut into parts, each with a gradient of its own, and a call goes through one chunk of every part.
+    The rows are cut into parts, each with a gradient of its own, and parts into chunks of whole blocks. A call goes
+    through one chunk of some parts; the first call of all copies W, and the last one sums the parts.
     """
 
     def loss_grad(
-        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
-    ):
+        X, W, y, sample_weight, hyper, scale, weights, panels, row_buffer, scores, parts, losses, dW,
+        first_part, last_part, chunk, chunks, threads,
+    ):  # fmt: skip
         n, count, c, block = sample_weight.shape[0], parts.shape[0], scores.shape[1] - 3, scores.shape[2]
-        if chunk == 0:
+        if chunk == 0 and first_part == 0:
             to_layout(W, weights)
-            parts[...] = 0
-            losses[...] = 0
-        for part in range(count):
-            first = n * part // count
-            size = n * (part + 1) // count - first
-            stop = first + size * (chunk + 1) // chunks
-            for start in range(first + size * chunk // chunks, stop, block):
+        for part in range(first_part, last_part):
+            if chunk == 0:
+                parts[part] = 0
+                losses[part] = 0
+            first, last = n * part // count, n * (part + 1) // count
+            blocks = -(-(last - first) // block)
+            stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+            for start in range(first + block * (blocks * chunk // chunks), stop, block):
                 end = min(start + block, stop)
                 some = scores[part, :c, : end - start]
                 scores_of(X, start, weights, row_buffer[part], some)
                 losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
                 gradient_of(X, start, row_buffer[part], some, parts[part])
-        if chunk + 1 == chunks:
+        if chunk + 1 == chunks and last_part == count:
             combine(parts, scale, dW)
 
     return loss_grad
-
-
-def epilogue_driver(epilogue):
-    """The epilogue of many columns of scores, which are cut into shares, and the shares into blocks."""
-
-    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
-        n, count, block = scores.shape[1], losses.size, scratch.shape[2]
-        for share in range(count):
-            losses[share] = 0
-            stop = n * (share + 1) // count
-            for start in range(n * share // count, stop, block):
-                end = min(start + block, stop)
-                some = scores[:, start:end], y[start:end], sample_weight[start:end]
-                losses[share] += epilogue(*some, scratch[share], *hyper)
-
-    return columns
 
 
 def losses_driver(add_product, epilogue):

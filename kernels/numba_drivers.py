@@ -128,15 +128,16 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     args, as_read, compiled = loss_args(epilogue), reader(scores), {}
 
     def loss_grad(
-        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, threads
-    ):
+        X, W, y, sample_weight, hyper, scale, weights, panels, row_buffer, scores, parts, losses, dW,
+        first_part, last_part, chunk, chunks, threads,
+    ):  # fmt: skip
         if as_read is not None:
             X = as_read(X)
         if W.itemsize not in compiled:
             compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
         inputs = X, W, y, sample_weight, hyper, scale
         workspace = weights, row_buffer, scores, parts, losses
-        job = *inputs, *workspace, dW, chunk, chunks, np.zeros(PROGRESS_SIZE, np.intp)
+        job = *inputs, *workspace, dW, first_part, last_part, chunk, chunks, np.zeros(PROGRESS_SIZE, np.intp)
         compiled[W.itemsize](job_slot_for(threads), threads, job)
 
     return loss_grad
@@ -151,14 +152,14 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
     """
 
     def member(
-        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW, chunk, chunks, progress,
-        rank, threads,
+        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW,
+        first_part, last_part, chunk, chunks, progress, rank, threads,
     ):  # fmt: skip
         n, (count, c, columns), block = sample_weight.shape[0], parts.shape, scores.shape[2]
         column_blocks = max(1, min(MOST_COLUMN_BLOCKS, columns // COLUMN_BLOCK))
         done = 0
 
-        if chunk == 0:
+        if chunk == 0 and first_part == 0:
             for i in range(column_blocks):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 1):
@@ -168,26 +169,26 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
             done += column_blocks
             wait(progress, done)
 
-        for i in range(count):
-            item = rotated(i, count, rank, threads)
+        for i in range(last_part - first_part):
+            item = first_part + rotated(i, last_part - first_part, rank, threads)
             if claim(progress, item, 2):
-                first = n * item // count
-                size = n * (item + 1) // count - first
+                first, last = n * item // count, n * (item + 1) // count
                 if chunk == 0:
                     parts[item] = 0
                     losses[item] = 0
-                stop = first + size * (chunk + 1) // chunks
-                for start in range(first + size * chunk // chunks, stop, block):
+                blocks = -(-(last - first) // block)
+                stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+                for start in range(first + block * (blocks * chunk // chunks), stop, block):
                     end = min(start + block, stop)
                     some = scores[item, :c, : end - start]
                     scores_of(X, start, weights, row_buffer[item], some)
                     losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scores[item, c:], *hyper)
                     gradient_of(X, start, row_buffer[item], some, parts[item])
                 finish(progress)
-        done += count
+        done += last_part - first_part
         wait(progress, done)
 
-        if chunk + 1 == chunks:
+        if chunk + 1 == chunks and last_part == count:
             for i in range(column_blocks):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 3):
@@ -203,48 +204,11 @@ def compile_loss(member, stored, real, args):
     """The machine code, for a team."""
     inputs = stored, types.Array(real, 2, "A", readonly=True), *args.types(real), types.float64
     workspace = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
-    dW, chunks, progress = types.Array(real, 2, "A"), (types.intp, types.intp), types.intp[::1]
-    return together(member, types.Tuple((*inputs, *workspace, dW, *chunks, progress)))
+    dW, cut, progress = types.Array(real, 2, "A"), [types.intp] * 4, types.intp[::1]
+    return together(member, types.Tuple((*inputs, *workspace, dW, *cut, progress)))
 
 
-# ---- Scores without a product: the epilogue alone; losses without a gradient ------------------------------
-
-
-def epilogue_driver(epilogue):
-    """The kernel is compiled once for each dtype."""
-    member = jit_member(epilogue_member(epilogue), named_after("columns", epilogue))
-    args, compiled = loss_args(epilogue), {}
-
-    def columns(scores, y, sample_weight, hyper, scratch, losses, threads):
-        if scores.itemsize not in compiled:
-            real = numba.from_dtype(scores.dtype)
-            workspace = types.Array(real, 3, "C"), types.float64[::1]
-            job = types.Array(real, 2, "C"), *args.types(real), *workspace, types.intp[::1]
-            compiled[scores.itemsize] = together(member, types.Tuple(job))
-        job = scores, y, sample_weight, hyper, scratch, losses, np.zeros(PROGRESS_SIZE, np.intp)
-        compiled[scores.itemsize](job_slot_for(threads), threads, job)
-
-    return columns
-
-
-def epilogue_member(epilogue):
-    """What every member of a team runs."""
-
-    def member(scores, y, sample_weight, hyper, scratch, losses, progress, rank, threads):
-        n, count, block = scores.shape[1], losses.size, scratch.shape[2]
-        for i in range(count):
-            share = rotated(i, count, rank, threads)
-            if claim(progress, share, 1):
-                losses[share] = 0
-                stop = n * (share + 1) // count
-                for start in range(n * share // count, stop, block):
-                    end = min(start + block, stop)
-                    some = scores[:, start:end]
-                    losses[share] += epilogue(some, y[start:end], sample_weight[start:end], scratch[share], *hyper)
-                finish(progress)
-        wait(progress, count)
-
-    return member
+# ---- Losses without a gradient ------------------------------------------------------------------------------
 
 
 def losses_driver(add_product, epilogue):

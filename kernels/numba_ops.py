@@ -12,7 +12,6 @@ import numpy as np
 from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
     Float16Kernel,
-    epilogue_driver,
     loss_driver,
     losses_driver,
     squares_driver,
@@ -33,6 +32,7 @@ from fastlin.kernels.numba_tile import (
     scores_tile,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
+from fastlin.kernels.numba_wide import WIDE_CLASSES, WIDE_LEAST_ROWS, add_panels, classes_of_tile, wide_scores
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 COPIED_COLUMNS = 256  # of all classes: they stay in L1 while they are copied
@@ -84,13 +84,6 @@ def combine_class_major(parts, scale, dW):
 
 
 @inlined
-def classes_of_tile(c, most):
-    """Classes per tile: nearly equal shares of c, so that 7 is 4 + 3 rather than 5 + 2."""
-    tiles = -(-c // most)
-    return -(-c // tiles)
-
-
-@inlined
 def panel_of(c, itemsize):
     """Columns of a panel: W's part of a panel stays in L1 from one group of rows to the next."""
     return max(2048, min(4096, 24576 // c // 64 * 64)) // itemsize
@@ -110,6 +103,15 @@ def fill_with_bias(W, first, scores):
 def add_scores(X, W, scores):
     """scores += W X^T, over the columns of X."""
     c, rows = scores.shape
+    done = wide_scores(X, W, scores) if c >= WIDE_CLASSES and rows >= WIDE_LEAST_ROWS else 0
+    if done < c:
+        add_few_scores(X, window(W, done, c - done, 0, X.shape[1]), window(scores, done, c - done, 0, rows))
+
+
+@inlined
+def add_few_scores(X, W, scores):
+    """The same for few classes."""
+    c, rows = scores.shape
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
@@ -120,8 +122,8 @@ def add_scores(X, W, scores):
 
 
 @inlined
-def add_gathered_scores(X, order, mapped, copies, W, scores):
-    """scores += W X[order]^T. It also copies these rows of X; if `mapped`, it reads existing copies instead of X."""
+def add_gathered_scores(X, order, copies, W, scores):
+    """scores += W X[order]^T for few classes. It also copies these rows of X."""
     c, rows = scores.shape
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
@@ -129,8 +131,7 @@ def add_gathered_scores(X, order, mapped, copies, W, scores):
         stop = min(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                fresh = j == 0 and not mapped
-                gather_scores_tile(X, order, copies, fresh, W, scores, (r, j, min(classes, c - j), k, stop))
+                gather_scores_tile(X, order, copies, j == 0, W, scores, (r, j, min(classes, c - j), k, stop))
 
 
 @inlined
@@ -148,6 +149,15 @@ columns_of_tile = jit(gradient_vectors)
 @inlined
 def add_tiles(X, G, total):
     """total += G X"""
+    (c, rows), d = G.shape, X.shape[1]
+    done = add_panels(X, G, total) if c >= WIDE_CLASSES else 0
+    if done < d:
+        add_few_tiles(window(X, 0, rows, done, d - done), G, window(total, 0, c, done, d - done))
+
+
+@inlined
+def add_few_tiles(X, G, total):
+    """The same for few classes or columns."""
     c, rows = G.shape
     classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
     width = columns_of_tile(classes) * VECTOR_BYTES // total.itemsize
@@ -183,12 +193,14 @@ def dense_gradient(X, start, row_buffer, dscores, dW):
 
 @jit
 def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
-    width, mapped = last - first, scale_shift.shape[0] > 0
+    width, many = last - first, W.shape[0] >= WIDE_CLASSES and order.size >= WIDE_LEAST_ROWS
     some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
-    if mapped:
-        gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
     fill_with_bias(W, first, scores)
-    add_gathered_scores(some, order, mapped, copies, window(W, 0, W.shape[0], first, width), scores)
+    if many or scale_shift.shape[0]:
+        gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
+        add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
+    else:
+        add_gathered_scores(some, order, copies, window(W, 0, W.shape[0], first, width), scores)
 
 
 @jit

@@ -22,6 +22,11 @@ SCORE_ROWS = 4
 SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
 # Many classes on few vectors read X once; with few classes more vectors make up the sums that hide latency.
 GRADIENT_CLASSES = 10 if _REGISTERS == 32 else 5
+# With many classes: native/wide.h says why.
+WIDE_CLASSES = 2 * VECTOR_BYTES // 4
+WIDE_ROWS, WIDE_VECTORS = (8, 3) if _REGISTERS == 32 else (6, 2)
+PANEL_CLASSES, PANEL_VECTORS = (6, 4) if _REGISTERS == 32 else (5, 2)  # of panel_tile
+PANEL_BYTES = 256  # of a row of its panel
 
 
 def gradient_vectors(classes):
@@ -89,6 +94,11 @@ class Matrix:
         hints = [ir.IntType(32)(hint) for hint in (0, cache, 1)]  # to read, as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
         self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
+
+    def prefetch_bytes(self, address, offset):
+        """The same for an address that is an integer."""
+        memory = ir.IntType(8).as_pointer()
+        self.prefetch(self.b.gep(self.b.inttoptr(address, memory), [offset]), intp_t(0))
 
     def _masked(self, what, result, vector, args):
         name = f"llvm.masked.{what}.v{vector.count}f{8 * self.bytes}.p0"
@@ -277,6 +287,156 @@ def _emit_scores(b, W, scores, where, rows, meanwhile):
             scores.store_at(add(b, scores.load_at(row, r, SCORE_ROWS, inside), total), row, r, inside)
 
     specialise(b, classes, SCORE_CLASSES, emit_tile)
+
+
+@intrinsic
+def wide_tile(typingctx, X, panel, sums, tile):
+    """tile = (r, k, vectors, following, step): sums[r:r+WIDE_ROWS] += X[r:r+WIDE_ROWS, k:k+len(panel)] panel.
+
+    A row of `panel` has a feature's weights of as many classes as `vectors` vectors hold. The last row of X repeats.
+    Each column prefetches `step` bytes at the address `following`.
+    """
+
+    def emit(context, b, signature, args):
+        X, panel, sums = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
+        r, start, vectors, following, stride = cgutils.unpack_tuple(b, args[3])
+        last, lanes = b.sub(X.rows, intp_t(1)), X.lanes
+        rows = [b.gep(X.row(least(b, b.add(r, intp_t(i)), last)), [start]) for i in range(WIDE_ROWS)]
+
+        def emit_tile(vectors):
+            columns = [intp_t(v * lanes) for v in range(vectors)]
+
+            def step(k, *totals):
+                w = [panel.load(k, column, lanes) for column in columns]
+                x = [in_all_lanes(b, b.load(b.gep(row, [k])), lanes) for row in rows]
+                X.prefetch_bytes(following, b.mul(k, stride))
+                pairs = ((x[i], w[v]) for i in range(WIDE_ROWS) for v in range(vectors))
+                return b.add(k, intp_t(1)), *(add_product(b, *p, s) for p, s in zip(pairs, totals, strict=True))
+
+            targets = [(b.add(r, intp_t(i)), column) for i in range(WIDE_ROWS) for column in columns]
+            _emit_sums(b, step, panel.rows, sums, targets)
+
+        specialise(b, vectors, WIDE_VECTORS, emit_tile)
+        return context.get_dummy_value()
+
+    return types.void(X, panel, sums, tile), emit
+
+
+@intrinsic
+def panel_tile(typingctx, panel, numbers, dscores, dW, tile):
+    """tile = (j, classes, k, v, following, step):
+    dW[j:j+classes, k:k+width] += dscores[j:j+classes, numbers] panel[:, v:v+width].
+
+    `panel` has columns of X, in the rows whose numbers are listed; width is PANEL_VECTORS vectors. Each row prefetches
+    `step` bytes at the address `following`.
+    """
+
+    def emit(context, b, signature, args):
+        panel, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
+        numbers = context.make_array(signature.args[1])(context, b, args[1]).data
+        j, classes, k, first, following, stride = cgutils.unpack_tuple(b, args[4])
+        lanes = panel.lanes
+
+        def emit_tile(classes):
+            class_rows = [G.row(b.add(j, intp_t(i))) for i in range(classes)]
+
+            def step(i, *sums):
+                x = [panel.load(i, b.add(first, intp_t(v * lanes)), lanes) for v in range(PANEL_VECTORS)]
+                panel.prefetch_bytes(following, b.mul(i, stride))
+                row = b.load(b.gep(numbers, [i]))
+                g = [in_all_lanes(b, b.load(b.gep(start, [row])), lanes) for start in class_rows]
+                pairs = ((g[h], x[v]) for h in range(classes) for v in range(PANEL_VECTORS))
+                return b.add(i, intp_t(1)), *(add_product(b, *p, s) for p, s in zip(pairs, sums, strict=True))
+
+            columns = [b.add(k, intp_t(v * lanes)) for v in range(PANEL_VECTORS)]
+            targets = [(b.add(j, intp_t(h)), column) for h in range(classes) for column in columns]
+            _emit_sums(b, step, panel.rows, dW, targets)
+
+        specialise(b, classes, PANEL_CLASSES, emit_tile)
+        return context.get_dummy_value()
+
+    return types.void(panel, numbers, dscores, dW, tile), emit
+
+
+def _emit_sums(b, step, count, A, targets):
+    """`count` steps, whose sums begin at 0 and are then added to vectors of A at (row, column) of `targets`."""
+    zeros = [ir.Constant(ir.VectorType(A.real, A.lanes), None)] * len(targets)
+    _, *sums = loop(b, [intp_t(0), *zeros], lambda i, *_: b.icmp_signed("<", i, count), step)
+    for (row, column), total in zip(targets, sums, strict=True):
+        A.store(add(b, A.load(row, column, A.lanes), total), row, column)
+
+
+@intrinsic
+def fill_panel(typingctx, X, row, k, panel, i):
+    """panel[i] = X[row, k:k+width], for PANEL_BYTES: Numba's loop asks for each row whether the two overlap."""
+
+    def emit(context, b, signature, args):
+        X, panel = (Matrix(context, b, signature.args[n], args[n]) for n in (0, 3))
+        row, k, i = args[1], args[2], args[4]
+        for start in range(0, PANEL_BYTES // X.bytes, X.lanes):
+            panel.store(X.load(row, b.add(k, intp_t(start)), X.lanes), i, intp_t(start))
+        return context.get_dummy_value()
+
+    return types.void(X, row, k, panel, i), emit
+
+
+@intrinsic
+def rows_after(typingctx, X):
+    """(address, bytes) of as many rows as X has, where they follow it in memory; 0 bytes where rows lie far apart."""
+    result = types.UniTuple(types.intp, 2)
+
+    def emit(context, b, signature, args):
+        X = Matrix(context, b, signature.args[0], args[0])
+        near = b.icmp_signed("<", X.row_bytes, b.mul(X.columns, intp_t(2 * X.bytes)))
+        size = b.select(near, b.mul(X.rows, X.row_bytes), intp_t(0))
+        return context.make_tuple(b, result, [b.ptrtoint(X.row(X.rows), intp_t), size])
+
+    return result(X), emit
+
+
+def _transposing(added):
+    """An intrinsic for squares of 16 bytes: shuffles inside 16 bytes are cheap."""
+
+    @intrinsic
+    def square(typingctx, A, i, j, B):
+        def emit(context, b, signature, args):
+            A, B = (Matrix(context, b, signature.args[n], args[n]) for n in (0, 3))
+            i, j, side = args[1], args[2], 16 // A.bytes
+            rows = [A.load(b.add(i, intp_t(n)), j, side) for n in range(side)]
+            for n, column in enumerate(_turned(b, rows)):
+                where = b.add(j, intp_t(n)), i
+                B.store(add(b, B.load(*where, side), column) if added else column, *where)
+            return context.get_dummy_value()
+
+        return types.void(A, i, j, B), emit
+
+    return square
+
+
+def _turned(b, rows):
+    """The columns of a square, two or four vectors of two or four lanes."""
+    if len(rows) == 2:
+        return [shuffle(b, *rows, [0, 2]), shuffle(b, *rows, [1, 3])]
+    low = [shuffle(b, *pair, [0, 4, 1, 5]) for pair in (rows[:2], rows[2:])]
+    high = [shuffle(b, *pair, [2, 6, 3, 7]) for pair in (rows[:2], rows[2:])]
+    return [shuffle(b, *half, lanes) for half in (low, high) for lanes in ([0, 1, 4, 5], [2, 3, 6, 7])]
+
+
+transpose_square, add_transposed_square = _transposing(False), _transposing(True)  # of B[j:, i:] and A[i:, j:]
+
+
+@intrinsic(prefer_literal=True)
+def on_stack(typingctx, like, size):
+    """The address of `size` bytes, a global constant, for numbers like those of an array, until the function ends."""
+    count = size.literal_value
+
+    def emit(context, b, signature, args):
+        with b.goto_entry_block():  # cgutils.alloca_once would set all of it to zero
+            memory = b.alloca(ir.ArrayType(ir.IntType(8), count))
+        memory.align = VECTOR_BYTES
+        return b.bitcast(memory, context.get_data_type(like.dtype).as_pointer())
+
+    return types.CPointer(like.dtype)(like, size), emit
 
 
 @intrinsic

@@ -209,10 +209,10 @@ def test_numpy_bools_are_bools(name):
     np.testing.assert_equal(found, expected)
 
 
-WIDE = {"W": np.zeros((D, 70)), "X": np.ones((N, D)), "y": np.arange(N)}
+MANY = {"W": np.zeros((D, 70)), "X": np.ones((N, D)), "y": np.arange(N)}
 PATHS = {  # every way of a loss
     "small": arrays(),
-    "wide": WIDE,
+    "many classes": MANY,
     "converted": arrays() | {"X": np.ones((N, D), np.int16)},
     "bytes": arrays() | {"X": np.ones((N, D), np.uint8)},
     "strided W": arrays() | {"W": np.zeros((D, 2 * C))[:, ::2]},
@@ -380,7 +380,7 @@ def unaligned(A):
     return found
 
 
-@pytest.mark.parametrize("path", ["small", "wide", "converted", "scaled", "penalty"])
+@pytest.mark.parametrize("path", ["small", "many classes", "converted", "scaled", "penalty"])
 @pytest.mark.parametrize("argument", ["W", "X", "y", "sample_weight", "out"])
 def test_unaligned_arrays(argument, path, dtype, backend):
     given = {

@@ -28,8 +28,9 @@ def seconds(flops, size, numbers=0):
 def test_work_of_a_loss_call(itemsize):
     for n, d, c in SHAPES:
         cut = _plan.plan(n, d, c, itemsize, True)
-        rows = cut.parts * -(-n // (cut.parts * cut.chunks))
-        most = max(rows, min(n, cut.parts * cut.block))  # at least a block of each part
+        together, chunks = cut.calls(1)
+        rows = together * -(-n // (cut.parts * chunks))
+        most = max(rows, min(n, together * cut.block))  # at least a block of each part
         assert seconds(4 * most * d * c, most * d * itemsize, most * c) <= SECONDS, (n, d, c, cut)
 
 
@@ -37,8 +38,6 @@ def test_work_of_a_loss_call(itemsize):
 @pytest.mark.parametrize("batch_size", [1, 32, 256, 10**6])
 def test_work_of_an_epoch_call(itemsize, batch_size):
     for _, d, c in SHAPES:
-        if c >= _plan.WIDE_CLASSES:
-            continue
         cut = _plan.epoch_plan(d, c, itemsize, batch_size, True)
         steps = cut.call * cut.block / batch_size
         numbers = cut.call * cut.block * c + steps * d * c
@@ -57,34 +56,6 @@ def test_work_of_scores_and_searches(compiled):
         if d * c <= 1_000_000:
             cut = _plan.search_plan(n, d, c, 8, compiled)
             assert seconds(2 * cut.block * (d + 1) * c * cut.group, 0) <= SECONDS, (n, d, c)
-
-
-def counted(monkeypatch, limit):
-    """Small laps, and a note of the largest product of NumPy's matmul and of the most entries in a pass of argmax."""
-    monkeypatch.setattr(_laps, "PASS_FLOPS", limit)
-    most, matmul = [0], np.matmul
-
-    def spied(A, B, out=None):
-        most[0] = max(most[0], 2 * A.shape[0] * A.shape[1] * B.shape[1])
-        return matmul(A, B, out=out)
-
-    monkeypatch.setattr(np, "matmul", spied)
-    return most
-
-
-@pytest.mark.parametrize("shape", [(50, 7, 100), (50, 300, 70), (3, 40, 2000), (2000, 2, 70)], ids=str)
-def test_wide_products_are_cut(shape, compiled, monkeypatch):
-    """By rows, and where few rows are too much already, by classes and features; the answer is that of one product."""
-    n, d, c = shape
-    rng = np.random.default_rng(0)
-    W, X, y = rng.standard_normal((d + 1, c)), rng.standard_normal((n, d)), rng.integers(0, c, n)
-    expected = fl.softmax_loss(W, X, y, bias=True, backend=compiled)
-    most = counted(monkeypatch, 20_000)
-    monkeypatch.setattr(_plan, "WIDE_LEAST", 2)
-    found = fl.softmax_loss(W, X, y, bias=True, backend=compiled)
-    assert 0 < most[0] <= max(20_000, 4 * max(d, c))
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-9, atol=1e-15)
 
 
 @pytest.fixture
@@ -160,8 +131,8 @@ def test_bad_numbers_are_found_in_any_lap(short_laps):
 WAYS = {
     "laps": {},
     "converted": {"X": np.int16},
-    "wide": {"c": 70},
-    "wide, converted": {"c": 70, "X": np.int16},
+    "many classes": {"c": 70},
+    "many classes, converted": {"c": 70, "X": np.int16},
     "penalty": {"reg": 0.1},
     "scaled": {"x_scale": 0.5},
     "strided W": {"W": "strided"},
@@ -195,7 +166,7 @@ def interrupting(monkeypatch, k):
 
         return spied
 
-    for name in ("loss_kernel", "epilogue_kernel", "kernel", "step_kernel"):
+    for name in ("loss_kernel", "kernel", "step_kernel"):
         make = getattr(ops, name)
         monkeypatch.setattr(ops, name, lambda *args, make=make: spy(make(*args)))
     return calls

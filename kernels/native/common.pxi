@@ -22,7 +22,7 @@ cdef enum:
     MAX_HYPER = 4  # hyper-parameters of a loss
     MAX_STATES = 3  # state arrays of an update
     MAX_SCALARS = 7  # hyper-parameters of an update, and t
-    MAX_BLOCK = 64  # rows of a block of an epoch
+    MAX_BLOCK = 128  # rows of a block of an epoch
 
 
 # ---- How arrays are described -----------------------------------------------------------------------------
@@ -52,6 +52,7 @@ cdef struct Sizes:
     # The sizes of the arrays that a storage's functions are given. A stride is the distance of two rows, in numbers.
     Py_ssize_t d, c
     Py_ssize_t row_buffer_stride, weights_stride, scores_stride, dW_stride
+    void *panels  # a copy of the weights in panels (wide.h), or NULL
 
 cdef struct Matrix:
     # The caller's W or dW, (d, c) or (d + 1, c), of any strides.
@@ -78,6 +79,7 @@ cdef extern from "tile.h":
     ctypedef struct ProductSizes "tile_sizes":  # of a product of the tile, as storages and add_product compute it
         Py_ssize_t rows, d, c
         Py_ssize_t X, W, b, scores  # strides, in numbers
+        const void *panels
 
 
 cdef inline bint is_single(ndarray A) noexcept:

@@ -288,7 +288,7 @@ cdef int read_weights(EpochJob *job, Update update, weights) except -1:
     W, dW, state = weights
     job.single, job.itemsize = is_single(W), PyArray_ITEMSIZE(W)
     job.W, job.dW, job.states = PyArray_BYTES(W), PyArray_BYTES(dW), update.states
-    job.sizes.d, job.sizes.c = PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0)
+    job.sizes.d, job.sizes.c, job.sizes.panels = PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), NULL
     job.sizes.weights_stride, job.sizes.dW_stride = stride_of(W), stride_of(dW)
     read_state(update, state, job.state)
     return 0

@@ -29,16 +29,19 @@ cdef struct LossJob:
     double *losses
     Py_ssize_t n, block
     Py_ssize_t itemsize
-    Py_ssize_t chunk, chunks  # a call goes through one chunk of every part
-    int count  # of parts
+    Py_ssize_t chunk, chunks  # a call goes through one chunk of some parts
+    int first_part, last_part
+    int count  # of all parts
     int column_blocks
-    int first_phase  # 1 after the first chunk, which has copied W
+    int first_phase  # 1 after the first call, which has copied W
 
 
 cdef inline Py_ssize_t chunk_start(LossJob *job, Py_ssize_t part, Py_ssize_t chunk) noexcept nogil:
-    # The first row of a chunk of a part.
+    # The first row of a chunk of a part: chunks are whole blocks, so that their number does not change the sums.
     cdef Py_ssize_t first = job.n * part // job.count
-    return first + (job.n * (part + 1) // job.count - first) * chunk // job.chunks
+    cdef Py_ssize_t last = job.n * (part + 1) // job.count
+    cdef Py_ssize_t blocks = (last - first + job.block - 1) // job.block
+    return min(last, first + job.block * (blocks * chunk // job.chunks))
 
 
 cdef void add_chunk(LossJob *job, int part) noexcept nogil:
@@ -58,7 +61,7 @@ cdef void add_chunk(LossJob *job, int part) noexcept nogil:
     while rows.start < stop:
         rows.count = min(job.block, stop - rows.start)
         rows.next_start = rows.start + rows.count
-        if rows.next_start == stop and part + 1 < job.count:  # this thread is likely to do the next part too
+        if rows.next_start == stop and part + 1 < job.last_part:  # this thread is likely to do the next part too
             rows.next_start = chunk_start(job, part + 1, job.chunk)
         rows.next_count = min(job.block, job.n - rows.next_start)
         job.scores_of(&job.X, &rows, &job.sizes, job.weights, row_buffer, scores)
@@ -76,7 +79,7 @@ cdef void do_loss_item(void *context, Py_ssize_t round, int phase, int item) noe
     cdef Py_ssize_t first, last
     phase += job.first_phase
     if phase == 1:
-        add_chunk(job, item)
+        add_chunk(job, job.first_part + item)
         return
     first = column_border(job.W.rows, item, job.column_blocks)
     last = column_border(job.W.rows, item + 1, job.column_blocks)
@@ -88,13 +91,14 @@ cdef void do_loss_item(void *context, Py_ssize_t round, int phase, int item) noe
 
 cdef void run_chunk(LossJob *job, int threads) noexcept nogil:
     cdef team_job team
-    job.first_phase = 0 if job.chunk == 0 else 1
+    cdef bint complete = job.chunk == job.chunks - 1 and job.last_part == job.count
+    job.first_phase = 0 if job.chunk == 0 and job.first_part == 0 else 1
     team.work = do_loss_item
     team.context = job
     team.rounds = 1
-    team.phases = (3 if job.chunk == job.chunks - 1 else 2) - job.first_phase
+    team.phases = (3 if complete else 2) - job.first_phase
     team.items[0] = job.column_blocks
-    team.items[1 - job.first_phase] = job.count
+    team.items[1 - job.first_phase] = job.last_part - job.first_part
     team.items[2 - job.first_phase] = job.column_blocks
     team.threads = threads
     team_run(&team)
@@ -109,8 +113,8 @@ cdef class LossKernel:
 
     # This reads the arrays' fields instead of acquiring buffers: ten buffers take as long as a small batch.
     def __call__(self, X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale, ndarray weights,
-                 ndarray row_buffer, ndarray scores, ndarray parts, ndarray losses, ndarray dW, Py_ssize_t chunk,
-                 Py_ssize_t chunks, int threads):
+                 ndarray panels, ndarray row_buffer, ndarray scores, ndarray parts, ndarray losses, ndarray dW, int first_part,
+                 int last_part, Py_ssize_t chunk, Py_ssize_t chunks, int threads):
         cdef LossJob job
         cdef bint single = is_single(weights)
         job.to_layout = <to_layout_t> fn_of(self.to_layout, single)
@@ -127,10 +131,13 @@ cdef class LossKernel:
         job.losses = <double *> PyArray_DATA(losses)
         job.sizes = Sizes(
             PyArray_DIM(weights, 1) - 1, PyArray_DIM(weights, 0), job.row_buffer.stride, stride_of(weights),
-            job.scores.stride, job.parts.stride)
+            job.scores.stride, job.parts.stride, NULL)
+        if PyArray_DIM(panels, 0) >= (job.sizes.c + PANEL_CLASSES) * job.sizes.d:
+            job.sizes.panels = PyArray_DATA(panels)
         job.n, job.block = PyArray_DIM(sample_weight, 0), PyArray_DIM(scores, 2)
         job.itemsize = PyArray_ITEMSIZE(weights)
         job.chunk, job.chunks, job.count = chunk, chunks, item_count(PyArray_DIM(parts, 0))
+        job.first_part, job.last_part = first_part, last_part
         job.column_blocks = <int> max(1, min(<Py_ssize_t> MAX_COLUMN_BLOCKS, job.W.rows // COPY_COLUMNS))
         with nogil:
             run_chunk(&job, threads)

@@ -57,7 +57,7 @@ cdef class LossesKernel:
         job.count, job.block = PyArray_DIM(blocks, 0), PyArray_DIM(blocks, 2)
         job.sizes = ProductSizes(
             PyArray_DIM(blocks, 1), job.block, PyArray_DIM(weights, 0), stride_of(blocks), stride_of(scores), 1,
-            stride_of(weights))
+            stride_of(weights), NULL)
         job.models, job.n = PyArray_DIM(losses, 0), PyArray_DIM(sample_weight, 0)
         job.y, job.y_step, job.sample_weight = PyArray_BYTES(y), target_bytes(y), PyArray_BYTES(sample_weight)
         job.itemsize, job.sums = PyArray_ITEMSIZE(weights), PyArray_DATA(sums)

@@ -19,6 +19,48 @@ INLINE BITS NAME(end_mask)(ptrdiff_t d) {
     return mask;
 }
 
+/* ---- Layout --------------------------------------------------------------------------------------------- */
+
+/* The same for a vector of columns of four rows, or two. */
+INLINE void NAME(transpose_parts)(const REAL *A, ptrdiff_t lda, REAL scale, REAL *B, ptrdiff_t ldb) {
+    enum { SIDE = 16 / sizeof(REAL), PARTS = VECTOR_BYTES / 16 };
+    VEC v[SIDE];
+    NAME(part) part[PARTS];
+    UNROLL for (int k = 0; k < SIDE; k++) v[k] = scale * NAME(load)(A + k * lda);
+    NAME(turn_parts)(v);
+    UNROLL for (int k = 0; k < SIDE; k++) {
+        memcpy(part, &v[k], VECTOR_BYTES);
+        UNROLL for (int p = 0; p < PARTS; p++) memcpy(B + (p * SIDE + k) * ldb, &part[p], 16);
+    }
+}
+
+/* B[j][i] = scale A[i][j], by squares of four or two; the last square of a row overlaps the one before it. */
+static void NAME(transpose)(
+    const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t columns, REAL scale, REAL *B, ptrdiff_t ldb
+) {
+    enum { SIDE = 16 / sizeof(REAL) };
+    NAME(part) v[SIDE];
+    if (rows < SIDE || columns < SIDE) {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++) B[j * ldb + i] = scale * A[i * lda + j];
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i += SIDE) {
+        const ptrdiff_t row = smaller(i, rows - SIDE), whole = columns / V * V;
+        for (ptrdiff_t j = 0; j < whole; j += V)
+            NAME(transpose_parts)(A + row * lda + j, lda, scale, B + j * ldb + row, ldb);
+        for (ptrdiff_t j = whole; j < columns; j += SIDE) {
+            const ptrdiff_t column = smaller(j, columns - SIDE);
+            UNROLL for (int k = 0; k < SIDE; k++) memcpy(&v[k], A + (row + k) * lda + column, 16);
+            NAME(turn)(v);
+            UNROLL for (int k = 0; k < SIDE; k++) {
+                v[k] *= scale;
+                memcpy(B + (column + k) * ldb + row, &v[k], 16);
+            }
+        }
+    }
+}
+
 /* ---- Scores --------------------------------------------------------------------------------------------- */
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
@@ -106,9 +148,9 @@ NOINLINE void NAME(scores_short)(
             for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] += W[j * ldw + k] * X[r * ldx + k];
 }
 
-/* scores = W X^T + b. Columns are taken in panels, so that W's part of a panel and four rows of X stay in L1;
- * X comes from L2 once. */
-static void NAME(tile_scores)(
+/* scores = W X^T + b for few classes. Columns are taken in panels, so that W's part of a panel and four rows of X stay
+ * in L1; X comes from L2 once. */
+static void NAME(few_scores)(
     const REAL *X, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes, const prefetch_hint *hint
 ) {
     const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c;
@@ -135,6 +177,20 @@ static void NAME(tile_scores)(
         }
 }
 
+#include "wide.h"
+
+/* scores = W X^T + b. */
+static void NAME(tile_scores)(
+    const REAL *X, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes, const prefetch_hint *hint
+) {
+    const int many = sizes->c >= WIDE_CLASSES && sizes->rows >= (sizes->panels ? WIDE_ROWS : WIDE_LEAST_ROWS);
+    const ptrdiff_t j = many ? NAME(wide_scores)(X, W, b, scores, sizes, hint) : 0;
+    tile_sizes rest = *sizes;
+    rest.c -= j;
+    if (rest.c)
+        NAME(few_scores)(X, W + j * sizes->W, b + j * sizes->b, scores + j * sizes->scores, &rest, j ? NULL : hint);
+}
+
 /* The scores of the rows order[0], order[1], ... of X, whose rows lie row_step bytes apart, and copies of these rows.
  * One pass does both, so that memory is read while the first classes' sums are made; the other classes read the
  * copies, for which the stride of X in `sizes` holds. */
@@ -144,7 +200,8 @@ static void NAME(tile_gather_scores)(
 ) {
     const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c;
     const ptrdiff_t ldc = sizes->X, ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
-    const ptrdiff_t fours = d < V ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
+    const int many = c >= WIDE_CLASSES && rows >= WIDE_LEAST_ROWS;
+    const ptrdiff_t fours = d < V || many ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), classes = share(c, SCORES_CLASSES);
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < fours; r++) scores[j * ld + r] = b[j * incb];
@@ -163,8 +220,11 @@ static void NAME(tile_gather_scores)(
                 NAME(scores_group)((const REAL *const *)copy, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld,
                                    (const char *)*copy, 0, (int)smaller(classes, c - j));
         }
-    for (ptrdiff_t r = fours; r < rows; r++)
+    for (ptrdiff_t r = fours; r < rows; r++) {
+        const char *after = X + order[smaller(r + SCORES_ROWS, rows - 1)] * row_step;
+        for (ptrdiff_t k = 0; k < d; k += 64 / (ptrdiff_t)sizeof(REAL)) __builtin_prefetch(after + k * sizeof(REAL));
         memcpy(copies + r * ldc, X + order[r] * row_step, (size_t)d * sizeof(REAL));
+    }
     tile_sizes rest = *sizes;
     rest.rows = rows - fours;
     NAME(tile_scores)(copies + fours * ldc, W, b, scores + fours, &rest, NULL);
@@ -173,8 +233,8 @@ static void NAME(tile_gather_scores)(
 /* ---- Gradient ------------------------------------------------------------------------------------------- */
 
 /* dW[j][k] += the sum of G[j][r] X[r][k] over the n active rows r, for `classes` classes and `vectors` vectors
- * of columns from where X and dW start. The sum begins at 0: added to dW one by one, rows would be rounded to dW. mask clears lanes if there is one vector. Each row prefetches `step`
- * bytes at next. */
+ * of columns from where X and dW start. The sum begins at 0: added to dW one by one, rows would be rounded to dW.
+ * mask clears lanes if there is one vector. Each row prefetches `step` bytes at next. */
 INLINE void NAME(gradient_tile)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     REAL *dW, ptrdiff_t lddw, BITS mask, const char *next, ptrdiff_t step, const int vectors, const int classes
@@ -201,8 +261,13 @@ NOINLINE void NAME(gradient_wide)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step, int classes
 ) {
-    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0},
-                 next, step, GRADIENT_VECTORS)
+    if (classes == GRADIENT_CLASSES) {
+        NAME(gradient_tile)(X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next, step, GRADIENT_VECTORS,
+                            GRADIENT_CLASSES);
+        return;
+    }
+    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next, step,
+                 GRADIENT_VECTORS)
 }
 
 /* More classes on fewer vectors: X is read once. */
@@ -218,7 +283,7 @@ NOINLINE void NAME(gradient_narrow)(
     const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     REAL *dW, ptrdiff_t lddw, BITS mask, int classes
 ) {
-    WITH_CLASSES(classes, GRADIENT_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask,
+    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask,
                  (const char *)X, 0, 1)
 }
 
@@ -284,24 +349,26 @@ static void NAME(gradient_block)(
         return;
     }
     const BITS end = NAME(end_mask)(d);
-    const int many = c > GRADIENT_CLASSES;
+    const int many = c > GRADIENT_CLASSES && c <= MANY_CLASSES;
     const ptrdiff_t width = (many ? MANY_VECTORS : GRADIENT_VECTORS) * V;
-    const ptrdiff_t step = hint ? hint->bytes / 2 / (rows * divide_up(d, width)) : 0;
+    const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES);
+    const ptrdiff_t step = hint ? hint->bytes / 2 / (rows * divide_up(d, width) * divide_up(c, most)) : 0;
     const char *next = hint ? hint->start + hint->bytes / 2 : (const char *)X;
     ptrdiff_t k = 0;
-    for (const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES); n && k + width <= d; k += width) {
-        for (ptrdiff_t j = 0; j < c; j += most) {
-            const int classes = (int)smaller(most, c - j);
-            (many ? NAME(gradient_many) : NAME(gradient_wide))(
-                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step, classes);
-        }
-        next += n * step;
+    if (n && c >= WIDE_CLASSES) {
+        k = NAME(wide_gradient)(X, ldx, d, active, n, G, ldg, c, dW, lddw, next, step);
+        next += k / width * divide_up(c, most) * n * step;
     }
-    for (const ptrdiff_t most = share(c, GRADIENT_CLASSES); n && k < d; k += V) {
+    for (; n && k + width <= d; k += width)
+        for (ptrdiff_t j = 0; j < c; j += most, next += n * step)
+            (many ? NAME(gradient_many) : NAME(gradient_wide))(
+                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step,
+                (int)smaller(most, c - j));
+    for (const ptrdiff_t few = share(c, MAX_CLASSES); n && k < d; k += V) {
         const ptrdiff_t from = smaller(k, d - V);
-        for (ptrdiff_t j = 0; j < c; j += most)
+        for (ptrdiff_t j = 0; j < c; j += few)
             NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
-                                  from == k ? whole : end, (int)smaller(most, c - j));
+                                  from == k ? whole : end, (int)smaller(few, c - j));
     }
 }
 
@@ -313,31 +380,6 @@ static void NAME(tile_gradient)(
         NAME(gradient_block)(
             X + r * sizes->X, sizes->X, smaller(MAX_ROWS, sizes->rows - r), sizes->d, G + r, sizes->scores, sizes->c,
             dW, sizes->W, db, sizes->b, hint);
-}
-
-/* ---- Layout --------------------------------------------------------------------------------------------- */
-
-/* B[j][i] = scale A[i][j], by squares of four or two; the last square of a row overlaps the one before it. */
-static void NAME(transpose)(
-    const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t columns, REAL scale, REAL *B, ptrdiff_t ldb
-) {
-    enum { SIDE = 16 / sizeof(REAL) };
-    NAME(part) v[SIDE];
-    if (rows < SIDE || columns < SIDE) {
-        for (ptrdiff_t i = 0; i < rows; i++)
-            for (ptrdiff_t j = 0; j < columns; j++) B[j * ldb + i] = scale * A[i * lda + j];
-        return;
-    }
-    for (ptrdiff_t i = 0; i < rows; i += SIDE)
-        for (ptrdiff_t j = 0; j < columns; j += SIDE) {
-            const ptrdiff_t row = smaller(i, rows - SIDE), column = smaller(j, columns - SIDE);
-            UNROLL for (int k = 0; k < SIDE; k++) memcpy(&v[k], A + (row + k) * lda + column, 16);
-            NAME(turn)(v);
-            UNROLL for (int k = 0; k < SIDE; k++) {
-                v[k] *= scale;
-                memcpy(B + (column + k) * ldb + row, &v[k], 16);
-            }
-        }
 }
 
 #undef VEC

@@ -36,7 +36,15 @@ cdef extern from "tile.h" nogil:
         const double *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, double scale, double *B,
         Py_ssize_t ldb) noexcept
 
+    void pack_panels_float(
+        const float *W, Py_ssize_t ldw, Py_ssize_t c, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
+        float *panels) noexcept
+    void pack_panels_double(
+        const double *W, Py_ssize_t ldw, Py_ssize_t c, Py_ssize_t d, Py_ssize_t first, Py_ssize_t last,
+        double *panels) noexcept
+
 cdef enum:
+    PANEL_CLASSES = 16  # more than there are, in panels: the last panel may have lanes without a class
     COPY_COLUMNS = 256  # columns of W or dW that are copied at once, so that they stay in L1
 
 
@@ -66,8 +74,9 @@ cdef class ToLayout(Piece):
         cdef to_layout_t to_layout = <to_layout_t> fn_of(self, is_single(weights))
         cdef Matrix source = matrix(W)
         cdef Sizes sizes
-        sizes.d, sizes.c = PyArray_DIM(weights, 1) - 1, PyArray_DIM(weights, 0)
+        sizes.d, sizes.c = PyArray_DIM(weights, 1) - 1, PyArray_DIM(W, 1)
         sizes.weights_stride = stride_of(weights)
+        sizes.panels = NULL
         with nogil:
             to_layout(&source, &sizes, 0, source.rows, PyArray_DATA(weights))
 
@@ -88,7 +97,7 @@ cdef class Product(Piece):
         cdef product_t product = <product_t> fn_of(self, is_single(total))
         cdef ProductSizes sizes = ProductSizes(
             PyArray_DIM(X, 0), PyArray_DIM(X, 1), PyArray_DIM(G, 0), stride_of(X), stride_of(total),
-            PyArray_STRIDE(sums, 0) // PyArray_ITEMSIZE(sums), stride_of(G))
+            PyArray_STRIDE(sums, 0) // PyArray_ITEMSIZE(sums), stride_of(G), NULL)
         with nogil:
             product(PyArray_DATA(X), PyArray_DATA(G), PyArray_DATA(total), PyArray_DATA(sums), &sizes)
 
@@ -98,7 +107,7 @@ cdef class Scores(StoragePiece):
         cdef scores_t scores_of = <scores_t> fn_of(self, is_single(W))
         cdef RowRange rows = RowRange(start, PyArray_DIM(scores, 1), start, 0)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0)
+            PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0, NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(W), &samples)
         with nogil:
@@ -110,7 +119,7 @@ cdef class Gradient(StoragePiece):
         cdef gradient_t gradient = <gradient_t> fn_of(self, is_single(dW))
         cdef RowRange rows = RowRange(start, PyArray_DIM(dscores, 1), start, 0)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW))
+            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW), NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
@@ -124,7 +133,7 @@ cdef class GatherScores(StoragePiece):
         cdef gather_scores_t gather = <gather_scores_t> fn_of(self, is_single(W))
         cdef RowSelection rows = RowSelection(&order[0], order.shape[0], first, last)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0)
+            PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0, NULL)
         cdef const char *x_scale = NULL
         cdef const char *x_shift = NULL
         cdef Samples samples
@@ -144,7 +153,7 @@ cdef class GatherGradient(StoragePiece):
         cdef gather_gradient_t gather = <gather_gradient_t> fn_of(self, is_single(dW))
         cdef RowSelection rows = RowSelection(&order[0], order.shape[0], first, last)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW))
+            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW), NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
@@ -170,6 +179,7 @@ cdef void columns_to_class_major(
     cdef const char *w
     cdef floating *row
     cdef Py_ssize_t j, k, width
+    cdef Py_ssize_t start = first
     if first == 0 and W.rows == sizes.d:
         for j in range(sizes.c):
             weights[j * stride + sizes.d] = 0
@@ -184,6 +194,12 @@ cdef void columns_to_class_major(
                 for k in range(width):
                     row[k] = (<const floating *> (w + k * W.row_step + j * W.column_step))[0]
         first += width
+    last = min(last, sizes.d)
+    if sizes.panels != NULL and start < last:
+        if floating is float:
+            pack_panels_float(weights, stride, sizes.c, sizes.d, start, last, <float *> sizes.panels)
+        else:
+            pack_panels_double(weights, stride, sizes.c, sizes.d, start, last, <double *> sizes.panels)
 
 
 cdef void combine_columns(
@@ -267,7 +283,7 @@ cdef void scores_in_place(
     cdef PrefetchHint hint = prefetch_hint_of(X, rows, sizes.d)
     cdef ProductSizes product = ProductSizes(
         rows.count, sizes.d, sizes.c, X.row_step // <Py_ssize_t> sizeof(floating), sizes.weights_stride,
-        sizes.weights_stride, sizes.scores_stride)
+        sizes.weights_stride, sizes.scores_stride, sizes.panels)
     tile_scores(<const floating *> (X.data + rows.start * X.row_step), weights, weights + sizes.d, scores, &product,
                 &hint)
 
@@ -278,7 +294,7 @@ cdef void gradient_in_place(
     cdef PrefetchHint hint = prefetch_hint_of(X, rows, sizes.d)
     cdef ProductSizes product = ProductSizes(
         rows.count, sizes.d, sizes.c, X.row_step // <Py_ssize_t> sizeof(floating), sizes.dW_stride, sizes.dW_stride,
-        sizes.scores_stride)
+        sizes.scores_stride, NULL)
     tile_gradient(<const floating *> (X.data + rows.start * X.row_step), dscores, dW, dW + sizes.d, &product, &hint)
 
 
@@ -321,7 +337,7 @@ cdef inline ProductSizes gathered_sizes(
     # Without b all classes share one number, which is read or written in its place.
     return ProductSizes(
         rows.count, rows.last - rows.first, sizes.c, sizes.row_buffer_stride, weights_stride,
-        weights_stride if with_b else 0, sizes.scores_stride)
+        weights_stride if with_b else 0, sizes.scores_stride, NULL)
 
 
 cdef inline void scale_and_shift(
@@ -342,7 +358,7 @@ cdef void scores_of_converted(
     cdef PrefetchHint hint = prefetch_hint_of(X, rows, sizes.d)
     cdef ProductSizes product = ProductSizes(
         rows.count, sizes.d, sizes.c, sizes.row_buffer_stride, sizes.weights_stride, sizes.weights_stride,
-        sizes.scores_stride)
+        sizes.scores_stride, sizes.panels)
     cdef Py_ssize_t r
     for r in range(rows.count):
         X.convert(X.data + (rows.start + r) * X.row_step, sizes.d, row_buffer + r * sizes.row_buffer_stride)
@@ -354,7 +370,8 @@ cdef void gradient_of_converted(
         const floating *dscores, floating *dW) noexcept nogil:
     cdef PrefetchHint hint = prefetch_hint_of(X, rows, sizes.d)
     cdef ProductSizes product = ProductSizes(
-        rows.count, sizes.d, sizes.c, sizes.row_buffer_stride, sizes.dW_stride, sizes.dW_stride, sizes.scores_stride)
+        rows.count, sizes.d, sizes.c, sizes.row_buffer_stride, sizes.dW_stride, sizes.dW_stride, sizes.scores_stride,
+        NULL)
     tile_gradient(row_buffer, dscores, dW, dW + sizes.d, &product, &hint)
 
 

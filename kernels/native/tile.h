@@ -25,13 +25,21 @@
  * x some classes of dW. Twenty sums (of 32 registers; 12 and 10 of 16) hide the latency of the multiply-add
  * and need less than one load for two of them. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 4, MANY_CLASSES = 10, MANY_VECTORS = 2 };
+enum { SCORES_CLASSES = 5, GRADIENT_CLASSES = 6, GRADIENT_VECTORS = 4, MANY_CLASSES = 10, MANY_VECTORS = 2 };
+enum { WIDE_ROWS = 8, WIDE_VECTORS = 3 };
 #else
 enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2, MANY_CLASSES = 5, MANY_VECTORS = 2 };
+enum { WIDE_ROWS = 6, WIDE_VECTORS = 2 };
 #endif
 enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
-enum { MAX_ROWS = 64 };        /* rows whose gradient is added at once */
+enum { MAX_ROWS = 128 };       /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
+
+/* With many classes (wide.h): */
+enum { WIDE_CLASSES = 2 * VECTOR_BYTES / 4, WIDE_LEAST_ROWS = 40 };
+enum { WIDE_BLOCK = 128 };      /* rows that share a panel of W */
+enum { WIDE_BYTES = 36864 };    /* of this panel, in L1 beside WIDE_ROWS rows of X */
+enum { PANEL_VECTORS = 256 / VECTOR_BYTES }; /* of a row of a panel of X; with fewer, more of dW's pages are touched */
 
 /* Loops over registers must be unrolled before the compiler puts their arrays into memory. */
 #define UNROLL _Pragma("GCC unroll 10")
@@ -84,6 +92,7 @@ INLINE ptrdiff_t panel_bytes(ptrdiff_t c) {
 typedef struct {
     ptrdiff_t rows, d, c;
     ptrdiff_t X, W, b, scores; /* the strides */
+    const void *panels;        /* W's copy in panels (wide.h), or NULL */
 } tile_sizes;
 
 /* The memory that is likely to be read after a block. The scores prefetch one half of it into L2, and the gradient the
@@ -158,23 +167,30 @@ INLINE void add_sums_double(const vec_double a[4], double *s) {
     }
 }
 
-/* Row i of a square becomes its column i. */
-INLINE void turn_float(part_float v[4]) {
-    const part_float a = SHUFFLE(v[0], v[1], part_bits_float, LOW_HALVES_ZIPPED(0, 4));
-    const part_float b = SHUFFLE(v[0], v[1], part_bits_float, HIGH_HALVES_ZIPPED(0, 4));
-    const part_float c = SHUFFLE(v[2], v[3], part_bits_float, LOW_HALVES_ZIPPED(0, 4));
-    const part_float d = SHUFFLE(v[2], v[3], part_bits_float, HIGH_HALVES_ZIPPED(0, 4));
-    v[0] = SHUFFLE(a, c, part_bits_float, LOW_HALVES(0, 4));
-    v[1] = SHUFFLE(a, c, part_bits_float, HIGH_HALVES(0, 4));
-    v[2] = SHUFFLE(b, d, part_bits_float, LOW_HALVES(0, 4));
-    v[3] = SHUFFLE(b, d, part_bits_float, HIGH_HALVES(0, 4));
-}
+/* Row i of each square becomes its column i: the squares are the 16-byte parts of four rows, or of two. */
+#define TURN_FOUR(v, bits, LANES)                                                                              \
+    do {                                                                                                       \
+        const __typeof__(v[0]) a = SHUFFLE(v[0], v[1], bits, LANES(LOW_HALVES_ZIPPED, 4));                     \
+        const __typeof__(v[0]) b = SHUFFLE(v[0], v[1], bits, LANES(HIGH_HALVES_ZIPPED, 4));                    \
+        const __typeof__(v[0]) c = SHUFFLE(v[2], v[3], bits, LANES(LOW_HALVES_ZIPPED, 4));                     \
+        const __typeof__(v[0]) d = SHUFFLE(v[2], v[3], bits, LANES(HIGH_HALVES_ZIPPED, 4));                    \
+        v[0] = SHUFFLE(a, c, bits, LANES(LOW_HALVES, 4));                                                      \
+        v[1] = SHUFFLE(a, c, bits, LANES(HIGH_HALVES, 4));                                                     \
+        v[2] = SHUFFLE(b, d, bits, LANES(LOW_HALVES, 4));                                                      \
+        v[3] = SHUFFLE(b, d, bits, LANES(HIGH_HALVES, 4));                                                     \
+    } while (0)
+#define TURN_TWO(v, bits, LANES)                                                                               \
+    do {                                                                                                       \
+        const __typeof__(v[0]) a = SHUFFLE(v[0], v[1], bits, LANES(EVEN_LANES, 2));                            \
+        v[1] = SHUFFLE(v[0], v[1], bits, LANES(ODD_LANES, 2));                                                 \
+        v[0] = a;                                                                                              \
+    } while (0)
+#define ONE_PART(lanes, k) lanes(0, k)
 
-INLINE void turn_double(part_double v[2]) {
-    const part_double a = SHUFFLE(v[0], v[1], part_bits_double, EVEN_LANES(0, 2));
-    v[1] = SHUFFLE(v[0], v[1], part_bits_double, ODD_LANES(0, 2));
-    v[0] = a;
-}
+INLINE void turn_float(part_float v[4]) { TURN_FOUR(v, part_bits_float, ONE_PART); }
+INLINE void turn_double(part_double v[2]) { TURN_TWO(v, part_bits_double, ONE_PART); }
+INLINE void turn_parts_float(vec_float v[4]) { TURN_FOUR(v, bits_float, ALL_PARTS); }
+INLINE void turn_parts_double(vec_double v[2]) { TURN_TWO(v, bits_double, ALL_PARTS); }
 
 #define REAL float
 #define NAME(x) x##_float

@@ -94,7 +94,7 @@ SHAPES = shapes(
     ((60, 140), (1, 70), (2, 12)),
     ((200, 700), (1, 6), (1, 4)),
     ((1, 4), (200, 900), (1, 3)),
-    ((1, 90), (1, 20), (60, 72)),  # from 64 classes on BLAS has a part in it
+    ((1, 200), (1, 90), (30, 72)),  # from 32 classes on other tiles make the products
 )
 
 

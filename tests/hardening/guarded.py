@@ -24,7 +24,7 @@ PROT_NONE = 0
 # "end": the last number lies before a page that cannot be touched; "start": the first one lies after it; "rows": every
 # row of a matrix has pages of its own, and its last number lies before one that cannot be touched.
 PLACES = ("end", "start", "rows")
-SIZES = [(1, 1, 1), (3, 2, 2), (7, 17, 5), (33, 37, 10), (18, 131, 13)]  # n, d, c
+SIZES = [(1, 1, 1), (3, 2, 2), (7, 17, 5), (33, 37, 10), (18, 131, 13), (131, 67, 37), (9, 131, 53)]  # n, d, c
 LENGTHS = (0, 1, 7, 16, 65, 1001)
 THREADS = (1, 2, 3)
 
@@ -204,7 +204,7 @@ def hyper_of(loss):
 
 
 def run_loss(backend, place, dtype):
-    cuts = [(1, 1, 1), (4, 1, 1), (16, 3, 2), (8, 2, 1), (5, 2, 3)]  # block, parts, chunks
+    cuts = [(1, 1, 1), (4, 1, 1), (16, 3, 2), (8, 2, 1), (5, 2, 3), (131, 1, 1), (9, 1, 1)]  # block, parts, chunks
     row, threads = DRIVERS["loss"], itertools.cycle(THREADS)
     for storage, loss in PAIRS:
         if dtype not in STORAGES[storage].W_dtypes:
@@ -223,11 +223,14 @@ def run_loss(backend, place, dtype):
                 "hyper": hyper_of(loss),
                 "scale": 1 / n,
                 "weights": np.empty((c, d + 1), dtype),
+                "panels": np.empty(0 if c < _plan.WIDE_CLASSES else (c + _plan.PANEL_CLASSES) * d, dtype),
                 "row_buffer": np.empty((parts, block if STORAGES[storage].converts else 0, d), dtype),
                 "scores": np.empty((parts, c + 3, block), dtype),
                 "parts": np.empty((parts, c, d + 1), dtype),
                 "losses": np.empty(parts),
                 "dW": np.empty((d + bias, c), dtype),
+                "first_part": 0,
+                "last_part": parts,
                 "chunk": 0,
                 "chunks": chunks,
                 "threads": team,
@@ -238,23 +241,6 @@ def run_loss(backend, place, dtype):
                     given[name] = guarded(arrays[name].T, place, name in row.writes).T
             for chunk in range(chunks):
                 kernel(*(given | {"chunk": chunk}).values())
-
-
-def run_epilogue(backend, place, dtype):
-    row = DRIVERS["epilogue"]
-    for (n, _, c), loss, threads in itertools.product(SIZES, LOSSES, THREADS):
-        say("epilogue", dtype, place, loss, (n, c), f"threads={threads}")
-        arrays = {
-            "scores": numbers((c, n), dtype),
-            "y": targets_of(loss, n, c, dtype),
-            "sample_weight": np.ones(n, dtype),
-            "hyper": hyper_of(loss),
-            "scratch": np.empty((3, 3, 16), dtype),
-            "losses": np.empty(3),
-            "threads": threads,
-        }
-        given = place_all(row, arrays, place)
-        ops.epilogue_kernel(LOSSES[loss], backend)(*given)
 
 
 def run_losses(backend, place, dtype):
@@ -342,7 +328,6 @@ def run_squares(backend, place, dtype):
 
 RUNS = {
     "loss": run_loss,
-    "epilogue": run_epilogue,
     "losses": run_losses,
     "epoch": run_epoch,
     "step": run_step,

@@ -30,7 +30,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
-from soak_calls import COMPILED, FREE_OF_BLAS, NUMPY, known_answers, wrong_calls
+from soak_calls import COMPILED, NUMPY, known_answers, wrong_calls
 
 HANG = 240  # seconds after which a round is a hang
 SLACK = 48.0  # MiB by which memory may differ between rounds: the allocator's and other libraries' own
@@ -80,7 +80,7 @@ class Soak:
 
     def fork(self) -> None:
         """The process forks while other threads call; the children call, and fork too."""
-        with self.meanwhile(partial(self.call, FREE_OF_BLAS, 2), threads=2):
+        with self.meanwhile(partial(self.call, COMPILED, 2), threads=2):
             for _ in range(4):
                 self._fork(depth=2)
                 self.did["forks"] += 2
@@ -92,7 +92,7 @@ class Soak:
             status = 1
             try:
                 signal.alarm(HANG // 4)  # a deadlock ends too
-                status = 1 if wrong_calls(self.known, FREE_OF_BLAS, 6, seed) else 0
+                status = 1 if wrong_calls(self.known, COMPILED, 6, seed) else 0
                 if depth > 1:
                     self._fork(depth - 1)
             finally:
@@ -150,7 +150,7 @@ class Soak:
     def processes(self, method: str) -> None:
         """A pool of processes, started by fork, spawn or forkserver."""
         with ProcessPoolExecutor(2, mp_context=get_context(method)) as pool:
-            args = [(self.known, FREE_OF_BLAS, 10, self.rng.getrandbits(32)) for _ in range(4)]
+            args = [(self.known, COMPILED, 10, self.rng.getrandbits(32)) for _ in range(4)]
             for done in [pool.submit(wrong_calls, *some) for some in args]:
                 self.judge(done.result(timeout=HANG))
         self.did["processes"] += 2
@@ -161,7 +161,7 @@ class Soak:
         from joblib.externals.loky import get_reusable_executor
 
         for kind in ("threading", "loky"):
-            args = [(self.known, FREE_OF_BLAS, 10, self.rng.getrandbits(32)) for _ in range(4)]
+            args = [(self.known, COMPILED, 10, self.rng.getrandbits(32)) for _ in range(4)]
             for wrong in Parallel(2, backend=kind)(delayed(wrong_calls)(*some) for some in args):
                 self.judge(wrong)
         get_reusable_executor().shutdown(wait=True)

@@ -14,7 +14,7 @@ from fastlin import ops, testing
 SMALL = testing.random_case(40, 12, 4, bias=True)
 CASE = testing.random_case(900, 300, 10, bias=True)
 BYTES = np.random.default_rng(0).integers(0, 256, (700, 200), dtype=np.uint8)
-WIDE = testing.random_case(600, 80, 70)  # as many classes are computed with BLAS by compiled backends
+MANY = testing.random_case(600, 80, 70)
 
 How = dict[str, object]
 
@@ -49,12 +49,11 @@ CALLS: dict[str, Callable[[How], object]] = {
     "predict": lambda how: fl.predict(CASE.W, CASE.X, bias=True, **how).tobytes(),
     "search": lambda how: fl.random_search(CASE.X, CASE.y, tries=9, **how).W.tobytes(),
     "minimize": lambda how: fl.minimize(SMALL.X, SMALL.y, max_iter=5, **how).W.tobytes(),
-    "wide": lambda how: loss(WIDE, how),
+    "many classes": lambda how: loss(MANY, how),
     "small": lambda how: loss(SMALL, how),
 }
 COMPILED = [f"{name}-{backend}" for backend in ops.installed() if ops.BACKENDS[backend].compiled for name in CALLS]
 NUMPY = [f"{name}-numpy" for name in CALLS] + ["small-naive"]
-FREE_OF_BLAS = [name for name in COMPILED if not name.startswith("wide")]  # a process may fork in the midst of these
 
 
 def answer(call: str, threads: int) -> str:

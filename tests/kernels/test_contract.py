@@ -102,7 +102,7 @@ def test_many_calls_agree(loss, order, compiled, dtype, expected, monkeypatch):
     for cached in (_plan.plan, _run._route):
         cached.cache_clear()
     source = testing.random_case(701, 131, 10, bias=True)
-    assert _plan.plan(701, 131, 10, np.dtype(dtype).itemsize, compiled=True).chunks > 2
+    assert _plan.plan(701, 131, 10, np.dtype(dtype).itemsize, compiled=True).laps > 2
     reference = expected(loss, source, 0.3)
     case = source.astype(dtype)
     case = dataclasses.replace(case, X=np.array(case.X, order=order))

@@ -92,8 +92,8 @@ def test_loss(pair, cut, threads, backend, dtype):
         cut = _plan.Plan(parts, chunks, block if ops.BACKENDS[backend].compiled else n, threads)
         own = _plan.Workspace(cut, c, d, np.dtype(dtype), STORAGES[storage].converts)
         dW, before = np.empty((d, c), dtype), [A.copy() for A in given]
-        for chunk in range(chunks):
-            kernel(*given, hyper, 1 / n, *own.arrays, dW, chunk, chunks, threads)
+        for part, chunk in itertools.product(range(parts), range(chunks)):
+            kernel(*given, hyper, 1 / n, *own.arrays, dW, part, part + 1, chunk, chunks, threads)
         for A, B in zip(given, before, strict=True):
             np.testing.assert_array_equal(A, B)
         return own.losses.sum(), dW
@@ -102,21 +102,6 @@ def test_loss(pair, cut, threads, backend, dtype):
     exact = run(reference("loss", "to_class_major", *names, "combine_class_major"), "float64")
     found = run(ops.loss_kernel(LOSSES[loss], STORAGES[storage], backend), dtype)
     assert_close(found, exact, dtype, 40 * n)
-
-
-@pytest.mark.parametrize("loss", ["softmax", "logistic"])
-def test_epilogue(loss, backend, dtype):
-    hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
-
-    def run(kernel, dtype):
-        scores = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32).astype(dtype)
-        given = scores, targets_of(loss, 70, 5, dtype), row_weights(70, dtype)
-        losses = np.full(3, 7.0)
-        kernel(*given, hyper, np.empty((3, 3, 16), dtype), losses, 2)
-        return scores, losses
-
-    exact = run(reference("epilogue", LOSSES[loss].epilogue), "float64")
-    assert_close(run(ops.epilogue_kernel(LOSSES[loss], backend), dtype), exact, dtype, 70)
 
 
 @pytest.mark.parametrize("loss", ["svm", "squared_error"])

@@ -44,7 +44,7 @@ def test_every_float16(f16c):
 
 
 def workspace_of(n, d, c, count, block):
-    shapes = (c, d + 1), (count, block, d), (count, c + 3, block), (count, c, d + 1)
+    shapes = (c, d + 1), (0,), (count, block, d), (count, c + 3, block), (count, c, d + 1)
     return *(np.full(shape, np.nan) for shape in shapes), np.full(count, np.nan)
 
 
@@ -84,7 +84,7 @@ def test_a_storage_that_is_no_matrix():
     for driver, threads in ((drivers.loss_driver, 1), (numba_ops.loss_driver, 1), (numba_ops.loss_driver, 2)):
         kernel, workspace, dW = driver(*made), workspace_of(n, d, c, count, block), np.full_like(W, np.nan)
         for chunk in range(2):
-            kernel(X, W, y, weight, (0.1,), 1 / n, *workspace, dW, chunk, 2, threads)
+            kernel(X, W, y, weight, (0.1,), 1 / n, *workspace, dW, 0, 3, chunk, 2, threads)
         results.append((workspace[-1], dW))
     (losses, dW), *found = results
     for one in found:

@@ -321,23 +321,3 @@ for thread in threads:
 assert all(agreed)
 """
     )
-
-
-def test_a_fork_and_a_product_wait_for_each_other():
-    """Also if the thread that forks is in a product itself: a signal's handler may fork."""
-    done = []
-    with _pool._forking:
-        thread = threading.Thread(target=lambda: done.append(_pool.matmul(np.eye(2), np.eye(2), np.empty((2, 2)))))
-        thread.start()
-        thread.join(0.1)
-        assert not done
-    thread.join(60)
-    np.testing.assert_array_equal(done[0], np.eye(2))
-    assert not _pool._products
-    own = threading.RLock()
-    _pool._products.add(own)
-    try:
-        with own:
-            _pool._wait_for_products()
-    finally:
-        _pool._products.discard(own)
