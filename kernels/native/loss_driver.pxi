@@ -113,8 +113,8 @@ cdef class LossKernel:
 
     # This reads the arrays' fields instead of acquiring buffers: ten buffers take as long as a small batch.
     def __call__(self, X, ndarray W, ndarray y, ndarray sample_weight, tuple hyper, double scale, ndarray weights,
-                 ndarray panels, ndarray row_buffer, ndarray scores, ndarray parts, ndarray losses, ndarray dW, int first_part,
-                 int last_part, Py_ssize_t chunk, Py_ssize_t chunks, int threads):
+                 ndarray panels, ndarray row_buffer, ndarray scores, ndarray parts, ndarray losses, ndarray dW,
+                 int first_part, int last_part, Py_ssize_t chunk, Py_ssize_t chunks, int threads):
         cdef LossJob job
         cdef bint single = is_single(weights)
         job.to_layout = <to_layout_t> fn_of(self.to_layout, single)

@@ -119,7 +119,8 @@ cdef class Gradient(StoragePiece):
         cdef gradient_t gradient = <gradient_t> fn_of(self, is_single(dW))
         cdef RowRange rows = RowRange(start, PyArray_DIM(dscores, 1), start, 0)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW), NULL)
+            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW),
+            NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
@@ -153,7 +154,8 @@ cdef class GatherGradient(StoragePiece):
         cdef gather_gradient_t gather = <gather_gradient_t> fn_of(self, is_single(dW))
         cdef RowSelection rows = RowSelection(&order[0], order.shape[0], first, last)
         cdef Sizes sizes = Sizes(
-            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW), NULL)
+            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW),
+            NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
