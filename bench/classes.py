@@ -91,7 +91,7 @@ def draw(lines: list[dict[str, str]], path: Path) -> None:
                 panel.plot(*points, style, color=f"C{number}", linewidth=1.3, label=label)
         panel.set(title=dtype, xlabel="classes", ylabel="GF/s, one thread", xlim=(0, MOST_CLASSES), ylim=(0, None))
         panel.grid(alpha=0.3)
-    panels[0].legend(fontsize="small", ncols=3, loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize="small", ncols=6, loc="outside lower center")
     figure.suptitle(f"Softmax loss with its gradient on {lines[0]['cpu']} ({lines[0]['isa']})", fontsize="medium")
     figure.savefig(path, dpi=110)
 

@@ -102,7 +102,7 @@ def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch
 
         return call
 
-    monkeypatch.setattr(_plan, "CHUNK_FLOPS", 1)  # a kernel call for each step
+    monkeypatch.setattr(_plan, "CHUNK_NUMBERS", 1)  # a kernel call for each step
     _plan.epoch_plan.cache_clear()
     find = ops.epoch_kernel
     monkeypatch.setattr(ops, "epoch_kernel", lambda *names: interrupting(find(*names)))

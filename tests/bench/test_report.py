@@ -55,7 +55,7 @@ def test_machines_have_tables_of_their_own(report, results):
     assert report.render([results, other], report.PEERS).count("| n × d × c |") == 2
 
 
-TRAINING = {"task": "adam step", "size": "25000000", "memory_s": "0.02", "accuracy": ""}
+TRAINING = {"task": "adam step", "size": "25000000", "limit_s": "0.02", "accuracy": ""}
 
 
 def training_line(library, p50, agrees="yes", **own):
@@ -64,7 +64,7 @@ def training_line(library, p50, agrees="yes", **own):
 
 
 def test_training_has_shares_and_accuracies(report, tmp_path):
-    epoch = {"task": "svm epoch", "size": "10000x3072x10/32", "memory_s": "0.004", "accuracy": "0.75"}
+    epoch = {"task": "svm epoch", "size": "10000x3072x10/32", "limit_s": "0.004", "accuracy": "0.75"}
     lines = [
         training_line("fastlin-cython", 0.025),
         training_line("fastlin-numba", 0.05),
