@@ -148,10 +148,12 @@ def test_products_of_many_classes(shape, compiled, dtype):
     assert (dW[:, d + 1 :] == 2).all()
 
 
-@pytest.mark.paired(whole=[("c", "backend", "dtype")], c=[_plan.WIDE_CLASSES, 301])
-def test_many_classes_agree(loss, c, backend, dtype):
-    """Several parts, of several blocks with a tail."""
-    source = testing.random_case(700, 9, c, bias=True)
+@pytest.mark.paired(
+    whole=[("shape", "backend", "dtype")], shape=[(700, 9, _plan.WIDE_CLASSES), (700, 9, 301), (150, 600, 37)]
+)
+def test_many_classes_agree(loss, shape, backend, dtype):
+    """Several parts, of several blocks with a tail; columns of W that several threads pack."""
+    source = testing.random_case(*shape, bias=True)
     expected = testing.reference(loss, source, 0.3)
     case = source.astype(dtype)
     found = case.evaluate(loss, 0.3, backend=backend, threads=2)
