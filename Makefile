@@ -17,7 +17,7 @@ help:
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-backends   time naive, NumPy, Numba and Cython, write the README's first table (a minute)"
 	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
-	@echo "make bench-kernels   measure tiles, exp, calls and threads, write the tables of docs/kernels.md (3 minutes)"
+	@echo "make bench-kernels   measure tiles, exp, calls, threads and classes for docs/kernels.md (8 minutes)"
 	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"
 	@echo "make soak    run calls for 10 minutes among threads, forks, signals and other libraries; SOAK='--minutes 3'"
 	@echo "make asan    run kernel and fuzz tests over extensions built with sanitizers (20 minutes)"

@@ -83,9 +83,7 @@ def draw(lines: list[dict[str, str]], path: Path) -> None:
     for panel, dtype in zip(panels, ("float32", "float64"), strict=True):
         for number, d in enumerate(FEATURES):
             for library, style in (("cython", "-"), ("numpy", ":")):
-                own = [
-                    line for line in lines if (line["dtype"], line["d"], line["library"]) == (dtype, str(d), library)
-                ]
+                own = curve(lines, dtype, d, library)
                 points = [int(line["c"]) for line in own], [float(line["gf_s"]) for line in own]
                 label = f"{d} features" + (", NumPy" if library == "numpy" else "")
                 panel.plot(*points, style, color=f"C{number}", linewidth=1.3, label=label)

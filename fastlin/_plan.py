@@ -34,7 +34,7 @@ BLOCK_ROWS = 32  # whole vectors of rows for the epilogue; more rows are not fas
 BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB or more of L2
 SCORES_BYTES = 1 << 20  # of the scores of a block
 
-# With many classes it takes long to pack W for a block, and a part's dW is large: longer blocks, longer parts.
+# With many classes dW is large: each block reads and writes it, and each part has one. So both are longer.
 WIDE_CLASSES = 32
 WIDE_BLOCK = 128
 WIDE_LEAST = 64  # even if these rows of X are more than BLOCK_BYTES
@@ -114,7 +114,7 @@ def _most_rows(d: int, c: int, itemsize: int) -> int:
 def _block(rows: int, d: int, c: int, itemsize: int) -> int:
     """The rows of a block, of so many of a part."""
     block = _most_rows(d, c, itemsize)
-    if c >= WIDE_CLASSES:  # equal shares: W is packed for a short block too
+    if c >= WIDE_CLASSES:  # equal shares: dW is read and written for a short block too
         block = min(block, -(-rows // -(-rows // block)) + 15)
     return block // 16 * 16 or block
 

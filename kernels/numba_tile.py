@@ -394,23 +394,19 @@ def rows_after(typingctx, X):
     return result(X), emit
 
 
-def _transposing(added):
-    """An intrinsic for squares of 16 bytes: shuffles inside 16 bytes are cheap."""
+@intrinsic
+def transpose_square(typingctx, A, i, j, B):
+    """B[j:j+side, i:i+side] = A[i:i+side, j:j+side]^T for a side of 16 bytes: shuffles inside 16 bytes are cheap."""
 
-    @intrinsic
-    def square(typingctx, A, i, j, B):
-        def emit(context, b, signature, args):
-            A, B = (Matrix(context, b, signature.args[n], args[n]) for n in (0, 3))
-            i, j, side = args[1], args[2], 16 // A.bytes
-            rows = [A.load(b.add(i, intp_t(n)), j, side) for n in range(side)]
-            for n, column in enumerate(_turned(b, rows)):
-                where = b.add(j, intp_t(n)), i
-                B.store(add(b, B.load(*where, side), column) if added else column, *where)
-            return context.get_dummy_value()
+    def emit(context, b, signature, args):
+        A, B = (Matrix(context, b, signature.args[n], args[n]) for n in (0, 3))
+        i, j, side = args[1], args[2], 16 // A.bytes
+        rows = [A.load(b.add(i, intp_t(n)), j, side) for n in range(side)]
+        for n, column in enumerate(_turned(b, rows)):
+            B.store(column, b.add(j, intp_t(n)), i)
+        return context.get_dummy_value()
 
-        return types.void(A, i, j, B), emit
-
-    return square
+    return types.void(A, i, j, B), emit
 
 
 def _turned(b, rows):
@@ -420,9 +416,6 @@ def _turned(b, rows):
     low = [shuffle(b, *pair, [0, 4, 1, 5]) for pair in (rows[:2], rows[2:])]
     high = [shuffle(b, *pair, [2, 6, 3, 7]) for pair in (rows[:2], rows[2:])]
     return [shuffle(b, *half, lanes) for half in (low, high) for lanes in ([0, 1, 4, 5], [2, 3, 6, 7])]
-
-
-transpose_square, add_transposed_square = _transposing(False), _transposing(True)  # of B[j:, i:] and A[i:, j:]
 
 
 @intrinsic(prefer_literal=True)

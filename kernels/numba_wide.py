@@ -16,7 +16,6 @@ from fastlin.kernels.numba_tile import (
     WIDE_ROWS,
     WIDE_VECTORS,
     active_rows,
-    add_transposed_square,
     fill_panel,
     on_stack,
     panel_tile,
@@ -73,7 +72,8 @@ def add_wide_panel(X, W, scores, panel_memory, sums_memory, following, step):
     vectors = -(-classes // lanes)
     width = vectors * lanes
     sums = carray(sums_memory, (-(-rows // WIDE_ROWS) * WIDE_ROWS, width))
-    sums[...] = 0
+    sums[...] = 0  # of rows and lanes without a row or class too
+    transpose(scores, sums)
     if classes < width:
         carray(panel_memory, (WIDE_COLUMNS, width))[...] = 0
     for k in range(0, X.shape[1], WIDE_COLUMNS):
@@ -83,7 +83,7 @@ def add_wide_panel(X, W, scores, panel_memory, sums_memory, following, step):
         for r in range(0, rows, WIDE_ROWS):
             wide_tile(X, panel, sums, (r, k, vectors, following, step))
             following += columns * step
-    add_transposed(window(sums, 0, rows, 0, classes), scores)
+    transpose(window(sums, 0, rows, 0, classes), scores)
 
 
 @inlined
@@ -100,22 +100,6 @@ def transpose(A, B):
     for i in range(whole, rows):
         for j in range(columns):
             B[j, i] = A[i, j]
-
-
-@inlined
-def add_transposed(A, B):
-    """B += A^T"""
-    (rows, columns), side = A.shape, 16 // A.itemsize
-    whole, end = rows // side * side, columns // side * side
-    for i in range(0, whole, side):
-        for j in range(0, end, side):
-            add_transposed_square(A, i, j, B)
-        for j in range(end, columns):
-            for n in range(i, i + side):
-                B[j, n] += A[n, j]
-    for i in range(whole, rows):
-        for j in range(columns):
-            B[j, i] += A[i, j]
 
 
 # ---- Gradient --------------------------------------------------------------------------------------------
