@@ -26,7 +26,7 @@ from fastlin.compare import blas_threads
 
 FEATURES = (64, 768, 3072)
 MOST_CLASSES = 300
-NUMBERS = 1_500_000  # of X: more than the caches of a core hold
+NUMBERS = 3_000_000  # of X: more than the caches of a core hold
 BURST = 0.02  # seconds of calls, of which the median counts
 ROUNDS = 3
 BENCH = Path(__file__).parent

@@ -35,13 +35,13 @@ BLOCK_BYTES = 512 << 10  # of the rows of X in a block, beside W and dW in 1 MB 
 SCORES_BYTES = 1 << 20  # of the scores of a block
 
 # With many classes dW is large: each block reads and writes it, and each part has one. So both are longer.
-WIDE_CLASSES = 32
+WIDE_CLASSES = 16
 WIDE_BLOCK = 128
-WIDE_LEAST = 64  # even if these rows of X are more than BLOCK_BYTES
+WIDE_LEAST = 64  # or c, even if these rows of X are more than BLOCK_BYTES: X and dW are read about equally often
 WIDE_BLOCK_BYTES = 2 << 20  # but no more than this
 WIDE_PART_ROWS = 2048
 PANEL_CLASSES = 16  # more than there are, in W's copy in panels (kernels/native/wide.h): lanes without a class
-LEAST_PARTS = 4  # for as many threads, where gradients are large or rows are few
+LEAST_PARTS = 4  # for as many threads, where gradients are large
 BLOCKS_BYTES = 16 << 20  # of all parts' scores and converted rows together
 
 # Of one kernel call, so that Ctrl-C is answered between calls: after 70 ms on a slow core, and some 5 ms on a fast one.
@@ -94,7 +94,7 @@ def _parts(n: int, d: int, c: int, itemsize: int) -> int:
     """How many gradients rows are added to."""
     rows = n // PART_ROWS
     if c >= WIDE_CLASSES:
-        rows = max(n // WIDE_PART_ROWS, min(LEAST_PARTS, n // WIDE_BLOCK))
+        rows = max(n // WIDE_PART_ROWS, min(LEAST_PARTS, math.isqrt(n // PART_ROWS)))  # 2 from 256 rows on, 4 from 1024
     needed = max(4 * n * max(d, 1) * c // PART_FLOPS, n // LONG_PART)
     fitting = min(PARTS_BYTES // (c * max(d, 1)), BLOCKS_BYTES // (_most_rows(d, c, itemsize) * (d + c))) // itemsize
     parts = max(1, min(MOST_PARTS, rows, needed, max(LEAST_PARTS, fitting)))
@@ -106,7 +106,7 @@ def _most_rows(d: int, c: int, itemsize: int) -> int:
     d = max(d, 1)
     most = min(BLOCK_ROWS, BLOCK_BYTES // (d * itemsize))
     if c >= WIDE_CLASSES:
-        fitting = max(WIDE_LEAST, BLOCK_BYTES // (d * itemsize))
+        fitting = max(min(WIDE_LEAST, c), BLOCK_BYTES // (d * itemsize))
         most = min(WIDE_BLOCK, fitting, WIDE_BLOCK_BYTES // (d * itemsize))
     return max(1, min(most, SCORES_BYTES // (c * itemsize), CHUNK_FLOPS // (4 * d * c)))
 

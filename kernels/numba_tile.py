@@ -23,7 +23,7 @@ SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class
 # Many classes on few vectors read X once; with few classes more vectors make up the sums that hide latency.
 GRADIENT_CLASSES = 10 if _REGISTERS == 32 else 5
 # With many classes: native/wide.h says why.
-WIDE_CLASSES = 2 * VECTOR_BYTES // 4
+WIDE_CLASSES = 16
 WIDE_ROWS, WIDE_VECTORS = (8, 3) if _REGISTERS == 32 else (6, 2)
 PANEL_CLASSES, PANEL_VECTORS = (6, 4) if _REGISTERS == 32 else (5, 2)  # of panel_tile
 PANEL_BYTES = 256  # of a row of its panel

@@ -54,7 +54,7 @@ def wide_scores(X, W, scores):
     step = size // (2 * -(-c // most) * -(-rows // WIDE_ROWS) * max(1, d))  # a half; the gradient fetches the other
     j = 0
     while c - j > 2 * SCORE_CLASSES:
-        classes = min(most, c - j)
+        classes = panel_classes(c - j, most)
         for r in range(0, rows, WIDE_BLOCK):
             count = min(WIDE_BLOCK, rows - r)
             some, weights = window(X, r, count, 0, d), window(W, j, classes, 0, d)
@@ -62,6 +62,15 @@ def wide_scores(X, W, scores):
             following += -(-count // WIDE_ROWS) * d * step
         j += classes
     return j
+
+
+@inlined
+def panel_classes(left, most):
+    """How many of the `left` classes the next panel has: few in a last vector are left for the tile for few."""
+    lanes = most // WIDE_VECTORS
+    if left >= most:
+        return most
+    return left - left % lanes if left % lanes <= lanes // 3 else left
 
 
 @inlined

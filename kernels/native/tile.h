@@ -36,7 +36,7 @@ enum { MAX_ROWS = 128 };       /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
 
 /* With many classes (wide.h): */
-enum { WIDE_CLASSES = 2 * VECTOR_BYTES / 4, WIDE_LEAST_ROWS = 40 };
+enum { WIDE_CLASSES = 16, WIDE_LEAST_ROWS = 40 };
 enum { WIDE_BLOCK = 128 };      /* rows that share a panel of W */
 enum { WIDE_BYTES = 36864 };    /* of this panel, in L1 beside WIDE_ROWS rows of X */
 enum { PANEL_VECTORS = 256 / VECTOR_BYTES }; /* of a row of a panel of X; with fewer, more of dW's pages are touched */

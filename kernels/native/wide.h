@@ -46,6 +46,12 @@ NOINLINE void NAME(wide_group)(
     }
 }
 
+/* How many of the `left` classes the next panel has: few in a last vector are left for rows.h. */
+INLINE ptrdiff_t NAME(panel_classes)(ptrdiff_t left) {
+    if (left >= WIDE_VECTORS * V) return WIDE_VECTORS * V;
+    return left % V <= V / 3 ? left - left % V : left;
+}
+
 /* The scores of WIDE_VECTORS vectors of classes, or fewer, for at most WIDE_BLOCK rows; `panels` is NULL, or their
  * panel of all columns. Returns the next prefetch address. */
 static const char *NAME(wide_panel)(
@@ -86,7 +92,7 @@ static ptrdiff_t NAME(wide_scores)(
     const char *next = hint ? hint->start : (const char *)X;
     ptrdiff_t j = 0;
     while (c - j > 2 * MAX_CLASSES) {
-        const ptrdiff_t classes = smaller(most, c - j);
+        const ptrdiff_t classes = NAME(panel_classes)(c - j);
         for (ptrdiff_t r = 0; r < rows; r += WIDE_BLOCK) {
             const tile_sizes some = {
                 smaller(WIDE_BLOCK, rows - r), sizes->d, classes, sizes->X, sizes->W, sizes->b, sizes->scores, NULL};
@@ -104,9 +110,10 @@ static ptrdiff_t NAME(wide_scores)(
 static void NAME(pack_panels)(
     const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t d, ptrdiff_t first, ptrdiff_t last, REAL *panels
 ) {
-    const ptrdiff_t most = WIDE_VECTORS * V;
-    for (ptrdiff_t j = 0; c - j > 2 * MAX_CLASSES; j += most) {
-        const ptrdiff_t classes = smaller(most, c - j), width = divide_up(classes, V) * V;
+    ptrdiff_t classes;
+    for (ptrdiff_t j = 0; c - j > 2 * MAX_CLASSES; j += classes) {
+        classes = NAME(panel_classes)(c - j);
+        const ptrdiff_t width = divide_up(classes, V) * V;
         REAL *rows = panels + j * d + first * width;
         NAME(transpose)(W + j * ldw + first, ldw, classes, last - first, 1, rows, width);
         for (ptrdiff_t k = 0; classes < width && k < last - first; k++)

@@ -149,7 +149,8 @@ def test_products_of_many_classes(shape, compiled, dtype):
 
 
 @pytest.mark.paired(
-    whole=[("shape", "backend", "dtype")], shape=[(700, 9, _plan.WIDE_CLASSES), (700, 9, 301), (150, 600, 37)]
+    whole=[("shape", "backend", "dtype")],
+    shape=[(700, 9, _plan.WIDE_CLASSES), (700, 9, 301), (150, 600, 37), (97, 70, 20)],
 )
 def test_many_classes_agree(loss, shape, backend, dtype):
     """Several parts, of several blocks with a tail; columns of W that several threads pack."""
