@@ -12,6 +12,7 @@ from fastlin._pool import set_num_threads
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
 from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
+from fastlin.minimize import ConvergenceWarning, minimize
 from fastlin.ops import show_backends, use_backend
 from fastlin.optim import (
     SGD,
@@ -33,7 +34,7 @@ from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
 from fastlin.regression import absolute_error_loss, huber_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
 from fastlin.search import SearchResult, random_local_search, random_search
-from fastlin.second_order import minimize, newton_step, numerical_hessian
+from fastlin.second_order import newton_step, numerical_hessian
 from fastlin.train import TrainResult, train
 from fastlin.updates import (
     adadelta_update,
@@ -66,6 +67,7 @@ __all__ = [
     "AdamAlmost",
     "AdamW",
     "Adamax",
+    "ConvergenceWarning",
     "Dataset",
     "ElasticNet",
     "GradientCheck",

@@ -9,61 +9,54 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from fastlin._check import Array
+from fastlin._problem import Point
 
 KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
 TRIALS = 40  # of the length of a step
-
-
-class Point(NamedTuple):
-    """Where the search is."""
-
-    x: Array
-    value: float
-    gradient: Array
+EPS = float(np.finfo(np.float64).eps)
+STEEP = 100.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
 
 
 @np.errstate(all="ignore")  # a trial may be far away
 def minimize(
-    f: Callable[[Array], tuple[float, Array]],
+    f: Callable[[Array], Point],
     x: Array,
     max_iter: int,
     tol: float,
     note: Callable[[float], object],
-) -> Array:
-    """The x at which f, which returns its value and gradient, is lowest, from the start x (k,) on.
+    resolution: float = EPS,
+) -> tuple[Point, bool]:
+    """The point at which f is lowest, from the start x (k,) on, and whether rounding alone ended the search.
 
     It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
-    note : called with the value at the start and after each step.
+    note : called with the value at the start and after each step.  resolution : of the values, relative.
     """
-    here = Point(x, *f(x))
+    here = f(x)
     note(here.value)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
     for _ in range(max_iter):
-        if np.abs(here.gradient).max(initial=0.0) <= tol:
+        if here.steepest <= tol:
             break
         there = _step(f, here, pairs)
         if there is None and pairs:
             pairs.clear()  # they mislead: begin anew, along the gradient
             there = _step(f, here, pairs)
         if there is None:
-            break
+            return here, _dot(here.gradient, here.gradient) <= STEEP * resolution * abs(here.value)
         step, change = there.x - here.x, there.gradient - here.gradient
         if (curvature := _dot(step, change)) > 0:
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
-    return here.x
+    return here, False
 
 
-def _step(
-    f: Callable[[Array], tuple[float, Array]], here: Point, pairs: deque[tuple[Array, Array, float]]
-) -> Point | None:
+def _step(f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Array, float]]) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
     The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
@@ -76,7 +69,7 @@ def _step(
         if not slope < 0:
             break
         x = here.x + length * direction
-        there = Point(x, *f(x))
+        there = f(x)
         trial = length, there.value, _dot(there.gradient, direction)
         if not there.value <= here.value + FALL * length * slope or not there.value < here.value:
             long = trial

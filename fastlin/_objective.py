@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from fastlin import _check, _pool, _run, ops
 from fastlin._affine import Affine, affine
@@ -161,8 +161,10 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
     return tuple(given.get(name, spec.default) for name, spec in row.items())
 
 
-def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool) -> Array:
-    """A copy of the given W, or zeros; Fortran-ordered, as kernels read it.
+def start_weights(
+    loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None = None
+) -> Array:
+    """A copy of the given W, or zeros of `dtype` (None: X decides); Fortran-ordered, as kernels read it.
 
     There is a column for each class that labels name, or for each column of targets (n, k), one for numbers (n,).
     """
@@ -170,7 +172,8 @@ def start_weights(loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: 
         found = _check.weights(W)
         return np.array(found, _check.native(found), order="F")
     row, found = ops.LOSSES[loss], _check.array("y", y)
-    dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
+    if dtype is None:
+        dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     rows = X.shape[1] + bias
     if found.ndim == 2 and found.shape[1] == 0:
         raise ValueError(f"y has shape {found.shape}, no column of targets")

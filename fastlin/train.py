@@ -23,6 +23,18 @@ from fastlin.penalties import Penalty
 FilePath = str | os.PathLike[str]
 
 
+@dataclass(frozen=True)
+class Solved:
+    """How a solver of `minimize` ended."""
+
+    solver: str  # the one that was taken
+    n_iter: int  # iterations
+    passes: int  # over X: losses with gradients, and products with a Hessian
+    converged: bool  # whether no entry of the gradient (with L1, of the smallest subgradient) is above tol
+    gradient: float  # the largest entry
+    message: str  # why it stopped, and what to do where it did not converge
+
+
 @dataclass
 class TrainResult:
     """What `train`, `minimize` and the searches return: the weights, and what was measured on the way."""
@@ -35,6 +47,7 @@ class TrainResult:
     best_epoch: int | None = None  # with `patience`, the epoch that W is of
     state: State | None = field(default=None, repr=False)  # for `train(..., resume=state)`
     loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
+    solved: Solved | None = None  # of `minimize`: how it ended
 
     def scores(self, X: ArrayLike) -> Array:
         """The scores (n, c) of the rows of X."""

@@ -10,6 +10,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import _lbfgs
 from fastlin._check import Array
+from fastlin._problem import Point
 from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, tidy
 from fastlin.lectures.optimizers import BOWL_LEVELS, BOWL_START, COLOUR, MARKERS, RULES, contours, draw, valley, walk
 
@@ -198,11 +199,11 @@ def quasi_newton(batch: int | None = None) -> Curve:
     looks: list[tuple[float, Array]] = []
     found = []
 
-    def loss(W: Array) -> tuple[float, Array]:
+    def loss(W: Array) -> Point:
         rows = slice(None) if batch is None else rng.choice(n, batch, replace=False)
         value, dW = fl.softmax_loss(W.reshape(-1, 10), X[rows], y[rows], REG, bias=True)
         looks.append((value, W.copy()))
-        return value, dW.ravel()
+        return Point(W, value, dW.ravel())
 
     def note(value: float) -> None:
         W = next(W for seen, W in reversed(looks) if seen == value)

@@ -215,7 +215,7 @@ def of_minimize(sizes: Sizes) -> Arguments:
     found = fit(sizes, "sample_weight", "x_scale", "x_shift")
     del found["seed"]
     return found | {
-        "method": choice(["L-BFGS-B", "BFGS", "CG"] if sizes.rows * sizes.c < 60 else ["L-BFGS-B"]),
+        "solver": choice(["auto", "lbfgs", "bfgs", "cg"] if sizes.rows * sizes.c < 60 else ["auto", "lbfgs"]),
         "max_iter": count(1, st.integers(1, 4), optional=False),
         "tol": number("[0, inf)", usual=(1e-6,)),
     }

@@ -486,7 +486,7 @@ def test_bfgs():
     optimize = pytest.importorskip("scipy.optimize")
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 4)), np.arange(60) % 3
-    full, limited = (fl.minimize(X, y, reg=0.1, method=method, tol=1e-8) for method in ("BFGS", "L-BFGS-B"))
+    full, limited = (fl.minimize(X, y, reg=0.1, solver=solver, tol=1e-8) for solver in ("bfgs", "lbfgs"))
     np.testing.assert_allclose(full.W, limited.W, atol=1e-6)
 
     def f(x):

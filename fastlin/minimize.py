@@ -1,0 +1,96 @@
+"""Full-batch fits: `minimize` checks, lets a solver work, and says how that ended."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check, _solvers
+from fastlin._affine import affine
+from fastlin._extras import need
+from fastlin._objective import make_objective, start_weights, with_defaults
+from fastlin._problem import Problem
+from fastlin.penalties import Penalty
+from fastlin.train import TrainResult
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended before its gradient was below `tol`."""
+
+
+def minimize(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: str = "softmax",
+    solver: str = "auto",
+    reg: float | Penalty = 0.0,
+    max_iter: int | None = None,
+    tol: float = 1e-6,
+    bias: bool = True,
+    W: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    **hyper: Any,
+) -> TrainResult:
+    """Fit a linear classifier or a regression to all rows at once.
+
+    Parameters
+    ----------
+    X, y, loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. Without W the
+        fit is in float64, whatever X is: float32, float16 and uint8 rows are read where they lie.
+    solver : one of `fastlin.minimize.SOLVERS`; "auto" takes the one that docs/solvers.md gives for such a problem.
+    max_iter : the largest number of iterations, each of which takes one or a few passes over X; None: the solver's own.
+    tol : stop where no entry of the gradient is larger (with L1, of the smallest subgradient). 0 goes on as long as the
+        loss falls.
+
+    Returns
+    -------
+    TrainResult; .history["loss"] has the start and the loss after each iteration, penalty included; .solved says which
+    solver was taken, after how many iterations and passes over X it stopped, and why.
+
+    Warns
+    -----
+    ConvergenceWarning : it stopped before it reached `tol`, if that is not 0; the warning says what to do.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+    ImportError : SciPy is missing for "bfgs" or "cg": `fastlin[scipy]`.
+
+    Notes
+    -----
+    Lecture 3: L-BFGS "usually works very well in full batch, deterministic mode" and "does not transfer very well to
+    mini-batch setting". Liu & Nocedal 1989; the other solvers name their papers where they are defined.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> minimize(X, [0, 0, 1, 1], reg=0.1).predict(X)
+    array([0, 0, 1, 1])
+    """
+    if "method" in hyper:
+        raise TypeError(f"minimize has no argument 'method'; pass solver=, one of {', '.join(SOLVERS)}")
+    _check.choice("solver", solver, SOLVERS)
+    tol = _check.number("tol", tol, "[0, inf)")
+    if max_iter is not None:
+        max_iter = _check.count("max_iter", max_iter)
+    if solver in _solvers.SCIPYS:
+        need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
+    X = _check.array("X", X, 2)
+    start = start_weights(loss, W, X, y, bias, np.float64)
+    inputs = objective.inputs(start, X, y, sample_weight)
+    problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
+    losses: list[float] = []
+    x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
+    if tol and not solved.converged:  # who passes 0 wants so many iterations
+        warnings.warn(solved.message, ConvergenceWarning, stacklevel=2)
+    return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
+
+
+SOLVERS = ("auto", *_solvers.SOLVERS)
