@@ -20,7 +20,7 @@ MOST_ITERATIONS = {"lbfgs": 1000, "bfgs": 1000, "cg": 1000}
 
 
 def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note: Note) -> tuple[Array, Solved]:
-    """The x that a solver finds, and how it ended; `note` is called with the value of the start and of each iteration."""
+    """The x that a solver finds, and how it ended; `note` gets the value of the start and of each iteration."""
     chosen = choose(problem) if solver == "auto" else solver
     most = MOST_ITERATIONS[chosen] if max_iter is None else max_iter
     count = -1
