@@ -7,7 +7,7 @@ from fastlin._extras import need
 
 need("sklearn", "sklearn", "fastlin.estimators")
 
-from fastlin.estimators._classifiers import SoftmaxClassifier  # noqa: E402  (the check comes first)
+from fastlin.estimators._classifiers import SoftmaxClassifier, SVMClassifier  # noqa: E402  (the check comes first)
 from fastlin.estimators._logistic import LogisticRegression  # noqa: E402
 from fastlin.estimators._regressor import LinearRegressor  # noqa: E402
 

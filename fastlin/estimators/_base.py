@@ -25,9 +25,13 @@ SGD = "sgd"
 class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A loss, and scores X @ W + b that minimise it; see a subclass for the parameters."""
 
+    coef_: Array
+    intercept_: Any
+    loss_curve_: list[float]
+
     # ---- What a subclass says -------------------------------------------------------------------------------
 
-    def _loss(self, columns: int) -> tuple[str, dict[str, float]]:
+    def _loss(self, columns: int) -> tuple[str, dict[str, Any]]:
         """The loss of the table for so many columns of W, and its hyper-parameters."""
         raise NotImplementedError
 
@@ -56,7 +60,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         single = self.solver == SGD and X.dtype in (np.float16, np.float32)
         W = np.zeros((d + self.fit_intercept, columns), np.float32 if single else np.float64, order="F")
         if warm and hasattr(self, "coef_"):
-            coef = np.reshape(self.coef_, (-1, d)) if np.size(self.coef_) % d == 0 else self.coef_
+            coef = np.atleast_2d(self.coef_)
             if coef.shape != (columns, d):
                 raise ValueError(
                     f"warm_start=True, but coef_ of the last fit has shape {np.shape(self.coef_)} and this fit needs "
@@ -144,11 +148,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if not hasattr(self, "_optimizer"):
             self._optimizer = copy.deepcopy(self.optimizer)
         passes = getattr(self, "_passes", 0)
-        before = list(getattr(self, "loss_curve_", []))
+        before: list[float] = list(getattr(self, "loss_curve_", []))
         W = self._start(X, columns, warm=True)
         rng = check_random_state(self.random_state)
         self._keep(self._steps(X, y, weights, W, epochs=1, seed=int(rng.randint(2**31 - 1)) + passes))
-        self._passes, self.loss_curve_ = passes + 1, before + self.loss_curve_
+        self._passes, self.loss_curve_ = passes + 1, before + list(self.loss_curve_)
         self.n_iter_ = len(self.loss_curve_)
 
     def _keep(self, result: TrainResult) -> None:
@@ -170,8 +174,9 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _scores(self, X: ArrayLike) -> Array:
         """X @ coef_.T + intercept_, (n, c)."""
         check_is_fitted(self)
-        X = self._read(X, reset=False)
-        return scores(np.reshape(self.coef_, (-1, X.shape[1])), self.intercept_, X, self.backend, self.n_threads)
+        rows: Array = self._read(X, reset=False)
+        coef = np.atleast_2d(self.coef_)
+        return scores(coef, self.intercept_, rows, self.backend, self.n_threads)
 
 
 def readable(X: Array) -> Array:

@@ -29,7 +29,7 @@ VARIANTS = {  # of SVMClassifier, by (variant, squared)
 class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     """Labels to columns of W and back. Two classes have one column, the score of the second."""
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> LinearClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearClassifier:
         """Fit to X (n, d) and labels y (n,) of any type.
 
         Parameters
@@ -67,8 +67,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
 
     def partial_fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: Any,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> LinearClassifier:
@@ -181,9 +181,9 @@ class SoftmaxClassifier(LinearClassifier):
 
     Notes
     -----
-    Float32, float16 and integer X are read where they lie; the full-batch fit is in float64 all the same. The columns of
-    coef_ and the intercepts sum to zero over the classes where the penalty treats them alike: softmax does not change
-    when every class gets the same summand.
+    Float32, float16 and integer X are read where they lie; the full-batch fit is in float64 all the same. A
+    summand common to all classes changes no probability: the intercepts are those that sum to zero, and so do the
+    columns of coef_ with an L2 penalty.
 
     >>> import fastlin as fl
     >>> X = [[-2.0], [-1.0], [1.0], [2.0], [5.0], [6.0]]
@@ -232,7 +232,7 @@ class SoftmaxClassifier(LinearClassifier):
         self.n_threads = n_threads
         self.backend = backend
 
-    def _loss(self, columns: int) -> tuple[str, dict[str, float]]:
+    def _loss(self, columns: int) -> tuple[str, dict[str, Any]]:
         return ("softmax", {"label_smoothing": self.label_smoothing}) if columns > 1 else ("logistic", {})
 
     def _targets(self, codes: Array, c: int) -> Array:
@@ -248,19 +248,106 @@ class SoftmaxClassifier(LinearClassifier):
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """The probabilities (n, c) of the classes: softmax of the scores."""
-        S = self._scores(X).astype(np.float64, copy=False)
-        if S.shape[1] == 1:
-            S = np.hstack([np.zeros_like(S), S])
-        S = S - S.max(axis=1, keepdims=True)
-        P = np.exp(S)
+        P: Array = np.exp(self._shifted(X))
         P /= P.sum(axis=1, keepdims=True)
         return P
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """The logarithms (n, c) of the probabilities, finite also where those are too small for a float."""
-        S = self._scores(X).astype(np.float64, copy=False)
+        S = self._shifted(X)
+        S -= np.log(np.exp(S).sum(axis=1, keepdims=True))
+        return S
+
+    def _shifted(self, X: ArrayLike) -> Array:
+        """The scores (n, c) in float64, less the largest of their row: a new array."""
+        S = self._scores(X).astype(np.float64)
         if S.shape[1] == 1:
             S = np.hstack([np.zeros_like(S), S])
-        S = S - S.max(axis=1, keepdims=True)
-        log_P: Array = S - np.log(np.exp(S).sum(axis=1, keepdims=True))
-        return log_P
+        S -= S.max(axis=1, keepdims=True)
+        return S
+
+
+class SVMClassifier(LinearClassifier):
+    """A linear SVM: minimises mean hinge(X @ W + b, y) + reg * sum(W^2), or another penalty.
+
+    Of the scores s of a row with the class y, and with `squared` each hinge is squared:
+
+    * "weston_watkins": sum over j != y of max(0, s_j - s_y + margin);
+    * "crammer_singer": max(0, max over j != y of s_j - s_y + margin);
+    * "one_vs_rest": sum over j of max(0, margin - t_j s_j), t_j = 1 for j = y and -1 for others.
+
+    Two classes have one column and one loss, max(0, margin - t s), whatever the variant: they say the same of it.
+
+    Parameters
+    ----------
+    variant : see above.
+    squared : whether hinges are squared; "crammer_singer" has none that are.
+    margin : in (0, inf).
+    reg : lam of lam * sum(W^2), or a penalty such as fl.L1(1e-3). b is never penalised. With n rows,
+        reg = 1 / (2 C n) is the C of scikit-learn's LinearSVC, which penalises b too.
+    fit_intercept, class_weight, solver, tol, max_iter, warm_start, optimizer, epochs, batch_size, average,
+    early_stopping, validation_fraction, patience, random_state, n_threads, backend : as in `SoftmaxClassifier`.
+
+    Attributes
+    ----------
+    coef_, intercept_, classes_, n_iter_, loss_curve_, loss_, solver_, n_features_in_, feature_names_in_ : as in
+        `SoftmaxClassifier`.
+
+    >>> import fastlin as fl
+    >>> X = [[-2.0], [-1.0], [1.0], [2.0], [5.0], [6.0]]
+    >>> fl.SVMClassifier(variant="one_vs_rest").fit(X, ["a", "a", "b", "b", "c", "c"]).predict([[-3.0], [7.0]])
+    array(['a', 'c'], dtype='<U1')
+    """
+
+    def __init__(
+        self,
+        *,
+        variant: str = "weston_watkins",
+        squared: bool = True,
+        margin: float = 1.0,
+        reg: float | Penalty = 1e-3,
+        fit_intercept: bool = True,
+        class_weight: Mapping[Any, float] | str | None = None,
+        solver: str = "auto",
+        tol: float = 1e-10,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        optimizer: Steps | None = None,
+        epochs: int = 20,
+        batch_size: int = 256,
+        average: str | float | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.variant = variant
+        self.squared = squared
+        self.margin = margin
+        self.reg = reg
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.optimizer = optimizer
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.average = average
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.backend = backend
+
+    def _loss(self, columns: int) -> tuple[str, dict[str, Any]]:
+        _check.choice("variant", self.variant, list(dict.fromkeys(variant for variant, _ in VARIANTS)))
+        squared = _check.flag("squared", self.squared)
+        if (self.variant, squared) not in VARIANTS:
+            raise ValueError(f"squared=True is not for variant={self.variant!r}: pass squared=False or another variant")
+        variant = "one_vs_rest" if columns == 1 else self.variant
+        return VARIANTS[variant, squared], {"margin": self.margin}
