@@ -20,6 +20,7 @@ from fastlin.minimize import SOLVERS, without_warning
 from fastlin.train import TrainResult, train
 
 SGD = "sgd"
+SMALL = 1 << 20  # multiplications for the scores: a pass over X takes less than a millisecond
 
 
 class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -79,6 +80,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self._keep(self._train(X, y, weights, W, strata))
             return
         name, hyper = self._loss(columns)
+        tol = (1e-12 if X.size * columns <= SMALL else 1e-6) if self.tol is None else self.tol
         result = without_warning(
             X,
             y,
@@ -86,7 +88,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             solver=self.solver,
             reg=self.reg,
             max_iter=self.max_iter,
-            tol=self.tol,
+            tol=tol,
             bias=self.fit_intercept,
             W=W,
             sample_weight=weights,
@@ -94,7 +96,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             threads=self.n_threads,
             **hyper,
         )
-        if result.solved is not None and not result.solved.converged:
+        if tol and result.solved is not None and not result.solved.converged:  # who passes 0 wants so many iterations
             warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=3)
         self._keep(result)
 

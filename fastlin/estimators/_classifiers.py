@@ -160,7 +160,8 @@ class SoftmaxClassifier(LinearClassifier):
     label_smoothing : in [0, 1]; the targets are (1 - e) * one-hot + e / c.
     class_weight : {label: weight}, or "balanced": each class counts alike.
     solver : "auto" or another solver of `fl.minimize`, full batch; or "sgd": mini-batch steps, as `fl.train`.
-    tol, max_iter : of full-batch solvers: the largest entry of the gradient to stop at, and iterations at most.
+    tol, max_iter : of full-batch solvers: the largest entry of the gradient to stop at, and iterations at most. None:
+        1e-12 for small data, where that costs milliseconds (n * d * c <= 2^20), else 1e-6; the solver's own max_iter.
     warm_start : begin at the coef_ and intercept_ of the last fit.
     optimizer, epochs, batch_size, average : of "sgd", as in `fl.train`; rates follow a schedule that the optimizer has.
     early_stopping, validation_fraction, patience : of "sgd": hold out that share of the rows of each class, and stop
@@ -199,7 +200,7 @@ class SoftmaxClassifier(LinearClassifier):
         label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | str | None = None,
         solver: str = "auto",
-        tol: float = 1e-10,
+        tol: float | None = None,
         max_iter: int | None = None,
         warm_start: bool = False,
         optimizer: Steps | None = None,
@@ -309,7 +310,7 @@ class SVMClassifier(LinearClassifier):
         fit_intercept: bool = True,
         class_weight: Mapping[Any, float] | str | None = None,
         solver: str = "auto",
-        tol: float = 1e-10,
+        tol: float | None = None,
         max_iter: int | None = None,
         warm_start: bool = False,
         optimizer: Steps | None = None,

@@ -49,7 +49,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         reg: float | Penalty = 1e-3,
         fit_intercept: bool = True,
         solver: str = "auto",
-        tol: float = 1e-10,
+        tol: float | None = None,
         max_iter: int | None = None,
         warm_start: bool = False,
         optimizer: Steps | None = None,
