@@ -20,6 +20,7 @@ from fastlin.minimize import SOLVERS, without_warning
 from fastlin.train import TrainResult, train
 
 SGD = "sgd"
+BLOCK = 1 << 18  # entries of X that are looked at together
 SMALL = 1 << 20  # multiplications for the scores: a pass over X takes less than a millisecond
 
 
@@ -35,13 +36,6 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _loss(self, columns: int) -> tuple[str, dict[str, Any]]:
         """The loss of the table for so many columns of W, and its hyper-parameters."""
         raise NotImplementedError
-
-    # ---- Input ------------------------------------------------------------------------------------------------
-
-    def _read(self, X: ArrayLike, **how: Any) -> Any:
-        """X, or X and y, as scikit-learn checks them. Numbers that kernels read in place are not copied."""
-        found = validate_data(self, X, dtype="numeric", **how)
-        return (readable(found[0]), found[1]) if isinstance(found, tuple) else readable(found)
 
     def _check_parameters(self) -> None:
         """Those whose names are not the names of `minimize` and `train`."""
@@ -176,14 +170,23 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _scores(self, X: ArrayLike) -> Array:
         """X @ coef_.T + intercept_, (n, c)."""
         check_is_fitted(self)
-        rows: Array = self._read(X, reset=False)
+        rows: Array = read(self, X, reset=False)
         coef = np.atleast_2d(self.coef_)
         return scores(coef, self.intercept_, rows, self.backend, self.n_threads)
 
 
-def readable(X: Array) -> Array:
-    """X as kernels read it: in place, but for floats wider than float64."""
-    return X.astype(np.float64) if X.dtype.kind == "f" and X.dtype.itemsize > 8 else X
+def read(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
+    """X, or X and y, as scikit-learn checks them; no copy of X, but of floats wider than float64, which none reads."""
+    half = getattr(X, "dtype", None) == np.float16  # scikit-learn's check takes half of its memory
+    found = validate_data(estimator, X, dtype="numeric", ensure_all_finite=not half, **how)
+    X, *y = found if isinstance(found, tuple) else (found,)
+    step = max(1, BLOCK // X.shape[1])
+    for first in range(0, len(X) if half else 0, step):
+        if not np.isfinite(X[first : first + step]).all():
+            raise ValueError("Input X contains NaN or infinity: drop those rows, or fill them in")
+    if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+        X = X.astype(np.float64)
+    return (X, *y) if y else X
 
 
 def scores(coef: Array, intercept: ArrayLike, X: Array, backend: str | None, threads: int | None) -> Array:

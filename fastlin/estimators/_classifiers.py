@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastlin import _check
 from fastlin._check import Array
 from fastlin._epoch import Steps
-from fastlin.estimators._base import LinearModel, relative, row_weights
+from fastlin.estimators._base import LinearModel, read, relative, row_weights
 from fastlin.penalties import Penalty
 
 VARIANTS = {  # of SVMClassifier, by (variant, squared)
@@ -50,7 +50,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         -----
         sklearn.exceptions.ConvergenceWarning : the solver stopped before it reached `tol`.
         """
-        X, y = self._read(X, y=y)
+        X, y = read(self, X, y=y)
         check_classification_targets(y)
         weights = row_weights(sample_weight, X)
         counted = slice(None) if weights is None else weights > 0
@@ -90,7 +90,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         first = not hasattr(self, "classes_")
         if first and classes is None:
             raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come")
-        X, y = self._read(X, y=y, reset=first)
+        X, y = read(self, X, y=y, reset=first)
         check_classification_targets(y)
         named = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not first and not np.array_equal(named, self.classes_):

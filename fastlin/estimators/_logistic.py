@@ -13,10 +13,10 @@ from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastlin._check import Array
-from fastlin.estimators._base import readable, scores
+from fastlin.estimators._base import read, scores
 from fastlin.minimize import without_warning
 
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
@@ -61,8 +61,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             return self
         self._validate_params()
         self._warn_of_old_words()
-        X, y = validate_data(self, X, y, dtype="numeric")
-        X = readable(X)
+        X, y = read(self, X, y=y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -82,7 +81,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             found: Array = super().decision_function(X)
             return found
         check_is_fitted(self)
-        X = readable(validate_data(self, X, dtype="numeric", reset=False))
+        X = read(self, X, reset=False)
         S = scores(self.coef_, self.intercept_, X, None, None)
         return S[:, 0] if S.shape[1] == 1 else S
 

@@ -11,7 +11,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from fastlin import _check
 from fastlin._check import Array
 from fastlin._epoch import Steps
-from fastlin.estimators._base import LinearModel, relative, row_weights
+from fastlin.estimators._base import LinearModel, read, relative, row_weights
 from fastlin.penalties import Penalty
 
 LOSSES = ("squared_error", "huber", "absolute_error")
@@ -128,7 +128,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         self, X: Any, y: Any, sample_weight: ArrayLike | None, reset: bool = True
     ) -> tuple[Array, Array, Array | None]:
         """X, y as float64 and weights with mean 1."""
-        X, y = self._read(X, y=y, multi_output=True, y_numeric=True, reset=reset)
+        X, y = read(self, X, y=y, multi_output=True, y_numeric=True, reset=reset)
         weights = row_weights(sample_weight, X)
         return X, y.astype(np.float64), None if weights is None else relative(weights)
 

@@ -256,8 +256,9 @@ def test_bad_rows_are_named(kind):
         kind().fit(X, np.full(len(y), "ant"))
     with pytest.raises(ValueError, match="weight"):
         kind().fit(X, y, np.zeros(len(y)))
-    with pytest.raises(ValueError, match="NaN"):
-        kind().fit(np.where(X > 2, np.nan, X), y)
+    for dtype in ("float64", "float32", "float16"):
+        with pytest.raises(ValueError, match="NaN"):
+            kind().fit(np.where(X > 2, np.nan, X).astype(dtype), y)
 
 
 def test_too_few_iterations_are_told():
