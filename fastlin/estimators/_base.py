@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastlin import _check, losses
 from fastlin._check import Array
+from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning
 from fastlin.train import TrainResult, train
 
@@ -164,6 +165,21 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.loss_ = self.loss_curve_[-1]
         self.solver_ = result.solved
         self.n_iter_ = max(1, len(self.loss_curve_) if result.solved is None else result.solved.n_iter)
+
+    def plot(self, *, image_shape: tuple[int, ...] | None = None, ax: Any = None) -> FitDisplay:
+        """Draw the loss over the fit, or with `image_shape` the rows of coef_ as images; needs `fastlin[plot]`.
+
+        image_shape : (height, width), or (3, height, width) with red, green and blue.
+        ax : matplotlib's axes for the loss; None makes a figure.
+        Returns a display with .figure_ and .ax_, as scikit-learn's have.
+        """
+        check_is_fitted(self)
+        coef = np.atleast_2d(self.coef_)
+        named = getattr(self, "classes_", range(len(coef)))
+        names = [str(name) for name in (named if len(named) == len(coef) else named[-1:])]
+        xlabel = "epoch" if self.solver_ is None else "iteration"
+        display = FitDisplay(loss_curve=self.loss_curve_, xlabel=xlabel, coef=coef, names=names)
+        return display.plot(image_shape=image_shape, ax=ax)
 
     # ---- Scores -----------------------------------------------------------------------------------------------
 

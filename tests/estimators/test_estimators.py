@@ -308,3 +308,22 @@ def test_importing_fastlin_imports_no_scikit_learn():
     assert "fastlin[sklearn]" in done.stdout
     with pytest.raises(AttributeError, match="no attribute 'SoftmaxClasifier'"):
         _ = fl.SoftmaxClasifier
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_pictures(c):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    X, y = data(c, d=12)
+    model = fl.SoftmaxClassifier(tol=1e-4).fit(X, y)
+    display = model.plot()
+    assert display.ax_.get_xlabel() == "iteration"
+    np.testing.assert_array_equal(display.ax_.lines[0].get_ydata(), model.loss_curve_)
+    assert model.plot(ax=display.ax_).figure_ is display.figure_
+    templates = model.plot(image_shape=(3, 2, 2))
+    assert [ax.get_title() for ax in templates.ax_] == (["bee"] if c == 2 else ["ant", "bee", "cat"])
+    assert model.plot(image_shape=(3, 4)).ax_.shape == (1 if c == 2 else 3,)
+    with pytest.raises(ValueError, match="image_shape"):
+        model.plot(image_shape=(5, 5))
+    pyplot.close("all")
