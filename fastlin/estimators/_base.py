@@ -31,6 +31,9 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     coef_: Array
     intercept_: Any
     loss_curve_: list[float]
+    loss_: float
+    solver_: Any
+    n_iter_: int
 
     # ---- What a subclass says -------------------------------------------------------------------------------
 
