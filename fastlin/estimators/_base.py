@@ -55,10 +55,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     def _start(self, X: Array, columns: int, warm: bool) -> Array:
         """The weights (d + 1, c), or (d, c) without an intercept, where a fit begins."""
-        d = X.shape[1]
+        d, goes_on = X.shape[1], warm and hasattr(self, "coef_")
         single = self.solver == SGD and X.dtype in (np.float16, np.float32)
-        W = np.zeros((d + self.fit_intercept, columns), np.float32 if single else np.float64, order="F")
-        if warm and hasattr(self, "coef_"):
+        dtype = self.coef_.dtype if goes_on and self.solver == SGD else np.float32 if single else np.float64
+        W = np.zeros((d + self.fit_intercept, columns), dtype, order="F")
+        if goes_on:
             coef = np.atleast_2d(self.coef_)
             if coef.shape != (columns, d):
                 raise ValueError(
@@ -73,6 +74,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _solve(self, X: Array, y: Array, weights: Array | None, columns: int, strata: Array | None) -> None:
         """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets."""
         self._check_parameters()
+        self.__dict__.pop("_optimizer", None)  # of another fit
         W = self._start(X, columns, self.warm_start)
         if self.solver == SGD:
             self._keep(self._train(X, y, weights, W, strata))
@@ -127,7 +129,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """`train` with the optimizer of this fit, which goes on where it stood."""
         name, hyper = self._loss(W.shape[1])
         return train(
-            X,
+            X.astype(np.float32) if X.dtype == np.float64 and W.dtype == np.float32 else X,
             y,
             loss=name,
             optimizer=self._optimizer,

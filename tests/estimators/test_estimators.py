@@ -204,6 +204,20 @@ def test_partial_fit_of_a_regression():
     assert model.score(X, y) > 0.9
 
 
+@pytest.mark.parametrize("solver", ["auto", "sgd"])
+def test_partial_fit_after_fit(solver):
+    """Rows of another dtype too, and a fit afterwards begins anew."""
+    X, y = data()
+    words = {"solver": solver, "optimizer": fl.Adam(0.05), "random_state": 0}
+    model = fl.SoftmaxClassifier(**words).fit(X.astype("float32"), y)
+    dtype = model.coef_.dtype
+    before = model.score(X, y)
+    model.partial_fit(X, y).partial_fit(X.astype("float16"), y, sample_weight=np.ones(len(y)))
+    assert model.coef_.dtype == dtype == ("float32" if solver == "sgd" else "float64")
+    assert model.score(X, y) > before - 0.1
+    np.testing.assert_array_equal(model.fit(X, y).coef_, fl.SoftmaxClassifier(**words).fit(X, y).coef_)
+
+
 def test_a_step_that_leaves_the_numbers_is_told():
     X, y = data()
     with pytest.raises(ValueError, match="lower the optimizer's lr"):
