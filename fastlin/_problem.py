@@ -133,14 +133,15 @@ class Problem:
 
 
 def _of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
-    P = np.exp(S - S.max(axis=1, keepdims=True))
+    P: Array = np.exp(S - S.max(axis=1, keepdims=True))
     P /= P.sum(axis=1, keepdims=True)
     return P
 
 
 def _of_logistic(S: Array, y: Array) -> Array:
     e = np.exp(-np.abs(S))
-    return e / np.square(1 + e)
+    slope: Array = e / np.square(1 + e)
+    return slope
 
 
 def _of_squared_error(S: Array, y: Array) -> Array:
@@ -148,12 +149,14 @@ def _of_squared_error(S: Array, y: Array) -> Array:
 
 
 def _of_huber(S: Array, y: Array, delta: float) -> Array:
-    return (np.abs(S - y) <= delta).astype(S.dtype)
+    near: Array = (np.abs(S - y) <= delta).astype(S.dtype)
+    return near
 
 
 def _of_squared_hinge(S: Array, y: Array, margin: float) -> Array:
     side = 2.0 * y - 1.0
-    return 2.0 * side * side * (margin > side * S)
+    second: Array = 2.0 * side * side * (margin > side * S)
+    return second
 
 
 SECOND: dict[str, tuple[str, Callable[..., Array]]] = {
@@ -176,7 +179,9 @@ def _mean_of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
 
 def _mean_of_squared_svm(S: Array, y: Array, margin: float) -> Array:
     v = S - S[np.arange(len(y)), y][:, None] + margin
-    return 4.0 * ((v > 0).sum(axis=1) - (margin > 0)) / S.shape[1]  # 2 for each violating class, and for the row's own
+    violating = (v > 0).sum(axis=1) - (margin > 0)
+    mean: Array = 4.0 * violating / S.shape[1]  # 2 for each violating class, and as many for the row's own
+    return mean
 
 
 MEAN_SECOND: dict[str, Callable[..., Array]] = {

@@ -56,7 +56,7 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
     else:
         end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
-    message = _message(chosen, end, converged, tol, count)
+    message = _message(chosen, end, converged, tol, count, most)
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)
 
 
@@ -86,7 +86,7 @@ def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) ->
     return problem.at(found.x)
 
 
-def _message(solver: str, end: Point, converged: bool, tol: float, count: int) -> str:
+def _message(solver: str, end: Point, converged: bool, tol: float, count: int, most: int) -> str:
     """Why it stopped, and what to do where it did not converge."""
     if not np.isfinite(end.value):
         return f"the loss is {end.value}: X, y, sample_weight or W holds NaN, Inf or numbers that are too large"
@@ -94,6 +94,11 @@ def _message(solver: str, end: Point, converged: bool, tol: float, count: int) -
         return f"no entry of the gradient is larger than tol={tol:g}"
     if converged:
         return f"the loss falls no further, up to rounding; the largest entry of the gradient is {end.steepest:.1e}"
+    if count < most:
+        return (
+            f"solver {solver!r} found no step that lowers the loss after {count} iterations, where the largest entry "
+            f"of the gradient is {end.steepest:.1e}: the loss has kinks, or numbers of X differ too widely in size"
+        )
     return (
         f"solver {solver!r} stopped after {count} iterations where the largest entry of the gradient is "
         f"{end.steepest:.1e}: pass a larger max_iter, a larger tol than {tol:g}, or more reg"
