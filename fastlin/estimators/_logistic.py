@@ -18,23 +18,31 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from fastlin._check import Array
 from fastlin.estimators._base import read, scores
 from fastlin.minimize import without_warning
+from fastlin.penalties import L1, ElasticNet, Penalty
 
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
-L2 = (UNSET, "l2")
+PENALTIES = {
+    UNSET: None,
+    "elasticnet": None,
+    None: 0.0,
+    "l2": 0.0,
+    "l1": 1.0,
+}  # the share of L1; None: as l1_ratio says
 
 
 class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]  # scikit-learn has no types
     """scikit-learn's LogisticRegression, fitted by fastlin: the same words, attributes, errors and optimum.
 
-    It minimises C * sum(w_i * loss_i) + sum(W^2) / 2, the intercept not penalised; loss_i is the logistic loss of two
-    classes, or the cross-entropy of softmax of more. As scikit-learn's solvers do, it stops where no entry of the
-    gradient of that, divided by C * sum(w_i), is above `tol`.
+    It minimises C * sum(w_i * loss_i) + (1 - l1_ratio) * sum(W^2) / 2 + l1_ratio * sum(|W|), the intercept not
+    penalised; loss_i is the logistic loss of two classes, or the cross-entropy of softmax of more. As scikit-learn's
+    solvers do, it stops where no entry of the gradient of that (with L1: of the smallest subgradient), divided by
+    C * sum(w_i), is above `tol`.
 
     Parameters
     ----------
     C, l1_ratio, tol, fit_intercept, class_weight, max_iter, warm_start, ... : as in sklearn.linear_model.
-    solver : checked as there. "lbfgs", "newton-cg", "newton-cholesky", "sag" and "saga" name one optimum, and fastlin
-        takes the solver of its own that it finds best for the data.
+    solver : checked as there: l1_ratio > 0 asks for "saga". "lbfgs", "newton-cg", "newton-cholesky", "sag" and "saga"
+        name one optimum, and fastlin takes the solver of its own that it finds best for the data.
 
     Notes
     -----
@@ -44,7 +52,6 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
     scikit-learn's own fit is called for what fastlin's solvers do not say:
 
     * solver="liblinear", which penalises the intercept;
-    * l1_ratio > 0 (penalty="l1" or "elasticnet");
     * sparse X;
     * max_iter=0, callbacks, and array API dispatch.
 
@@ -70,9 +77,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 f"{self.classes_[0]!r}"
             )
         weights, total = self._weights(X, y, codes, sample_weight)
-        C = math.inf if self.penalty is None else float(self.C)
-        reg = 0.0 if math.isinf(C) else 1.0 / (2.0 * C * total)
-        self._solve(X, codes, weights, reg)
+        self._solve(X, codes, weights, self._reg(total))
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -87,12 +92,30 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     def _is_ours(self, X: Any) -> bool:
         """Whether our solvers fit what is asked for; what scikit-learn refuses is left to it too."""
-        ratio, old = self.l1_ratio, self.penalty
-        l2 = isinstance(ratio, (int, float)) and ratio == 0 and (old is None or (isinstance(old, str) and old in L2))
-        ignored = old is None and self.C != 1.0  # scikit-learn warns of it
-        refused = self.solver == "liblinear" or self.dual or self.max_iter == 0
+        known = isinstance(self.l1_ratio, (int, float)) and 0 <= self.l1_ratio <= 1  # None is on its way out
+        known = known and isinstance(self.penalty, (str, type(None))) and self.penalty in PENALTIES
+        ignored = self.penalty is None and self.C != 1.0  # scikit-learn warns of it
+        fits = "lbfgs newton-cg newton-cholesky sag saga" if not known or self._ratio() == 0 else "saga"
+        refused = self.dual or self.max_iter == 0 or self.solver not in fits.split()
         elsewhere = hasattr(X, "toarray") or _dispatches() or hasattr(self, "_skl_callbacks")
-        return l2 and not ignored and not refused and not elsewhere
+        return known and not ignored and not refused and not elsewhere
+
+    def _ratio(self) -> float:
+        """The share of L1 in the penalty, said in either way."""
+        said = PENALTIES[self.penalty]
+        return float(self.l1_ratio) if said is None else said
+
+    def _reg(self, total: float) -> float | Penalty:
+        """The penalty beside a mean loss, of rows whose weights have this sum."""
+        ratio, C = self._ratio(), float(self.C)
+        if self.penalty is None or math.isinf(C):
+            return 0.0
+        strength = 1.0 / (C * total)
+        if ratio == 0:
+            return strength / 2.0
+        if ratio == 1:
+            return L1(strength)
+        return ElasticNet(strength * ratio, (1.0 - ratio) / (2.0 * ratio))
 
     def _warn_of_old_words(self) -> None:
         """As scikit-learn warns."""
@@ -103,6 +126,13 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 FutureWarning,
                 stacklevel=3,
             )
+            if self.penalty in ("l1", "l2") and self._ratio() != self.l1_ratio:
+                warnings.warn(
+                    f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={self.penalty}). "
+                    f"Inconsistent values: penalty={self.penalty} with l1_ratio={self.l1_ratio}. penalty is "
+                    f"deprecated. Please use l1_ratio only.",
+                    stacklevel=3,
+                )
         if self.n_jobs is not None:
             warnings.warn(
                 f"'n_jobs' has no effect since 1.8 and will be removed in 1.10. You provided 'n_jobs={self.n_jobs}', "
@@ -124,7 +154,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             raise ValueError(f"sample_weight, times class_weight, must have a positive sum; found {total}")
         return weights * (len(y) / total), total
 
-    def _solve(self, X: Array, codes: Array, weights: Array | None, reg: float) -> None:
+    def _solve(self, X: Array, codes: Array, weights: Array | None, reg: float | Penalty) -> None:
         """Fit and set coef_, intercept_ and n_iter_."""
         binary = len(self.classes_) == 2
         result = without_warning(
@@ -140,8 +170,9 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             sample_weight=weights,
         )
         W, d = result.W, X.shape[1]
-        if not binary:  # a summand common to all classes changes no probability: that of the shortest W is taken
-            W = W - W.mean(axis=1, keepdims=True)
+        if not binary:  # a summand common to all classes changes no probability
+            free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)  # that costs nothing, or less
+            W[free] -= W[free].mean(axis=1, keepdims=True)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         self.coef_ = np.ascontiguousarray(W[:d].T, dtype)
         self.intercept_ = np.zeros(W.shape[1], dtype) if not self.fit_intercept else W[d].astype(dtype)

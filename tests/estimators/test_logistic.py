@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_sample_weight
 
-RATIOS = [0.0]  # of L1 in the penalty
+RATIOS = [0.0, 0.5, 1.0]  # of L1 in the penalty
 
 
 def data(c, dtype="float64", n=120, d=6):
@@ -39,7 +39,11 @@ def objective(model, X, y, weights):
     return float(weights @ of_rows + penalty / model.C)
 
 
-CASES = list(itertools.product([2, 3], [1e-2, 1.0, 1e3], RATIOS, [True, False], [None, "balanced"], [False, True]))
+CASES = [
+    case
+    for case in itertools.product([2, 3], [1e-2, 1.0, 1e3], RATIOS, [True, False], [None, "balanced"], [False, True])
+    if case[1] <= 1 or not case[2]  # saga takes minutes to the optimum of others
+]
 
 
 @pytest.mark.parametrize(("c", "C", "l1_ratio", "intercept", "class_weight", "weighted"), CASES)
@@ -47,15 +51,19 @@ def test_same_optimum_as_scikit_learn(c, C, l1_ratio, intercept, class_weight, w
     X, y = data(c)
     sample_weight = np.random.default_rng(1).uniform(0, 3, len(y)) if weighted else None
     words = {"C": C, "l1_ratio": l1_ratio, "fit_intercept": intercept, "class_weight": class_weight}
-    words |= {"solver": "saga" if l1_ratio else "newton-cholesky", "max_iter": 100_000, "tol": 1e-9}
+    words |= {"solver": "saga" if l1_ratio else "newton-cholesky", "max_iter": 100_000, "tol": 1e-9, "random_state": 0}
     theirs = linear_model.LogisticRegression(**words).fit(X, y, sample_weight)
     ours = fl.LogisticRegression(**words).fit(X, y, sample_weight)
     weights = np.ones(len(y)) if sample_weight is None else sample_weight
     if class_weight:
         counts = np.bincount(y, weights)
         weights = weights * (weights.sum() / (c * counts))[y]
-    best = objective(theirs, X, y, weights)
-    assert abs(objective(ours, X, y, weights) - best) <= 1e-6 * best
+    best, found = (objective(model, X, y, weights) for model in (theirs, ours))
+    assert found <= best * (1 + 1e-6)
+    if l1_ratio and not theirs.coef_.any():  # saga stops where no coefficient has moved, though an intercept has
+        assert not ours.coef_.any()
+        return
+    assert found >= best * (1 - 1e-6)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
@@ -78,7 +86,7 @@ def test_narrow_X_is_read_in_place_and_fitted_in_float64(c, dtype):
     assert (ours.predict(X.astype(np.float64)) == ours.predict(X)).all()
 
 
-@pytest.mark.parametrize("words", [{"solver": "liblinear"}, {"solver": "saga", "l1_ratio": 0.5}, {"sparse": True}])
+@pytest.mark.parametrize("words", [{"solver": "liblinear"}, {"sparse": True}])
 def test_what_is_not_ours_is_scikit_learns(words):
     X, y = data(2)
     words = {"random_state": 0, "max_iter": 1000} | words
