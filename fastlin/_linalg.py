@@ -13,7 +13,7 @@ import numpy as np
 
 from fastlin import _pool, _run, ops
 from fastlin._check import Array
-from fastlin._laps import laps
+from fastlin._plan import COPY_BYTES
 
 BASE = 32  # a matrix of so few columns is factored column by column
 FEATURES = 64  # of a task of `gram`
@@ -45,7 +45,8 @@ def gram(X: Array, weight: Array, means: Means) -> tuple[Array, Array]:
     n, d = X.shape
     weight = weight / weight.sum()
     mean, total = np.zeros(d), np.zeros((d, d))
-    some = list(laps(n, 8 * d, 8 * d * d))
+    step = max(1, COPY_BYTES // (8 * max(d, 1)))
+    some = [slice(start, start + step) for start in range(0, n, step)]
     for rows in some:
         mean += (weight[rows, None] * X[rows]).sum(axis=0)
     for rows in some:
