@@ -52,7 +52,9 @@ def gram(X: Array, weight: Array, means: Means) -> tuple[Array, Array]:
     for rows in some:
         centred = np.subtract(X[rows], mean, order="C")
         _add_gram(centred, np.ascontiguousarray((weight[rows, None] * centred).T), total, means)
-    return mean, np.tril(total) + np.tril(total, -1).T
+    for k in range(d):  # in place
+        total[k, k + 1 :] = total[k + 1 :, k]
+    return mean, total
 
 
 def _add_gram(X: Array, G: Array, total: Array, means: Means) -> None:
