@@ -207,11 +207,42 @@ def largest(S: Array) -> Array:
     return best
 
 
+def largest_few(S: Array, k: Any) -> Array:
+    """The columns (n, k) of the k largest entries of each row, the largest first; of equals the first come first."""
+    c = S.shape[1]
+    k = _check.count("k", k, high=c)  # a class has one column
+    found = np.empty((len(S), k), np.intp)
+    for some in laps(len(S), (S.itemsize + 2 * found.itemsize) * c):
+        # Backwards, so that of equals the first is the last: a NaN is the largest, as argmax has it.
+        ascending = S[some, ::-1].argsort(axis=1, kind="stable")
+        found[some] = c - 1 - ascending[:, ::-1][:, :k]
+    return found
+
+
+def best_classes(loss: Loss, S: Array, k: Any) -> Array:
+    """The k classes (n, k) of the largest scores (n, c), the largest first."""
+    if loss.predicts == "values":
+        raise ValueError(f"{loss.name} is a regression and predicts no classes: leave k out")
+    if S.shape[1] == 1 and loss.targets is not None:
+        raise ValueError("k needs a column of W for each class; W has one column, for class 1 against 0: leave k out")
+    return largest_few(S, k)
+
+
 def score(loss: Loss, S: Array, y: ArrayLike) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
     if loss.predicts == "values":
         return _r2(S, _check.judged(y, len(S), S.shape[1], values=True).reshape(S.shape))
     return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
+
+
+def share_among(loss: Loss, S: Array, y: ArrayLike, k: Any) -> float:
+    """The share of rows whose class is among those of the k largest scores."""
+    found = best_classes(loss, S, k)
+    y = _check.judged(y, len(S), S.shape[1], values=False)
+    if y.ndim == 2:
+        y = largest(y)
+    laps_of_rows = laps(len(y), 2 * found.shape[1])
+    return int(sum(np.count_nonzero(found[some] == y[some, None]) for some in laps_of_rows)) / len(y)
 
 
 def _accuracy(loss: Loss, S: Array, y: Array) -> float:

@@ -59,6 +59,7 @@ class Loss:
     hyper: Mapping[str, Hyper] = field(default_factory=dict)
     targets: str | None = None  # the interval in which every score's target must lie; None: y are labels
     predicts: str = "classes"  # or "values": the scores themselves, of a regression
+    probabilities: str | None = None  # "softmax" or "sigmoid" of the scores, where they are the model's
 
     @property
     def epilogue(self) -> str:

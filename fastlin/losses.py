@@ -17,7 +17,7 @@ from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._laps import laps
-from fastlin._objective import classes, make_objective, with_defaults
+from fastlin._objective import classes, largest_few, make_objective, with_defaults
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -180,6 +180,7 @@ def predict(
     W: ArrayLike,
     X: ArrayLike,
     *,
+    k: int | None = None,
     bias: bool = False,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
@@ -190,10 +191,15 @@ def predict(
 
     With one column of W the lectures' binary rule: 1 where the score is >= 0, else 0.
 
+    k : ask for the k classes (n, k) with the largest scores instead, the largest first; at most as many as W's columns.
     W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+
+    >>> predict(np.array([[1.0, 3.0, 2.0]]), np.array([[1.0], [-1.0]]), k=2)
+    array([[1, 2],
+           [0, 2]])
     """
     S = scores(W, X, bias=bias, x_scale=x_scale, x_shift=x_shift, backend=backend, threads=threads)
-    return classes(S)
+    return classes(S) if k is None else largest_few(S, k)
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:

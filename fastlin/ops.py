@@ -42,14 +42,14 @@ MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 LOSSES: dict[str, Loss] = {
     row.name: row
     for row in (
-        Loss("softmax", {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}),
+        Loss("softmax", {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}, probabilities="softmax"),
         Loss("svm", {"margin": MARGIN}),
         Loss("squared_svm", {"margin": MARGIN}),
         Loss("crammer_singer_svm", {"margin": MARGIN}),
         # One class against the rest, and regression: the sum over the scores, each of which has a target, a number.
         Loss("one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
         Loss("squared_one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
-        Loss("logistic", targets="[0, 1]"),
+        Loss("logistic", targets="[0, 1]", probabilities="sigmoid"),
         Loss("sigmoid_squared", targets="[-inf, inf]"),
         Loss("squared_error", targets="[-inf, inf]", predicts="values"),
         Loss("absolute_error", targets="[-inf, inf]", predicts="values"),

@@ -15,7 +15,16 @@ from fastlin._affine import affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
-from fastlin._objective import Objective, make_objective, prediction, score, start_weights, with_defaults
+from fastlin._objective import (
+    Objective,
+    best_classes,
+    make_objective,
+    prediction,
+    score,
+    share_among,
+    start_weights,
+    with_defaults,
+)
 from fastlin._training import State, Training
 from fastlin.optim import SGD
 from fastlin.penalties import Penalty
@@ -50,16 +59,40 @@ class TrainResult:
     solved: Solved | None = None  # of `minimize`: how it ended
 
     def scores(self, X: ArrayLike) -> Array:
-        """The scores (n, c) of the rows of X."""
-        return losses.scores(self.W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
+        """The scores (n, c) of the rows of X; of float64 where X is, also for a W of float32."""
+        X = _check.array("X", X, 2)
+        W = _check.weights(self.W)
+        if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
+            W = W.astype(np.float64)
+        return losses.scores(W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike, k: int | None = None) -> Array:
         """What the loss predicts for each row of X.
 
         A regression ("squared_error", "absolute_error", "huber"): values (n,), or (n, k) for k columns of W. Others:
         classes (n,), those of the largest score; with one column of W 1 where the score is >= 0, else 0.
+
+        k : ask for the k classes (n, k) with the largest scores, the largest first; W has a column for each class.
         """
-        return prediction(ops.LOSSES[self.loss_name], self.scores(X))
+        row, S = ops.LOSSES[self.loss_name], self.scores(X)
+        return prediction(row, S) if k is None else best_classes(row, S, k)
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """The probabilities of the classes of each row of X.
+
+        "softmax": softmax(scores), (n, c). "logistic": sigma(score), (n, c) for c columns of W, each one class against
+        the rest, so that a row need not sum to 1; for one column (n, 2), those of the classes 0 and 1, which do.
+        Raises ValueError for other losses: their scores are no log-odds.
+        """
+        row = ops.LOSSES[self.loss_name]
+        if row.probabilities is None:
+            having = ", ".join(name for name, loss in ops.LOSSES.items() if loss.probabilities is not None)
+            raise ValueError(f"loss={self.loss_name!r} gives no probabilities; those that do: {having}. See .scores(X)")
+        S = self.scores(X)
+        if row.probabilities == "softmax":
+            return losses.softmax(S)
+        of_pairs = losses.softmax(np.stack([np.zeros_like(S), S], axis=-1))  # sigma(s) is the second of softmax(0, s)
+        return of_pairs[:, 0] if S.shape[1] == 1 else of_pairs[..., 1].copy()
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """R^2 of a regression (the mean over the columns of y), the accuracy of a classifier.
@@ -69,11 +102,15 @@ class TrainResult:
         """
         return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
-    def accuracy(self, X: ArrayLike, y: ArrayLike) -> float:
-        """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others."""
-        if ops.LOSSES[self.loss_name].predicts == "values":
+    def accuracy(self, X: ArrayLike, y: ArrayLike, k: int | None = None) -> float:
+        """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others.
+
+        k : the class is to be among those of the k largest scores: k=5 gives the top-5 accuracy.
+        """
+        row = ops.LOSSES[self.loss_name]
+        if row.predicts == "values":
             raise ValueError(f"{self.loss_name} is a regression and predicts no classes: ask for score(X, y), its R^2")
-        return self.score(X, y)
+        return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
     def save(self, path: FilePath) -> None:
         """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""

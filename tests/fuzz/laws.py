@@ -193,6 +193,23 @@ def classes_are_largest(row: Row, call: Call, arguments: dict[str, Any], value: 
     require(bool((short <= 2 * delta.max(axis=1)).all()), "a class does not have the largest score")
 
 
+def few_are_largest(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The k classes of a row differ, and no score is larger than one before it, up to rounding."""
+    problem = problem_of(arguments | {"y": np.zeros(0)})
+    if problem is None:
+        return
+    S, delta = problem.S, problem.delta(float(np.finfo(np.asarray(arguments["W"]).dtype).eps)).max(axis=1)
+    n, c = S.shape
+    k = value.shape[1]
+    require(value.shape[0] == n and value.dtype.kind == "i" and k <= c, f"the classes are {value.dtype} {value.shape}")
+    others = np.argsort(~(value[:, :, None] == np.arange(c)).any(axis=1), axis=1, kind="stable")  # the k found first
+    require(bool((np.sort(value, axis=1) == others[:, :k]).all()), "a class is there twice, or out of range")
+    order = np.take_along_axis(S, np.hstack([value, others[:, k:]]), axis=1)
+    beyond = order[:, k - 1 :].max(axis=1) - order[:, k - 1]
+    rising = np.diff(order[:, :k], axis=1).max(axis=1, initial=0.0)
+    require(bool((np.maximum(beyond, rising) <= 2 * delta).all()), "a class has a larger score than one before it")
+
+
 def sums_to_one(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
     """Probabilities of finite scores: exp(S) / sum exp(S)."""
     S = np.asarray(arguments["S"], np.float64)

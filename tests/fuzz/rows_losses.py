@@ -22,6 +22,7 @@ from .strategies import (
     bias,
     choice,
     column_map,
+    count,
     features,
     flag,
     labels,
@@ -93,6 +94,18 @@ def of_scores(sizes: Sizes) -> Arguments:
     return {name: arg for name, arg in problem(sizes, labels(sizes)).items() if name in names}
 
 
+def few(sizes: Sizes) -> Arg:
+    """How many of the c classes."""
+    found = count(1, st.integers(1, sizes.c), optional=False)
+    bad = st.one_of(found.bad, st.sampled_from([sizes.c + 1, 2**40, 2**70]))
+    return Arg(found.good, None, bad.filter(lambda k: k is not None), False)
+
+
+def of_few(sizes: Sizes) -> Arguments:
+    """The arguments of predictions of several classes."""
+    return of_scores(sizes) | {"k": few(sizes)}
+
+
 def of_softmax(sizes: Sizes) -> Arguments:
     """Scores of any number of dimensions."""
     shapes = st.sampled_from([(sizes.c,), (sizes.n, sizes.c), (2, sizes.n % 30, sizes.c), (0, sizes.c)])
@@ -131,5 +144,6 @@ ROWS = (
     loss_row("huber_loss", of_targets("huber", delta=number("(0, inf)", usual=(1.0, 0.5)))),
     Row("scores", fl.scores, of_scores, (laws.scores_are_products, laws.is_new, laws.same_bits)),
     Row("predict", fl.predict, of_scores, (laws.classes_are_largest, laws.same_bits)),
+    Row("predict (k)", fl.predict, of_few, (laws.few_are_largest, laws.same_bits)),
     Row("softmax", fl.softmax, of_softmax, (laws.sums_to_one, laws.is_new, laws.same_again)),
 )

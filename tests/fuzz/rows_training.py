@@ -16,7 +16,7 @@ from fastlin import ops
 from . import laws
 from .harness import Row, fresh
 from .laws import require
-from .rows_losses import of_scores
+from .rows_losses import few, of_scores
 from .rows_optim import OPTIMIZERS
 from .specs import A, Here, Make, Odd
 from .strategies import (
@@ -281,7 +281,33 @@ def result_of(method: str) -> Callable[..., Any]:
 def of_result(sizes: Sizes) -> Arguments:
     """The arguments of scores and predict of a result."""
     found = of_scores(sizes)
+    wide = features(sizes._replace(dtype="float64"))  # a float32 W takes it too
+    odd = st.one_of(found["X"].odd, wide.good.filter(lambda X: X.dtype == "float64"))
+    found["X"] = Arg(found["X"].good, odd, wide.bad, False)
     return {name: found[name] for name in ("W", "X", "bias", "x_scale", "x_shift")}
+
+
+def of_few_of_result(sizes: Sizes) -> Arguments:
+    """And those of predict for several classes."""
+    return of_result(sizes) | {"k": few(sizes)}
+
+
+def of_probabilities(sizes: Sizes) -> Arguments:
+    """And those of predict_proba."""
+    return of_result(sizes) | {"loss_name": Arg(st.sampled_from(["softmax", "logistic"]))}
+
+
+def are_probabilities(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """Numbers in [0, 1]; of softmax, and of two classes by one score, the rows sum to 1."""
+    W, logistic = np.asarray(arguments["W"]), arguments.get("loss_name") == "logistic"
+    c = 2 if logistic and W.shape[1] == 1 else W.shape[1]
+    require(value.shape == (len(np.asarray(arguments["X"])), c), f"the probabilities have shape {value.shape}")
+    if np.isnan(value).any() and call.odd:
+        return
+    require(bool(((value >= 0) & (value <= 1)).all()), "a probability is outside of [0, 1]")
+    if not logistic or W.shape[1] == 1:
+        off = np.abs(value.sum(axis=1, dtype=float) - 1).max(initial=0.0)
+        require(off <= 1e-5, f"probabilities sum to 1 with an error of {off:.2g}")
 
 
 def of_score(sizes: Sizes) -> Arguments:
@@ -460,8 +486,11 @@ ROWS = (
     ),
     Row("TrainResult.scores", result_of("scores"), of_result, (laws.scores_are_products,)),
     Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
+    Row("TrainResult.predict (k)", result_of("predict"), of_few_of_result, (laws.few_are_largest,)),
+    Row("TrainResult.predict_proba", result_of("predict_proba"), of_probabilities, (are_probabilities,)),
     Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
     Row("TrainResult.accuracy", result_of("accuracy"), of_score, (a_share,)),
+    Row("TrainResult.accuracy (k)", result_of("accuracy"), lambda s: of_score(s) | {"k": few(s)}, (a_share,)),
     Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True, words=("must end in",)),
     *FEATURES,
 )
