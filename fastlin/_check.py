@@ -224,9 +224,15 @@ def labels(y: Any, n: int, c: int) -> Array:
     return labels
 
 
-def weights_for(y: Array, rows: int, dtype: Any) -> Array:
-    """Zeros (rows, c) for as many classes as integers y name; Fortran-ordered, as kernels read them."""
+def weights_for(y: Array, rows: int, dtype: Any, classes: int | None = None) -> Array:
+    """Zeros (rows, c) for so many classes, or as many as integers y name; Fortran-ordered, as kernels read them."""
     c = max(int(y.max()) + 1, 1)
+    if classes is not None:
+        most = count("classes", classes)
+        if c > most:
+            i = int(y.argmax())
+            raise ValueError(f"y[{i}] = {y[i]} but classes={most}; labels must be integers in [0, {most})")
+        c = most
     try:
         return np.zeros((rows, c), dtype, order="F")
     except (MemoryError, ValueError):

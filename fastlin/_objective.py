@@ -162,15 +162,30 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
 
 
 def start_weights(
-    loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None = None
+    loss: str,
+    W: ArrayLike | None,
+    X: Array,
+    y: ArrayLike,
+    bias: bool,
+    dtype: DTypeLike | None = None,
+    classes: int | None = None,
 ) -> Array:
     """A copy of the given W, or zeros of `dtype` (None: X decides); Fortran-ordered, as kernels read it.
 
-    There is a column for each class that labels name, or for each column of targets (n, k), one for numbers (n,).
+    There are as many columns as `classes`, if that is given; else a column for each class that labels name, or for
+    each column of targets (n, k), one for numbers (n,).
     """
-    if W is not None:
-        found = _check.weights(W)
-        return np.array(found, _check.native(found), order="F")
+    found = _empty_weights(loss, X, y, bias, dtype, classes) if W is None else _check.weights(W)
+    if classes is not None and found.shape[1] != _check.count("classes", classes):
+        named = "W has" if W is not None else "y has targets for"
+        raise ValueError(f"classes is {classes}, but {named} {found.shape[1]} columns; leave one of them out")
+    return found if W is None else np.array(found, _check.native(found), order="F")
+
+
+def _empty_weights(
+    loss: str, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None, classes: int | None
+) -> Array:
+    """The zeros."""
     row, found = ops.LOSSES[loss], _check.array("y", y)
     if dtype is None:
         dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
@@ -181,7 +196,7 @@ def start_weights(
         return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    return _check.weights_for(found, rows, dtype)
+    return _check.weights_for(found, rows, dtype, classes)
 
 
 # ---- What a loss predicts, and how good that is -----------------------------------------------------------

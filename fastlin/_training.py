@@ -28,6 +28,7 @@ class Training:
     """Checked arguments, and all that the next epoch depends on."""
 
     inputs: Inputs  # their W is where the run begins
+    rows: Array | None  # that are trained on; None for all
     objective: Objective
     scale_shift: Affine | None  # the map of the columns of X
     optimizer: Steps
@@ -51,7 +52,8 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = shuffled(self.inputs.X.shape[0], self.batch_size, self.seed, self.epoch)
+        order = shuffled(self.count, self.batch_size, self.seed, self.epoch)
+        order = order if self.rows is None else self.rows[order]
         inputs = self.inputs._replace(W=self.W)
         how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
         row = {"loss": run_epoch(self.objective, inputs, *how)}
@@ -67,6 +69,11 @@ class Training:
         before = self.history["seconds"][-1] if self.history else 0.0
         for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
             self.history.setdefault(name, []).append(value)
+
+    @property
+    def count(self) -> int:
+        """How many rows are trained on."""
+        return self.inputs.X.shape[0] if self.rows is None else len(self.rows)
 
     def weights(self) -> Array:
         """The weights that are measured and returned: W, or its average."""
@@ -141,6 +148,7 @@ class Training:
         return {
             "X": f"{X.dtype} {X.shape}",
             "y": _digest(y),
+            "rows": _digest(self.rows),
             "W": f"{W.dtype} {W.shape}",
             "sample_weight": _digest(sample_weight),
             "x_scale": _digest(scale),

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import classes, largest_few, make_objective, with_defaults
 from fastlin.penalties import Penalty
@@ -40,6 +41,7 @@ def softmax_loss(
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
     label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
     reduction: str = "mean",
     out: Array | None = None,
     backend: str | None = None,
@@ -62,6 +64,7 @@ def softmax_loss(
     x_scale, x_shift : a number or (d,); the features are X * x_scale + x_shift, without a copy of X. With uint8
         images: x_scale = 1 / (255 * std), x_shift = -mean / std.
     label_smoothing : in [0, 1], the share of the target spread over all classes.
+    ignore_index : rows with this label, such as -100, have no loss, and the mean does not count them.
     reduction : "mean" over the rows or their "sum". The penalty is added once either way.
     out : array like W, overwritten with the gradient at the end: untouched, or whole, after an error or Ctrl-C.
     backend : "naive", "numpy", "numba" or "cython"; None takes the default (see `fl.use_backend`).
@@ -85,6 +88,10 @@ def softmax_loss(
     2.3026
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
+    if ignore_index is not None:
+        n = len(X := _check.array("X", X, 2))
+        y, rows = without(y, n, ignore_index)
+        sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 

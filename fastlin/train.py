@@ -15,6 +15,7 @@ from fastlin._affine import affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
+from fastlin._labels import ClassWeight, LabelOptions
 from fastlin._objective import (
     Objective,
     best_classes,
@@ -22,7 +23,6 @@ from fastlin._objective import (
     prediction,
     score,
     share_among,
-    start_weights,
     with_defaults,
 )
 from fastlin._training import State, Training
@@ -157,6 +157,9 @@ def train(
     seed: int = 0,
     bias: bool = True,
     W: ArrayLike | None = None,
+    classes: int | None = None,
+    class_weight: ClassWeight | None = None,
+    ignore_index: int | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
@@ -189,7 +192,13 @@ def train(
     seed : of the shuffling. The same seed gives the same bits, for any number of threads.
     bias : fit b as the last row of W.
     W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes, or a column for each target.
-    validation : (X, y), measured after each epoch.
+    classes : the number of columns of W, where y may lack the last labels; None: max(y) + 1.
+    class_weight : what the rows of each class are multiplied by, beside their sample_weight, where y are labels: a dict
+        from labels to numbers (1 for others), numbers (c,), or "balanced", n / (classes present * rows of the class),
+        rows counted by their sample_weight. The mean still divides by the rows: torch's `weight=` divides by the sum of
+        the rows' weights w, which is ours with class_weight / mean(w), for a batch of all rows.
+    ignore_index : rows with this label, such as -100, are left out: no batch has them, and no mean counts them.
+    validation : (X, y), measured after each epoch, with a class for every label and all rows alike.
     sample_weight, x_scale, x_shift : as in `softmax_loss`. The features of `validation` are mapped alike.
     patience : stop after so many epochs in a row without a lower validation loss (without validation: loss), and
         return the weights of the epoch where it was lowest.
@@ -230,9 +239,12 @@ def train(
         _check.function("callback", callback, "of (epoch, result)")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
     X = _check.array("X", X, 2)
-    inputs = objective.inputs(start_weights(loss, W, X, y, bias), X, y, sample_weight)
+    options = LabelOptions(classes, class_weight, ignore_index)
+    start, y, sample_weight, rows = options.apply(loss, W, X, y, bias, sample_weight)
+    inputs = objective.inputs(start, X, y, sample_weight)
     training = Training(
         inputs=inputs,
+        rows=rows,
         objective=objective,
         scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
         optimizer=_optimizer(optimizer),
@@ -244,14 +256,19 @@ def train(
     )
     if progress:
         need("tqdm", "progress", "a progress bar")
+    _begin(training, checkpoint, resume)
+    result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
+    return _run(training, result, epochs, tol, checkpoint, progress, callback)
+
+
+def _begin(training: Training, checkpoint: FilePath | None, resume: State | FilePath | None) -> None:
+    """Stand where the run is to begin, after what speaks against a checkpoint."""
     if checkpoint is not None or resume is not None:
         _check_resumable(training.optimizer)
     if checkpoint is not None:
         _save.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(_state(resume))
-    result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
-    return _run(training, result, epochs, tol, checkpoint, progress, callback)
 
 
 def _run(

@@ -95,7 +95,12 @@ def problem_of(arguments: dict[str, Any]) -> exact.Problem | None:
     scale, shift = found.get("x_scale", np.ones(())), found.get("x_shift", np.zeros(()))
     size = np.broadcast_to(np.abs(X) * np.abs(scale) + np.abs(shift), X.shape)
     y = _targets(np.asarray(given["y"]), n, W.shape[1], loss_needs_targets(arguments))
-    return exact.Problem(W[:d], b, X * scale + shift, size, y, found.get("sample_weight", np.ones(n)))
+    weight = found.get("sample_weight", np.ones(n))
+    if arguments.get("ignore_index") is not None:
+        keeps = y != int(arguments["ignore_index"])
+        mean = arguments.get("reduction", "mean") == "mean"
+        y, weight = np.where(keeps, y, 0), keeps * weight * (n / keeps.sum() if mean else 1.0)
+    return exact.Problem(W[:d], b, X * scale + shift, size, y, weight)
 
 
 def loss_needs_targets(arguments: dict[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from .strategies import (
     count,
     features,
     flag,
+    ignored,
     labels,
     number,
     out,
@@ -133,7 +134,7 @@ def loss_row(name: str, arguments: Callable[[Sizes], Arguments]) -> Row:
 
 
 ROWS = (
-    loss_row("softmax_loss", of_labels(label_smoothing=number("[0, 1]", usual=(0.0, 0.1)))),
+    loss_row("softmax_loss", of_labels(label_smoothing=number("[0, 1]", usual=(0.0, 0.1)), ignore_index=ignored())),
     loss_row("svm_loss", of_hinges),
     loss_row("svm_loss (crammer_singer)", of_crammer_singer),
     loss_row("svm_loss (one_vs_rest)", of_one_vs_rest),

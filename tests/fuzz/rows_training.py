@@ -35,6 +35,7 @@ from .strategies import (
     count,
     features,
     flag,
+    ignored,
     labels,
     number,
     other_shapes,
@@ -58,20 +59,25 @@ OF_TARGETS = [name for name, row in ops.LOSSES.items() if row.targets is not Non
 REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "values"]
 
 
+ALSO = ("classes", "class_weight", "ignore_index", "sample_weight", "x_scale", "x_shift")
+
+
 def fit(sizes: Sizes, *also: str) -> Arguments:
     """What all that fit a W have in common; `also` are others of `problem` that are arguments too."""
     X = features(sizes)
     found = {
         "X": Arg(X.good, X.odd, X.bad.filter(_no_features), False),
         "y": Arg(st.just(Together({})), _strange_labels(sizes), _wrong_labels(sizes), False),
-        "loss": Arg(_loss_and_y(sizes), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False),
+        "loss": Arg(
+            _loss_and_y(sizes, "classes" in also), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False
+        ),
         "reg": penalty(),
         "bias": Arg(st.just(sizes.bias), None, flag().bad, False),
         "backend": backend(sizes),
         "threads": threads(),
         "seed": count(0, st.integers(0, 99)),
     }
-    more = {
+    more = label_options() | {
         "sample_weight": row_weights(sizes),
         "x_scale": column_map(sizes._replace(dtype="float64")),  # W may be of float64 where X is not
         "x_shift": column_map(sizes._replace(dtype="float64")),
@@ -85,7 +91,7 @@ def _no_features(value: Any) -> bool:
     return not (matrix and value.dtype not in NO_FEATURES)
 
 
-def _loss_and_y(sizes: Sizes) -> Any:
+def _loss_and_y(sizes: Sizes, labelled: bool) -> Any:
     """A loss, labels or targets for it, and perhaps its hyper-parameter, weights to start from, rows to validate."""
     n, c = sizes.n, sizes.c
     y = A((n,), "int64", f"labels:{c}", 5)
@@ -98,7 +104,32 @@ def _loss_and_y(sizes: Sizes) -> Any:
         Together({"loss": "svm", "margin": 0.5, "y": y}),
         Together({"loss": "softmax", "label_smoothing": 0.1, "y": y}),
     ]
+    if labelled:
+        found += [
+            Together({"loss": name, "y": y} | more)
+            for name in ("softmax", "squared_one_vs_rest_svm")
+            for more in (
+                {"classes": c + 2},
+                {"class_weight": "balanced"},
+                {"class_weight": {0: 0.5, np.int64(c - 1): 2}},
+                {"class_weight": A((c,), "float32", "unit"), "ignore_index": -100},
+            )
+            if c > 1 or name == "softmax"
+        ]
     return st.sampled_from(found)
+
+
+def label_options() -> Arguments:
+    """What is said about labels beside them; what is good is drawn with the loss."""
+    return {
+        "classes": Arg(st.none(), None, st.sampled_from([0, -1, 1.5, "3", True, 2**70, [], Odd("object")])),
+        "class_weight": Arg(
+            st.none(),
+            None,
+            st.sampled_from(["uniform", b"balanced", 3.0, {-1: 1.0}, {0: -1.0}, {0: "a"}, {"a": 1.0}, Odd("object")]),
+        ),
+        "ignore_index": Arg(st.none(), None, ignored().bad),
+    }
 
 
 def _with_labels(sizes: Sizes) -> Callable[[Any], Together]:
@@ -149,7 +180,7 @@ def of_train(sizes: Sizes) -> Arguments:
     patience = count(1, st.integers(1, 3), none=True)
     average = number("(0, 1)", usual=(0.9,), none=True)
     words = average.bad.filter(lambda value: value != "polyak")
-    return fit(sizes, "sample_weight", "x_scale", "x_shift") | {
+    return fit(sizes, *ALSO) | {
         "optimizer": Arg(st.sampled_from([None, *good]), st.just(Odd("own optimizer")), st.sampled_from(wrong)),
         "epochs": count(1, st.integers(1, 3), optional=False),
         "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
@@ -212,7 +243,7 @@ def stops_at_target(row: Row, call: Call, arguments: dict[str, Any], value: Any)
 
 def of_minimize(sizes: Sizes) -> Arguments:
     """The arguments of minimize."""
-    found = fit(sizes, "sample_weight", "x_scale", "x_shift")
+    found = fit(sizes, *ALSO)
     del found["seed"]
     return found | {
         "solver": choice(["auto", "lbfgs", "bfgs", "cg"] if sizes.rows * sizes.c < 60 else ["auto", "lbfgs"]),
