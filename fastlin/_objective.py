@@ -41,12 +41,14 @@ class Objective(NamedTuple):
         x_shift: ArrayLike | None,
         reduction: str = "mean",
         out: Array | None = None,
-    ) -> tuple[float, Array]:
+    ) -> tuple[Any, Array]:
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
-        _check.choice("reduction", reduction, ("mean", "sum"))
+        _check.choice("reduction", reduction, ("mean", "sum", "none"))
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
             self._refuse_float32(inputs.W)
+        if reduction == "none":
+            return self._of_rows(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), out)
         rows = inputs.X.shape[0] if reduction == "mean" else 1
         if rows == 0:
             raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
@@ -81,6 +83,17 @@ class Objective(NamedTuple):
             return total / rows + R, dW
         np.copyto(out, dW)  # once and at the end: an interruption or a penalty that raises leaves `out` as it was
         return total / rows + R, out
+
+    def _of_rows(self, inputs: Inputs, scale_shift: Affine | None, out: Array | None) -> tuple[Array, Array]:
+        """The weighted losses of the rows, and the gradient of their sum, which is written to `out`."""
+        if self.penalty is not None:
+            raise ValueError(
+                f"reg is {self.penalty!r}, which no row's loss has a part of: with reduction='none' pass reg=0 and add "
+                f"the penalty's value and gradient yourself"
+            )
+        seen = inputs if scale_shift is None else inputs._replace(W=scale_shift.fold(inputs.W, self.bias))
+        losses = _run.row_losses(self, seen)
+        return losses, self.at(inputs, scale_shift, 1, out)[1]
 
     def values(self, sums: Array, inputs: Inputs, W: Array) -> Array:
         """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""

@@ -82,6 +82,23 @@ def out_is_returned(row: Row, call: Call, arguments: dict[str, Any], value: Any)
     require(dW.shape == W.shape and dW.dtype == W.dtype, f"dW is {dW.dtype} {dW.shape}, W {W.dtype} {W.shape}")
 
 
+def rows_sum_to_the_loss(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """A float64 for each row, whose sum and its gradient are those of reduction="sum"."""
+    _, (loss, dW) = fresh(row, call, reduction="sum", out=None)
+    losses, gradient = value
+    require(losses.shape == (len(np.asarray(arguments["X"])),) and losses.dtype == float, f"losses {losses.shape}")
+    require(alike(gradient, dW) or arguments.get("out") is not None, "the gradient is not that of the sum")
+    require(arguments.get("out") is None or gradient is arguments["out"], "out is not returned")
+    if np.isfinite(losses).all() and np.isfinite(loss):
+        off, size = abs(losses.sum() - loss), np.abs(losses).sum()
+        eps = float(np.finfo(np.asarray(arguments["W"]).dtype).eps)
+        problem = problem_of(arguments | {"y": np.zeros(0)})
+        room = 0.0 if problem is None else float(problem.delta(eps).sum() * (1 + np.abs(problem.weight).max(initial=0)))
+        require(
+            problem is None or off <= 1e3 * eps * size + 100 * room + 1e-30, f"the losses sum to {off:.3g} beside it"
+        )
+
+
 def problem_of(arguments: dict[str, Any]) -> exact.Problem | None:
     """The arguments in float64; None where float32 does not hold what comes of such numbers."""
     names = ("W", "X", "y", "sample_weight", "x_scale", "x_shift")

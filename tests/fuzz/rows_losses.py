@@ -12,6 +12,7 @@ from fastlin import ops
 
 from . import laws
 from .harness import Row
+from .specs import Make
 from .strategies import (
     UNUSUAL,
     Arg,
@@ -124,6 +125,16 @@ def _wrong() -> tuple[str, ...]:
     return ("object", "complex64", "structured", "longdouble", "datetime64[s]", "U3")
 
 
+def of_rows(arguments: Callable[[Sizes], Arguments]) -> Callable[[Sizes], Arguments]:
+    """The arguments of a loss that is asked for that of each row."""
+    own = {
+        "reduction": Arg(st.just("none"), optional=False),
+        "reg": Arg(st.just(0.0), None, st.just(Make("L2", (("lam", 0.5),)))),
+    }
+    return lambda sizes: arguments(sizes) | own
+
+
+LAWS_OF_ROWS = (laws.rows_sum_to_the_loss, laws.same_bits)
 LOSS_LAWS = (laws.out_is_returned, laws.same_as_naive, laws.same_bits)
 
 
@@ -143,6 +154,8 @@ ROWS = (
     loss_row("squared_error_loss", of_targets("squared_error")),
     loss_row("absolute_error_loss", of_targets("absolute_error")),
     loss_row("huber_loss", of_targets("huber", delta=number("(0, inf)", usual=(1.0, 0.5)))),
+    Row("softmax_loss (none)", fl.softmax_loss, of_rows(of_labels()), LAWS_OF_ROWS, writes=("out",)),
+    Row("huber_loss (none)", fl.huber_loss, of_rows(of_targets("huber")), LAWS_OF_ROWS, writes=("out",)),
     Row("scores", fl.scores, of_scores, (laws.scores_are_products, laws.is_new, laws.same_bits)),
     Row("predict", fl.predict, of_scores, (laws.classes_are_largest, laws.same_bits)),
     Row("predict (k)", fl.predict, of_few, (laws.few_are_largest, laws.same_bits)),
