@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-_MOST_CLASSES = np.iinfo(np.int32).max  # kernels read labels as int32
+MOST_CLASSES = np.iinfo(np.int32).max  # kernels read labels as int32
 _UINT64, _INT32 = np.dtype(np.uint64), np.dtype(np.int32)  # a dtype is a tenth of a microsecond faster than its type
 
 
@@ -212,8 +212,8 @@ def labels(y: Any, n: int, c: int) -> Array:
         _check_label_kind(y, c)
     if y.shape[0] != n:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
-    if c > _MOST_CLASSES:
-        raise ValueError(f"W has {c} columns; there can be at most {_MOST_CLASSES} classes")
+    if c > MOST_CLASSES:
+        raise ValueError(f"W has {c} columns; there can be at most {MOST_CLASSES} classes")
     labels = np.empty(n, _INT32)
     for some in laps(n, 24):
         own = y[some].astype(_UINT64)  # copied before the check: what is checked is what is used
@@ -226,20 +226,16 @@ def labels(y: Any, n: int, c: int) -> Array:
 
 def weights_for(y: Array, rows: int, dtype: Any, classes: int | None = None) -> Array:
     """Zeros (rows, c) for so many classes, or as many as integers y name; Fortran-ordered, as kernels read them."""
-    c = max(int(y.max()) + 1, 1)
-    if classes is not None:
-        most = count("classes", classes)
-        if c > most:
-            i = int(y.argmax())
-            raise ValueError(f"y[{i}] = {y[i]} but classes={most}; labels must be integers in [0, {most})")
-        c = most
+    y = y.reshape(-1)
+    i, c = int(y.argmax()), classes or max(int(y.max()) + 1, 1)
+    if y[i] >= c:
+        raise ValueError(f"y[{i}] = {y[i]} but classes={c}; labels must be integers in [0, {c})")
     try:
         return np.zeros((rows, c), dtype, order="F")
     except (MemoryError, ValueError):
-        i = int(y.argmax())
         raise ValueError(
-            f"y[{i}] = {y[i]} asks for {c} classes, more than memory holds; number the classes first: "
-            f"classes, y = np.unique(y, return_inverse=True)"
+            f"{f'y[{i}] = {y[i]} asks' if classes is None else 'classes asks'} for {c} classes, more than memory "
+            f"holds; number the classes first: classes, y = np.unique(y, return_inverse=True)"
         ) from None
 
 

@@ -31,6 +31,13 @@ class Objective(NamedTuple):
     threads: int | None
     needs_float64: bool  # whether a hyper-parameter, or a number of the penalty, is more than a float32 can hold
 
+    def for_targets(self, y: Any) -> Objective:
+        """The same for this y: of another loss, if these are not labels but targets (n, c)."""
+        if self.loss.soft is None or (type(y) is np.ndarray and y.ndim == 1):
+            return self
+        found = _check.array("y", y)
+        return self._replace(loss=ops.LOSSES[self.loss.soft]) if found.ndim == 2 and found.dtype.kind == "f" else self
+
     def evaluate(
         self,
         W: ArrayLike,
@@ -188,8 +195,9 @@ def start_weights(
     There are as many columns as `classes`, if that is given; else a column for each class that labels name, or for
     each column of targets (n, k), one for numbers (n,).
     """
+    classes = None if classes is None else _check.count("classes", classes, high=_check.MOST_CLASSES)
     found = _empty_weights(loss, X, y, bias, dtype, classes) if W is None else _check.weights(W)
-    if classes is not None and found.shape[1] != _check.count("classes", classes):
+    if classes is not None and found.shape[1] != classes:
         named = "W has" if W is not None else "y has targets for"
         raise ValueError(f"classes is {classes}, but {named} {found.shape[1]} columns; leave one of them out")
     return found if W is None else np.array(found, _check.native(found), order="F")
@@ -219,7 +227,7 @@ def prediction(loss: Loss, S: Array) -> Array:
     """What the loss predicts from scores (n, c): the values (n,) or (n, c) of a regression, else classes (n,)."""
     if loss.predicts == "values":
         return S[:, 0] if S.shape[1] == 1 else S
-    return classes(S) if loss.targets is not None else largest(S)
+    return classes(S) if loss.binary else largest(S)
 
 
 def classes(S: Array) -> Array:
@@ -251,7 +259,7 @@ def best_classes(loss: Loss, S: Array, k: Any) -> Array:
     """The k classes (n, k) of the largest scores (n, c), the largest first."""
     if loss.predicts == "values":
         raise ValueError(f"{loss.name} is a regression and predicts no classes: leave k out")
-    if S.shape[1] == 1 and loss.targets is not None:
+    if S.shape[1] == 1 and loss.binary:
         raise ValueError("k needs a column of W for each class; W has one column, for class 1 against 0: leave k out")
     return largest_few(S, k)
 
@@ -275,10 +283,10 @@ def share_among(loss: Loss, S: Array, y: ArrayLike, k: Any) -> float:
 
 def _accuracy(loss: Loss, S: Array, y: Array) -> float:
     """The share of rows whose class is predicted; a row of targets is of the class of its largest one."""
-    if S.shape[1] == 1:
-        y = y.reshape(-1) if loss.targets is None else y.reshape(-1) >= 0.5
+    if S.shape[1] == 1 and loss.binary:
+        y = y.reshape(-1) >= 0.5
     elif y.ndim == 2:
-        y = largest(y)
+        y = y.reshape(-1) if S.shape[1] == 1 and loss.targets is None else largest(y)
     found = prediction(loss, S)
     return int(sum(np.count_nonzero(found[some] == y[some]) for some in laps(len(y), 32))) / len(y)
 

@@ -50,14 +50,15 @@ def softmax_loss(
     """Softmax cross-entropy and its gradient.
 
     L = 1/n sum_i sample_weight_i * -sum_j t_ij log p_ij + R(W),  p_i = softmax(X[i] @ W),
-    t_ij = (1 - label_smoothing) [j = y_i] + label_smoothing / c.
+    t_ij = (1 - label_smoothing) [j = y_i] + label_smoothing / c, or y_ij in the place of [j = y_i].
 
     Parameters
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
         Floats and uint8 are read in place; other integers are converted some rows at a time.
-    y : (n,) integers in [0, c).
+    y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
+        of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.
     sample_weight : (n,), multiplies each row's loss; the mean still divides by n.
@@ -89,7 +90,7 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
+    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
     if ignore_index is not None:
         n = len(X := _check.array("X", X, 2))
         y, rows = without(y, n, ignore_index)

@@ -86,10 +86,10 @@ def minimize(
         max_iter = _check.count("max_iter", max_iter)
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
-    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
     X = _check.array("X", X, 2)
     labels = LabelOptions(classes, class_weight, ignore_index)
-    start, y, sample_weight, rows = labels.apply(loss, W, X, y, bias, sample_weight, np.float64)
+    start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
     if rows is not None:
         sample_weight = of_rows(rows, len(X), sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)

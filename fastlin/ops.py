@@ -36,13 +36,15 @@ ADAM = {
     "eps": EPS,
     "weight_decay": WEIGHT_DECAY,
 }
+SMOOTHING = {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 
 LOSSES: dict[str, Loss] = {
     row.name: row
     for row in (
-        Loss("softmax", {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}, probabilities="softmax"),
+        Loss("softmax", SMOOTHING, probabilities="softmax", soft="soft_softmax"),
+        Loss("soft_softmax", SMOOTHING, targets="[0, 1]", probabilities="softmax"),  # of softmax_loss and train too
         Loss("svm", {"margin": MARGIN}),
         Loss("squared_svm", {"margin": MARGIN}),
         Loss("crammer_singer_svm", {"margin": MARGIN}),

@@ -181,8 +181,9 @@ def train(
     ----------
     X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
-    y : (n,) integers in [0, c). For a loss with targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for
-        a W with one column, such as the 0 and 1 of "logistic". A regression takes numbers (n,) of any type as that.
+    y : (n,) integers in [0, c); for "softmax" also floats (n, c), the probabilities of the classes. For a loss with
+        targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for a W with one column, such as the 0 and 1 of
+        "logistic". A regression takes numbers (n,) of any type as that.
     loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`. "logistic" and others with targets set
         one class against the rest where y are labels. Its hyper-parameters are arguments too: margin, delta ...
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
@@ -237,10 +238,10 @@ def train(
     progress = _check.flag("progress", progress)
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
-    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
+    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads).for_targets(y)
     X = _check.array("X", X, 2)
     options = LabelOptions(classes, class_weight, ignore_index)
-    start, y, sample_weight, rows = options.apply(loss, W, X, y, bias, sample_weight)
+    start, y, sample_weight, rows = options.apply(objective.loss.name, W, X, y, bias, sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)
     training = Training(
         inputs=inputs,

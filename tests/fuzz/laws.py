@@ -69,6 +69,8 @@ def loss_of(call: Call) -> tuple[str, str | None]:
     if name == "svm":
         given = call.given.get("variant", "weston_watkins"), bool(call.given.get("squared", False))
         name = public_losses.HINGES[given]
+    if call.name == "softmax_loss (soft)":
+        name = "soft_softmax"
     hyper = list(ops.LOSSES[name].hyper)
     return name, hyper[0] if hyper else None
 

@@ -12,7 +12,7 @@ from fastlin import ops
 
 from . import laws
 from .harness import Row
-from .specs import Make
+from .specs import A, Make
 from .strategies import (
     UNUSUAL,
     Arg,
@@ -68,6 +68,15 @@ def of_targets(loss: str, **own: Arg) -> Callable[[Sizes], Arguments]:
     """The arguments of a loss of targets."""
     interval = ops.LOSSES[loss].targets or "[0, 1]"
     return lambda sizes: problem(sizes, targets(sizes, interval), **own)
+
+
+def of_probabilities(sizes: Sizes) -> Arguments:
+    """The softmax of probabilities (n, c), which are floats."""
+    found, n, c = targets(sizes, "[0, 1]"), sizes.n, sizes.c
+    good = arrays((n, c), ["float64", "float32", "float16"], ["unit", "zeros", "ones"])
+    bad = found.bad.filter(lambda y: not isinstance(y, A) or len(y.shape) != 1)  # labels are good
+    y = Arg(good, found.odd, bad, False)
+    return problem(sizes, y, label_smoothing=number("[0, 1]", usual=(0.0, 0.1)))
 
 
 def of_hinges(sizes: Sizes) -> Arguments:
@@ -146,6 +155,7 @@ def loss_row(name: str, arguments: Callable[[Sizes], Arguments]) -> Row:
 
 ROWS = (
     loss_row("softmax_loss", of_labels(label_smoothing=number("[0, 1]", usual=(0.0, 0.1)), ignore_index=ignored())),
+    loss_row("softmax_loss (soft)", of_probabilities),
     loss_row("svm_loss", of_hinges),
     loss_row("svm_loss (crammer_singer)", of_crammer_singer),
     loss_row("svm_loss (one_vs_rest)", of_one_vs_rest),
