@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin import _words
 from fastlin._laps import laps
 from fastlin._rows import Hyper, Loss, bounds, inside
 
@@ -168,10 +169,15 @@ def array(name: str, value: Any, ndim: int | None = None) -> Array:
             raise TypeError(f"{name} is a numpy.matrix; pass np.asarray({name})")
         if hasattr(value, "toarray"):
             raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+        iterable, given = None, value
         try:
             value = np.asarray(value)
+            if value.ndim == 0 and value.dtype.kind == "O":
+                iterable = _words.not_an_array(name, given)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{name} cannot be made an array: {error}") from None
+        if iterable is not None:
+            raise TypeError(iterable)
     found: Array = value
     if ndim is not None and found.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions; found shape {found.shape}{_reshape_hint(name, found)}")
@@ -484,10 +490,7 @@ def _check_label_kind(y: Array, c: int) -> None:
         where = f", with y[{odd[0]}] = {y[odd[0]]}" if odd.size else "; convert with y.astype(np.int64)"
         raise TypeError(f"y must hold integers; found dtype {y.dtype}{where}")
     else:
-        raise TypeError(
-            f"y must hold integers; found dtype {y.dtype}; number the classes first: "
-            f"classes, y = np.unique(y, return_inverse=True)"
-        )
+        raise TypeError(f"y must hold integers; found dtype {y.dtype}{_words.labels(y.dtype.kind)}")
 
 
 def _label_hint(y: Array, c: int) -> str:
@@ -574,7 +577,7 @@ def judged(y: Any, n: int, c: int, *, values: bool) -> Array:
 
 def real_array(name: str, A: Any) -> Array:
     if not isinstance(A, np.ndarray) or isinstance(A, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array; found {type(A).__name__}")
+        raise TypeError(f"{name} must be an array; found {type(A).__name__}{_words.as_array(name, A)}")
     if A.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} has dtype {A.dtype}; expected float32 or float64")
     return A.view(np.ndarray)

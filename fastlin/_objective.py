@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastlin import _check, _pool, _run, ops
+from fastlin import _check, _pool, _run, _words, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
 from fastlin._laps import laps
@@ -176,8 +176,7 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
     row = ops.LOSSES[loss].hyper
     for name in given:
         if name not in row:
-            own = ", ".join(row) or "none"
-            raise TypeError(f"{caller} has no argument {name!r} with loss={loss!r}, whose own are {own}")
+            raise _words.no_argument(caller, name, _words.OF_FITS, row, f" with loss={loss!r}")
     return tuple(given.get(name, spec.default) for name, spec in row.items())
 
 
@@ -216,7 +215,10 @@ def _empty_weights(
     if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):
         return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
-        raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
+        raise TypeError(
+            f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}"
+            f"{_words.labels(found.dtype.kind)}"
+        )
     return _check.weights_for(found, rows, dtype, classes)
 
 

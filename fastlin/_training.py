@@ -15,6 +15,7 @@ from fastlin import _run
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps, run_epoch
+from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
 from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
@@ -74,6 +75,16 @@ class Training:
     def count(self) -> int:
         """How many rows are trained on."""
         return self.inputs.X.shape[0] if self.rows is None else len(self.rows)
+
+    def what_spoilt_the_loss(self) -> str:
+        """Where the last epoch's loss, which is not finite, may come from."""
+        _, X, y, sample_weight, _ = self.inputs
+        given = {"X": X, "y": y, "sample_weight": sample_weight}
+        wrong = [name for name, A in given.items() if not _finite(A)]
+        why = f"{' and '.join(wrong)} hold NaN or Inf: replace them, or leave their rows out"
+        if not wrong:
+            why = "steps are too long: pass a smaller lr, clip_norm= to the optimizer, or x_scale and x_shift"
+        return f"the loss of epoch {self.epoch} is {self.history['loss'][-1]}: {why}"
 
     def weights(self) -> Array:
         """The weights that are measured and returned: W, or its average."""
@@ -178,6 +189,11 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
     return order
+
+
+def _finite(A: Array) -> bool:
+    """Whether all numbers are; integers are."""
+    return A.dtype.kind != "f" or all(np.isfinite(A[some]).all() for some in laps(len(A), 2 * A[:1].nbytes))
 
 
 def _digest(value: Any) -> str | None:

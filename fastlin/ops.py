@@ -44,10 +44,11 @@ LOSSES: dict[str, Loss] = {
     row.name: row
     for row in (
         Loss("softmax", SMOOTHING, probabilities="softmax", soft="soft_softmax"),
-        Loss("soft_softmax", SMOOTHING, targets="[0, 1]", probabilities="softmax"),  # of softmax_loss and train too
         Loss("svm", {"margin": MARGIN}),
         Loss("squared_svm", {"margin": MARGIN}),
         Loss("crammer_singer_svm", {"margin": MARGIN}),
+        # What softmax is where y are no labels but the probabilities of the classes.
+        Loss("soft_softmax", SMOOTHING, targets="[0, 1]", probabilities="softmax"),
         # One class against the rest, and regression: the sum over the scores, each of which has a target, a number.
         Loss("one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
         Loss("squared_one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),

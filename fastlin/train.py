@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -227,6 +229,7 @@ def train(
     Raises
     ------
     ValueError, TypeError : for bad input, naming the argument, or the part of the state; nothing has been changed then.
+    RuntimeWarning : the loss of an epoch is NaN or Inf, once: which epoch, and what may be the cause.
     KeyboardInterrupt : Ctrl-C, between two kernel calls. The checkpoint of the last complete epoch is there.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
@@ -283,11 +286,15 @@ def _run(
 ) -> TrainResult:
     """Epochs until there is nothing left to do."""
     _update(result, training)
+    warned = False
     with progress_bar("epochs", progress, epochs, training.epoch) as advance:
         while not training.finished(epochs, tol):
             with ops.use_backend(training.objective.backend):
                 training.run_epoch()
             _update(result, training)
+            if not warned and not math.isfinite(training.history["loss"][-1]):
+                warned = True
+                warnings.warn(training.what_spoilt_the_loss(), RuntimeWarning, stacklevel=3)
             if checkpoint is not None and result.state is not None:
                 _save.save(checkpoint, result.state)
             advance(_last(training.history))
@@ -324,6 +331,8 @@ def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple
 def _optimizer(optimizer: Any) -> Steps:
     if optimizer is None:
         return SGD(0.01, momentum=0.9)
+    if isinstance(optimizer, str):
+        raise TypeError(f"optimizer must be an object such as fl.Adam(1e-3); found the name {_check.shown(optimizer)}")
     found: Steps = _check.instance("optimizer", optimizer)
     if not callable(getattr(found, "step", None)):
         raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(found)}")
