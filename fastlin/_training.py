@@ -38,6 +38,8 @@ class Training:
     validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
+    shuffle: bool = True
+    steps: int | None = None  # to take; None for whole epochs
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch: int = 0
     best_epoch: int = 0
@@ -53,11 +55,11 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = shuffled(self.count, self.batch_size, self.seed, self.epoch)
-        order = order if self.rows is None else self.rows[order]
+        order = self._order()
         inputs = self.inputs._replace(W=self.W)
+        of_steps: list[float] = []
         how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
-        row = {"loss": run_epoch(self.objective, inputs, *how)}
+        row = {"loss": run_epoch(self.objective, inputs, *how, None if self.steps is None else of_steps)}
         reached = row["loss"]
         if self.validation is not None:
             row |= self._measure(*self.validation)
@@ -70,11 +72,26 @@ class Training:
         before = self.history["seconds"][-1] if self.history else 0.0
         for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
             self.history.setdefault(name, []).append(value)
+        if self.steps is not None:
+            self.history.setdefault("step_loss", []).extend(of_steps)
+
+    def _order(self) -> Array:
+        """The rows of the next epoch, batch after batch; its last steps may not be wanted."""
+        n = self.count
+        order = shuffled(n, self.batch_size, self.seed, self.epoch) if self.shuffle else np.arange(n)
+        if self.steps is not None:
+            order = order[: (self.steps - self.epoch * self.batches) * self.batch_size]
+        return order if self.rows is None else self.rows[order]
 
     @property
     def count(self) -> int:
         """How many rows are trained on."""
         return self.inputs.X.shape[0] if self.rows is None else len(self.rows)
+
+    @property
+    def batches(self) -> int:
+        """How many an epoch has."""
+        return -(-self.count // self.batch_size)
 
     def what_spoilt_the_loss(self) -> str:
         """Where the last epoch's loss, which is not finite, may come from."""
@@ -83,7 +100,9 @@ class Training:
         wrong = [name for name, A in given.items() if not _finite(A)]
         why = f"{' and '.join(wrong)} hold NaN or Inf: replace them, or leave their rows out"
         if not wrong:
-            why = "steps are too long: pass a smaller lr, clip_norm= to the optimizer, or x_scale and x_shift"
+            why = (
+                "the steps are likely too long: pass a smaller lr, clip_norm= to the optimizer, or x_scale and x_shift"
+            )
         return f"the loss of epoch {self.epoch} is {self.history['loss'][-1]}: {why}"
 
     def weights(self) -> Array:
@@ -115,8 +134,8 @@ class Training:
         }
 
     def state(self) -> State | None:
-        """A copy of all that `restore` needs; None where the optimizer cannot tell its own state."""
-        if not hasattr(self.optimizer, "state_dict"):
+        """A copy of all that `restore` needs; None where the optimizer cannot tell its own state, or of some steps."""
+        if self.steps is not None or not hasattr(self.optimizer, "state_dict"):
             return None
         state = {"format": FORMAT, "epoch": self.epoch, "W": self.W.copy(order="F")}
         state |= {f"{ARGUMENT}{name}": value for name, value in self.arguments.items()}
@@ -175,7 +194,7 @@ class Training:
             "patience": self.patience,
             "average": None if self.average is None else self.average.decay or "polyak",
             "backend": backend,
-        }
+        } | ({} if self.shuffle else {"shuffle": False})
 
 
 def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:

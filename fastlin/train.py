@@ -154,8 +154,10 @@ def train(
     loss: str = "softmax",
     optimizer: Steps | None = None,
     reg: float | Penalty = 0.0,
-    epochs: int = 10,
+    epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int = 256,
+    shuffle: bool = True,
     seed: int = 0,
     bias: bool = True,
     W: ArrayLike | None = None,
@@ -191,7 +193,11 @@ def train(
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.
+    epochs : how often all rows are gone through; None: 10, or as often as `steps` asks for.
+    steps : stop after so many mini-batch steps instead, in the middle of an epoch if need be, and note the loss of each
+        in the history. Such a run has no state to be resumed from.
     batch_size : rows in a batch; the last batch of an epoch takes what is left.
+    shuffle : False takes the rows in their order in every epoch.
     seed : of the shuffling. The same seed gives the same bits, for any number of threads.
     bias : fit b as the last row of W.
     W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes, or a column for each target.
@@ -224,7 +230,8 @@ def train(
     TrainResult with .W, .state for `resume`, and .history: a list with an entry for each epoch of "loss" (the mean
     over its batches, penalty included, each before its step), "lr" (of its first step, if the optimizer has .lr_now),
     "seconds" (in epochs so far) and, with validation, "validation_loss" (penalty included) and "validation_accuracy",
-    or "validation_r2" for a regression: those of .score(X, y).
+    or "validation_r2" for a regression: those of .score(X, y). With `steps` also "step_loss", an entry for each step:
+    the loss of its batch, penalty included, before the step.
 
     Raises
     ------
@@ -236,7 +243,6 @@ def train(
     >>> train(X, [0, 0, 1, 1], epochs=50).predict(X)
     array([0, 0, 1, 1])
     """
-    epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
     tol = None if tol is None else _check.number("tol", tol, "[0, inf)")
     progress = _check.flag("progress", progress)
     if callback is not None:
@@ -252,22 +258,36 @@ def train(
         objective=objective,
         scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
         optimizer=_optimizer(optimizer),
-        batch_size=batch_size,
+        batch_size=_check.count("batch_size", batch_size),
+        shuffle=_check.flag("shuffle", shuffle),
+        steps=None if steps is None else _check.count("steps", steps),
         seed=_check.count("seed", seed, 0),
         validation=None if validation is None else _validation_inputs(objective, inputs.W, validation),
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
     )
-    if progress:
-        need("tqdm", "progress", "a progress bar")
-    _begin(training, checkpoint, resume)
+    epochs = _epochs(epochs, training)
+    _begin(training, checkpoint, resume, progress)
     result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
     return _run(training, result, epochs, tol, checkpoint, progress, callback)
 
 
-def _begin(training: Training, checkpoint: FilePath | None, resume: State | FilePath | None) -> None:
-    """Stand where the run is to begin, after what speaks against a checkpoint."""
+def _epochs(epochs: int | None, training: Training) -> int:
+    """How many there are to be, of which the last may be cut off by `steps`."""
+    if training.steps is None:
+        return 10 if epochs is None else _check.count("epochs", epochs)
+    if epochs is not None:
+        raise ValueError("epochs and steps are both given; pass one of them")
+    return -(-training.steps // training.batches)
+
+
+def _begin(training: Training, checkpoint: FilePath | None, resume: State | FilePath | None, progress: bool) -> None:
+    """Stand where the run is to begin, after what speaks against a checkpoint or a bar."""
+    if progress:
+        need("tqdm", "progress", "a progress bar")
     if checkpoint is not None or resume is not None:
+        if training.steps is not None:
+            raise ValueError("a run of so many steps has no state between them for checkpoint and resume; pass epochs=")
         _check_resumable(training.optimizer)
     if checkpoint is not None:
         _save.check_path("checkpoint", checkpoint)
@@ -312,7 +332,11 @@ def _update(result: TrainResult, training: Training) -> None:
 
 def _last(history: dict[str, list[float]]) -> str:
     """The last epoch in a few words, for the progress bar."""
-    found = {name.replace("validation_", "val "): values[-1] for name, values in history.items() if name != "seconds"}
+    found = {
+        name.replace("validation_", "val "): values[-1]
+        for name, values in history.items()
+        if name not in ("seconds", "step_loss")
+    }
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 

@@ -318,7 +318,11 @@ def _agrees(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None
 
 def _check_gradient(sizes: Sizes) -> Arguments:
     # float32 leaves a difference quotient only a few digits, so that it may disagree
-    return _differences(WITH_GRADIENT, "float64", "float32")(sizes) | {"rtol": number("[0, inf)", usual=(1e-3,))}
+    return _differences(WITH_GRADIENT, "float64", "float32")(sizes) | {
+        "rtol": number("[0, inf)", usual=(1e-3,)),
+        "samples": count(1, st.integers(1, 20), none=True),
+        "seed": count(0, st.integers(0, 99)),
+    }
 
 
 def _rtol_only_if_usual(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:

@@ -177,12 +177,15 @@ def of_train(sizes: Sizes) -> Arguments:
         Odd("object"),
         (A((3, sizes.d + 1), "uint8"), A((3,), "int64")),
     ]
-    patience = count(1, st.integers(1, 3), none=True)
+    epochs, patience = count(1, st.integers(1, 3), optional=False), count(1, st.integers(1, 3), none=True)
+    steps = st.integers(1, 9).map(lambda n: Together({"steps": n, "checkpoint": None}))
     average = number("(0, 1)", usual=(0.9,), none=True)
     words = average.bad.filter(lambda value: value != "polyak")
     return fit(sizes, *ALSO) | {
         "optimizer": Arg(st.sampled_from([None, *good]), st.just(Odd("own optimizer")), st.sampled_from(wrong)),
-        "epochs": count(1, st.integers(1, 3), optional=False),
+        "epochs": Arg(st.one_of(epochs.good, steps), epochs.odd, epochs.bad.filter(lambda n: n is not None), False),
+        "steps": Arg(st.none(), None, count(1, st.just(1)).bad.filter(lambda n: n is not None)),
+        "shuffle": flag(),
         "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
         "validation": Arg(st.none(), X, st.sampled_from(wrong_validation)),
         "patience": Arg(patience.good, None, patience.bad),
