@@ -39,8 +39,10 @@ OPTIMIZERS = [name for name in fl.optim.__all__ if name != "Optimizer"]
 SCHEDULES = {
     "constant": {"lr": 0.1},
     "step": {"lr": 0.1, "at": (3, 6), "factor": 0.5},
-    "cosine": {"lr": 0.1, "T": 10},
-    "linear": {"lr": 0.1, "T": 10},
+    "cosine": {"lr": 0.1, "T": 10, "low": 0.01},
+    "linear": {"lr": 0.1, "T": 10, "start": 0.5, "end": 1.0},
+    "polynomial": {"lr": 0.1, "T": 10, "power": 2.0},
+    "cyclic": {"lr": 0.1, "low": 0.01, "up": 3, "down": 4, "factor": 0.5, "gamma": 0.9},
     "inverse_sqrt": {"lr": 0.1},
     "cosine_restarts": {"lr": 0.1, "T": 10, "factor": 2, "low": 0.01},
     "one_cycle": {"lr": 0.1, "T": 10, "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 100.0},
