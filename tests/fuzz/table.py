@@ -28,6 +28,7 @@ NO_ROW = {
     "SearchResult.accuracy": "TrainResult's",
     "SearchResult.load": "TrainResult's",
     "SearchResult.predict": "TrainResult's",
+    "SearchResult.predict_proba": "TrainResult's",
     "SearchResult.save": "TrainResult's",
     "SearchResult.score": "TrainResult's",
     "SearchResult.scores": "TrainResult's",
