@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from inspect import unwrap
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +20,28 @@ from fastlin._problem import Problem
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
+P = ParamSpec("P")
+
 
 class ConvergenceWarning(UserWarning):
     """A fit ended before its gradient was below `tol`."""
 
 
+def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
+    """The fit, and a warning where it ended too soon."""
+
+    @wraps(fit)
+    def fit_and_warn(*arguments: P.args, **named: P.kwargs) -> TrainResult:
+        result = fit(*arguments, **named)
+        wanted = named.get("tol", 1.0)  # who passes 0 wants so many iterations
+        if wanted and result.solved is not None and not result.solved.converged:
+            warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=2)
+        return result
+
+    return fit_and_warn
+
+
+@_warning
 def minimize(
     X: ArrayLike,
     y: ArrayLike,
@@ -96,9 +116,8 @@ def minimize(
     problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
     losses: list[float] = []
     x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
-    if tol and not solved.converged:  # who passes 0 wants so many iterations
-        warnings.warn(solved.message, ConvergenceWarning, stacklevel=2)
     return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
 
 
+without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words
 SOLVERS = ("auto", *_solvers.SOLVERS)
