@@ -59,6 +59,8 @@ bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python bench/peers.py
 	$(BIN)/python bench/peers_training.py
+	$(BIN)/python bench/peers_fit.py
+	$(BIN)/python bench/fit_picture.py
 	$(BIN)/python bench/report.py
 
 bench-kernels: $(VENV)/installed
