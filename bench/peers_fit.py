@@ -184,7 +184,7 @@ def contest(problem: Problem, names: Sequence[str], arguments: argparse.Namespac
         reached = {entry.name: point for entry in entries if (point := entry.refine(best, target))}
         seconds = rounds(entries, reached, arguments.rounds)
         found = [line(entry, reached.get(entry.name), seconds[entry.name], best) for entry in entries]
-        lines += [common | {"target": target} | each for each in found]
+        lines += [common | {"target": f"1e{round(np.log10(target))}"} | each for each in found]
         show(target, entries, found)
     for entry in entries:
         entry.stop()

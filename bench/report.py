@@ -238,7 +238,7 @@ def fit_cells(row: Sequence[Line]) -> list[str]:
         first["problem"],
         _size(first["size"]),
         first["dtype"],
-        f"{float(first['target']):.0e}".replace("e-0", "e-"),
+        first["target"],
     ]
     cells.append(duration(seconds["fastlin auto"]) if ours else "–")
     for names in (sklearn, others):
