@@ -73,6 +73,47 @@ def minimize(
     >>> minimize(X, [0, 0, 1, 1], reg=0.1).predict(X)
     array([0, 0, 1, 1])
     """
+    result = fitted(
+        X,
+        y,
+        loss=loss,
+        solver=solver,
+        reg=reg,
+        max_iter=max_iter,
+        tol=tol,
+        bias=bias,
+        W=W,
+        sample_weight=sample_weight,
+        x_scale=x_scale,
+        x_shift=x_shift,
+        backend=backend,
+        threads=threads,
+        **hyper,
+    )
+    if tol and result.solved is not None and not result.solved.converged:  # who passes 0 wants so many iterations
+        warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=2)
+    return result
+
+
+def fitted(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: str,
+    solver: str,
+    reg: float | Penalty,
+    bias: bool,
+    max_iter: int | None = None,
+    tol: float = 1e-6,
+    W: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    **hyper: Any,
+) -> TrainResult:
+    """`minimize` without its warning, for those who make many fits and warn once."""
     if "method" in hyper:
         raise TypeError(f"minimize has no argument 'method'; pass solver=, one of {', '.join(SOLVERS)}")
     _check.choice("solver", solver, SOLVERS)
@@ -88,8 +129,6 @@ def minimize(
     problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
     losses: list[float] = []
     x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
-    if tol and not solved.converged:  # who passes 0 wants so many iterations
-        warnings.warn(solved.message, ConvergenceWarning, stacklevel=2)
     return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
 
 
