@@ -5,6 +5,7 @@ A budget is a number of iterations, whatever the solver calls one; tolerances ar
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,7 @@ from fastlin.minimize import SOLVERS
 
 Fit = Callable[[Problem, Data, int], np.ndarray]  # to W (d + 1, c)
 WARM_UP = 1000  # rows
+STARTING = 60.0  # seconds in which a process imports its library, makes the data and warms up
 HESSIAN_BYTES = 3e9  # above that a Newton method that forms the Hessian is left out
 SCIPYS = ("bfgs", "cg")  # solvers of minimize that are not ours
 OURS = (*(f"fastlin {name}" for name in SOLVERS if name not in SCIPYS), "fastlin.LogisticRegression")
@@ -147,6 +149,38 @@ CONTESTANTS = [*OURS, *(f"scikit-learn {name}" for name in SKLEARN), "sklearnex 
 
 
 # ---- The process of a contestant ---------------------------------------------------------------------------
+
+
+class Process:
+    """The parent's end of a process that answers orders; it starts at the first one."""
+
+    def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._target, self._arguments = target, arguments
+        self._process: Any = None
+
+    def ask(self, order: object, seconds: float) -> Any:
+        """The answer; None if there is none within so many seconds, or the process died, and then it is stopped."""
+        if self._process is None:
+            context = multiprocessing.get_context("spawn")  # a forked child would inherit loaded BLAS threads
+            self._pipe, end = context.Pipe()
+            self._process = context.Process(target=self._target, args=(*self._arguments, end), daemon=True)
+            self._process.start()
+            end.close()  # the child's copy is then the last one: if it dies, recv raises instead of waiting
+        try:
+            self._pipe.send(order)
+            if self._pipe.poll(seconds):
+                return self._pipe.recv()
+        except (EOFError, ConnectionError):
+            pass
+        self.stop()
+        return None
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
 
 
 def serve(name: str, problem: Problem, threads: int, pipe: Connection) -> None:

@@ -75,14 +75,19 @@ def held_out(X: np.ndarray, y: np.ndarray, rows: int) -> Data:
     return Data(np.ascontiguousarray(X[fitted]), y[fitted], X[tested], y[tested])
 
 
-def images(n: int = 60_000, d: int = 784, c: int = 10, tested: int = 10_000) -> Data:
-    """Like MNIST: strokes that differ from class to class and from row to row, pixels in 0..1, four of five are 0."""
+def images(n: int = 60_000, c: int = 10, tested: int = 10_000) -> Data:
+    """Like MNIST: smooth strokes of 28 x 28 pixels in 0..1, three of four are 0, the border always."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, c, n + tested)
-    templates = rng.random((c, 3, d)).astype(np.float32)  # three ways to write each
-    X = templates[y, rng.integers(0, 3, len(y))]
-    X += rng.standard_normal(X.shape, dtype=np.float32) * np.float32(0.45)
-    X -= np.float32(1.0)
+    t = (np.arange(28) + 0.5) / 28
+    waves = np.array(
+        [np.outer(np.cos(np.pi * i * t), np.cos(np.pi * j * t)) / (1 + i + j) for i, j in np.ndindex(8, 8)]
+    )
+    rows = 1.4 * rng.standard_normal((c, len(waves)))[y] + rng.standard_normal((len(y), len(waves)))
+    X = (rows @ waves.reshape(len(waves), -1)).astype(np.float32)
+    X += np.float32(0.2) * rng.standard_normal(X.shape, dtype=np.float32)
+    X *= np.sqrt(np.outer(np.sin(np.pi * t), np.sin(np.pi * t))).ravel().astype(np.float32)
+    X -= np.float32(0.9)
     np.clip(X, 0, 1, out=X)
     return Data(X[:n], y[:n], X[n:], y[n:])
 
@@ -93,7 +98,7 @@ def embeddings(n: int = 20_000, d: int = 384, c: int = 50, tested: int = 5_000) 
     y = rng.integers(0, c, n + tested)
     spread = 1 / np.sqrt(1 + np.arange(d))  # some directions vary much, most little
     means = rng.standard_normal((c, d)) * spread
-    X = 0.45 * means[y] + rng.standard_normal((len(y), d)) * spread
+    X = 0.2 * means[y] + rng.standard_normal((len(y), d)) * spread
     X = (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
     return Data(X[:n], y[:n], X[n:], y[n:])
 

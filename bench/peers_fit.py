@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from statistics import median
 
 import numpy as np
 from contest import FACTS, cpus, limit_threads, slug
-from fit_contestants import CONTESTANTS, forms, missing, serve, unfit
+from fit_contestants import CONTESTANTS, STARTING, Process, forms, missing, serve, unfit
 from fit_problems import PROBLEMS, Problem
+from fit_sweep import SWEEP, compare_sweeps
 
 from fastlin import machine
 from fastlin.compare import duration
@@ -31,7 +31,6 @@ TARGETS = (1e-4, 1e-6)
 FLAT = 1e-10  # a relative change of the objective over a doubled budget that counts as none
 GRAIN = 8  # the smallest budget is sought to an eighth of itself
 MOST = 1 << 17  # iterations
-STARTING = 60.0  # seconds in which a process imports its library and makes the data
 PACKAGES = ("fastlin", "numpy", "scipy", "scikit-learn", "scikit-learn-intelex", "cyanure", "torch")
 MACHINE = (*FACTS, *(f"{name}_version" for name in PACKAGES))
 COLUMNS = (
@@ -55,7 +54,7 @@ class Point:
 
 @dataclass
 class Contestant:
-    """The parent's end of a contestant's process, and what its fits found."""
+    """A contestant on a problem, and what its fits found."""
 
     name: str
     problem: Problem
@@ -65,17 +64,16 @@ class Contestant:
     failure: str = ""
 
     def __post_init__(self) -> None:
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process = Process(serve, (self.name, self.problem, self.threads))
+        self._warm: set[str] = set()
 
     def fit(self, form: str, budget: int) -> tuple[list[float], np.ndarray] | None:
         """The seconds of a burst of fits, and W; None if that failed or took too long."""
-        self._start()
-        self._pipe.send((form, budget))
-        # a burst fits twice where a fit is short; the first fit is a warm-up of a part of the rows
-        found = self._pipe.recv() if self._pipe.poll(2 * self.cap + STARTING * (form not in self._warm)) else None
+        # a burst fits twice where a fit is short; the first of a form is after a warm-up
+        found = self._process.ask((form, budget), 2 * self.cap + STARTING * (form not in self._warm))
         self._warm.add(form)
         if found is None:
-            self.stop()
+            self._warm.clear()
             self.failure = self.failure or f"a fit of {budget} iterations takes more than {self.cap:g} s"
         elif isinstance(found, str):
             self.failure = self.failure or found
@@ -83,23 +81,10 @@ class Contestant:
             return found
         return None
 
-    def _start(self) -> None:
-        if self._process is not None:
-            return
-        context = multiprocessing.get_context("spawn")  # a forked child would inherit loaded BLAS threads
-        self._pipe, end = context.Pipe()
-        self._warm: set[str] = set()
-        arguments = (self.name, self.problem, self.threads, end)
-        self._process = context.Process(target=serve, args=arguments, daemon=True)
-        self._process.start()
-        end.close()
-
     def stop(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
+        """End the process; the next fit starts another one."""
+        self._process.stop()
+        self._warm.clear()
 
     def try_budget(self, form: str, budget: int) -> Point | None:
         """Fit, and judge the fit."""
@@ -263,7 +248,7 @@ def curves_of(path: Path) -> Path:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [problem.name for problem in PROBLEMS]
+    names = [*(problem.name for problem in PROBLEMS), SWEEP]
     parser.add_argument(
         "--only", metavar="NAME", nargs="+", default=names, help=f"problems: {', '.join(names)}; default: all"
     )
@@ -305,6 +290,8 @@ def main() -> None:
     for problem in PROBLEMS:
         if problem.name in arguments.only:
             contest(problem, names, arguments, facts)
+    if SWEEP in arguments.only:
+        append(arguments.csv, COLUMNS, [facts | each for each in compare_sweeps(arguments)])
     print(f"appended to {arguments.csv} and {curves_of(arguments.csv)}")
 
 
