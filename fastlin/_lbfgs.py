@@ -19,58 +19,58 @@ KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
 TRIALS = 40  # of the length of a step
 EPS = float(np.finfo(np.float64).eps)
-STEEP = 100.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
+STEEP = 20.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
 
 
 @np.errstate(all="ignore")  # a trial may be far away
 def minimize(
     f: Callable[[Array], Point],
-    x: Array,
+    here: Point,
     max_iter: int,
     tol: float,
     note: Callable[[float], object],
     resolution: float = EPS,
 ) -> tuple[Point, bool]:
-    """The point at which f is lowest, from the start x (k,) on, and whether rounding alone ended the search.
+    """The point at which f is lowest, from a start on, and whether rounding alone ended the search.
 
     It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
-    note : called with the value at the start and after each step.  resolution : of the values, relative.
+    note : called with the value after each step.  resolution : of the values, relative.
     """
-    here = f(x)
-    note(here.value)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
     for _ in range(max_iter):
         if here.steepest <= tol:
             break
-        there = _step(f, here, pairs)
+        there = _step(f, here, pairs, resolution)
         if there is None and pairs:
             pairs.clear()  # they mislead: begin anew, along the gradient
-            there = _step(f, here, pairs)
+            there = _step(f, here, pairs, resolution)
         if there is None:
-            return here, _dot(here.gradient, here.gradient) <= STEEP * resolution * abs(here.value)
+            return here, dot(here.gradient, here.gradient) <= STEEP * resolution * abs(here.value)
         step, change = there.x - here.x, there.gradient - here.gradient
-        if (curvature := _dot(step, change)) > 0:
+        if (curvature := dot(step, change)) > 0:
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
     return here, False
 
 
-def _step(f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Array, float]]) -> Point | None:
+def _step(
+    f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Array, float]], resolution: float
+) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
     The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
     """
-    direction = _direction(here.gradient, pairs)
-    slope = _dot(here.gradient, direction)
-    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(_dot(here.gradient, here.gradient)))
+    direction = direction_of(here.gradient, pairs)
+    slope = dot(here.gradient, direction)
+    if not -slope > resolution * abs(here.value):  # a step promises nothing that the value could show
+        return None
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(here.gradient, here.gradient)))
     short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
     for _ in range(TRIALS):
-        if not slope < 0:
-            break
         x = here.x + length * direction
         there = f(x)
-        trial = length, there.value, _dot(there.gradient, direction)
+        trial = length, there.value, dot(there.gradient, direction)
         if not there.value <= here.value + FALL * length * slope or not there.value < here.value:
             long = trial
         elif trial[2] < FLATTER * slope:
@@ -81,18 +81,18 @@ def _step(f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Ar
     return None
 
 
-def _direction(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
+def direction_of(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
     """-H gradient, where H is the inverse Hessian that the pairs suggest: the recursion of two loops."""
     direction, shares = -gradient, []
     for step, change, scale in reversed(pairs):
-        share = scale * _dot(step, direction)
+        share = scale * dot(step, direction)
         shares.append(share)
         direction -= share * change
     if pairs:
         _, change, scale = pairs[-1]
-        direction *= 1.0 / (scale * _dot(change, change))
+        direction *= 1.0 / (scale * dot(change, change))
     for (step, change, scale), share in zip(pairs, reversed(shares), strict=True):
-        direction += (share - scale * _dot(change, direction)) * step
+        direction += (share - scale * dot(change, direction)) * step
     return direction
 
 
@@ -107,6 +107,6 @@ def _between(short: tuple[float, float, float], long: tuple[float, float, float]
     return float(found) if inside else a + 0.5 * width
 
 
-def _dot(a: Array, b: Array) -> float:
+def dot(a: Array, b: Array) -> float:
     """Their inner product, without BLAS."""
     return float((a * b).sum())

@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastlin import _run, ops
 from fastlin._affine import Affine
-from fastlin._check import Array, Inputs
+from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
+from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
+ALL = slice(None)
+ROUNDINGS = 8.0  # of a value, whose sums are of many terms
 
 
 class Point(NamedTuple):
@@ -20,11 +24,12 @@ class Point(NamedTuple):
     x: Array
     value: float
     gradient: Array
+    steepest: float  # the largest entry of the gradient in W, whatever basis x is in
 
-    @property
-    def steepest(self) -> float:
-        """The largest entry of the gradient."""
-        return float(np.abs(self.gradient).max(initial=0.0))
+
+def point(x: Array, value: float, gradient: Array) -> Point:
+    """A point in the basis of W."""
+    return Point(x, value, gradient, float(np.abs(gradient).max(initial=0.0)))
 
 
 class Problem:
@@ -36,7 +41,7 @@ class Problem:
     def __init__(self, objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> None:
         self.objective, self.inputs, self.scale_shift = objective, inputs, scale_shift
         self.start = inputs.W.astype(np.float64).ravel()
-        self.resolution = float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
+        self.resolution = ROUNDINGS * float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
         self.passes = 0
 
     def weights(self, x: Array) -> Array:
@@ -45,7 +50,146 @@ class Problem:
 
     def at(self, x: Array) -> Point:
         """The value and the gradient at x."""
+        return self._at(self.objective, x)
+
+    def smooth_at(self, x: Array) -> Point:
+        """The same without absolute values."""
+        return self._at(self._smooth, x)
+
+    @property
+    def _smooth(self) -> Objective:
+        return self.objective._replace(penalty=L2(self.l2) if self.l2 else None)
+
+    def _at(self, objective: Objective, x: Array) -> Point:
         self.passes += 1
         here = self.inputs._replace(W=self.weights(x))
-        value, dW = self.objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
-        return Point(x, value, dW.ravel().astype(np.float64))
+        value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
+        return point(x, value, dW.ravel().astype(np.float64))
+
+    @property
+    def _terms(self) -> tuple[float, float]:
+        """(l2, l1) of a penalty l2 sum(W^2) + l1 sum(|W|) of ours; zeros for others."""
+        own = isinstance(self.objective.penalty, L1 | L2 | ElasticNet)
+        return self.objective.penalty.terms() if own else (0.0, 0.0)  # type: ignore[union-attr]
+
+    @property
+    def l1(self) -> Array:
+        """What the absolute value of each weight is multiplied by: (k,), 0 for b."""
+        W = np.zeros(self.inputs.W.shape)
+        W[: self.inputs.X.shape[1]] = self._terms[1]
+        return W.ravel()
+
+    @property
+    def curved(self) -> bool:
+        """Whether `product` is there: for losses with a second derivative, and no penalty or one of squares."""
+        return self.objective.loss.name in SECOND and isinstance(self.objective.penalty, L2 | None)
+
+    @property
+    def l2(self) -> float:
+        """What the squares of the weights are multiplied by."""
+        return self._terms[0]
+
+    def product(self, x: Array) -> Product:
+        """The product of the Hessian at x with a flat vector: one pass over X."""
+        name, second = SECOND[self.objective.loss.name]
+        n = self.inputs.X.shape[0]
+        scores = self.scores(x)
+        targets = second(scores, self.inputs.y, *self.objective.hyper)
+        curvature = self.objective._replace(loss=ops.CURVATURES[name], hyper=())
+        inputs = self.inputs._replace(y=read_only(np.ascontiguousarray(targets)), contiguous=False)
+
+        def times(v: Array) -> Array:
+            self.passes += 1
+            Hv = curvature.at(inputs._replace(W=self.weights(v)), self.scale_shift, n, None)[1]
+            return Hv.ravel().astype(np.float64)
+
+        return times
+
+    def scores(self, x: Array, some: slice = ALL) -> Array:
+        """The scores (n, c) at x, of some rows."""
+        W, objective = self.weights(x), self.objective
+        if self.scale_shift is not None:
+            W = self.scale_shift.fold(W, objective.bias)
+        return _run.scores(W, self.inputs.X[some], objective.backend, objective.threads).T
+
+    def rows(self, some: slice) -> Array:
+        """Some rows of X, mapped as x_scale and x_shift say."""
+        X = self.inputs.X[some]
+        if self.scale_shift is None:
+            return X
+        mapped: Array = X * self.scale_shift.scale[:, 0] + self.scale_shift.shift[:, 0]
+        return mapped
+
+    def curvatures(self, x: Array, some: slice) -> Array:
+        """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""
+        S, y = self.scores(x, some), self.inputs.y[some]
+        name = self.objective.loss.name
+        if name not in MEAN_SECOND:
+            return np.ones(len(S))
+        return MEAN_SECOND[name](S, y, *self.objective.hyper)
+
+
+# ---- Second derivatives of the losses in the scores (n, c): targets of ops.CURVATURES -------------------------
+
+
+def _of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
+    P: Array = np.exp(S - S.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    return P
+
+
+def _of_logistic(S: Array, y: Array) -> Array:
+    e = np.exp(-np.abs(S))
+    slope: Array = e / np.square(1 + e)
+    return slope
+
+
+def _of_squared_error(S: Array, y: Array) -> Array:
+    return np.full_like(S, 2.0)
+
+
+def _of_huber(S: Array, y: Array, delta: float) -> Array:
+    near: Array = (np.abs(S - y) <= delta).astype(S.dtype)
+    return near
+
+
+def _of_squared_hinge(S: Array, y: Array, margin: float) -> Array:
+    side = 2.0 * y - 1.0
+    second: Array = 2.0 * side * side * (margin > side * S)
+    return second
+
+
+SECOND: dict[str, tuple[str, Callable[..., Array]]] = {
+    "softmax": ("softmax_curvature", _of_softmax),
+    "logistic": ("element_curvature", _of_logistic),
+    "squared_error": ("element_curvature", _of_squared_error),
+    "huber": ("element_curvature", _of_huber),
+    "squared_one_vs_rest_svm": ("element_curvature", _of_squared_hinge),
+}
+
+
+# ---- Their means over the classes -------------------------------------------------------------------------------
+
+
+def _mean_of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
+    P = _of_softmax(S, y, label_smoothing)
+    mean: Array = (P * (1 - P)).mean(axis=1)
+    return mean
+
+
+def _mean_of_squared_svm(S: Array, y: Array, margin: float) -> Array:
+    v = S - S[np.arange(len(y)), y][:, None] + margin
+    violating = (v > 0).sum(axis=1) - (margin > 0)
+    mean: Array = 4.0 * violating / S.shape[1]  # 2 for each violating class, and as many for the row's own
+    return mean
+
+
+MEAN_SECOND: dict[str, Callable[..., Array]] = {
+    "softmax": _mean_of_softmax,
+    "squared_svm": _mean_of_squared_svm,
+    **{
+        name: lambda S, y, *hyper, second=second: second(S, y, *hyper).mean(axis=1)
+        for name, (kind, second) in SECOND.items()
+        if kind == "element_curvature"
+    },
+}

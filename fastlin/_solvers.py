@@ -7,50 +7,73 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs
+from fastlin import _lbfgs, _newton, _owlqn, _whitened
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._problem import Point, Problem
+from fastlin._problem import MEAN_SECOND, Point, Problem
 from fastlin.train import Solved
 
 Note = Callable[[float], object]
+
+
+def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note) -> tuple[Point, bool]:
+    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution)
+
+
 SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
-SOLVERS = ("lbfgs", *SCIPYS)
-MOST_ITERATIONS = {"lbfgs": 1000, "bfgs": 1000, "cg": 1000}
+OURS = {
+    "lbfgs": _lbfgs_of,
+    "whitened-lbfgs": _whitened.minimize,
+    "newton-cg": _newton.minimize,
+    "owlqn": _owlqn.minimize,
+}
+SOLVERS = (*OURS, *SCIPYS)
+MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000}  # else 1000
+
+WHITENING = 30  # passes over X that it may cost to make the columns white: three bases save more
 
 
 def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note: Note) -> tuple[Array, Solved]:
     """The x that a solver finds, and how it ended; `note` gets the value of the start and of each iteration."""
     chosen = choose(problem) if solver == "auto" else solver
-    most = MOST_ITERATIONS[chosen] if max_iter is None else max_iter
-    count = -1
+    most = MOST_ITERATIONS.get(chosen, 1000) if max_iter is None else max_iter
+    count = 0
 
     def count_and_note(value: float) -> None:
         nonlocal count
         count += 1
         note(value)
 
-    end, flat = _run(problem, chosen, most, tol, count_and_note)
+    if chosen == "newton-cg" and not problem.curved:
+        raise ValueError(
+            f"solver 'newton-cg' needs a second derivative, and no L1: {problem.objective.loss.name} with this penalty "
+            "has none; pass solver='auto'"
+        )
+    start = problem.at(problem.start)
+    note(start.value)
+    if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
+        end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
+    else:
+        end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
-    message = _message(chosen, end, converged, tol, count)
+    message = _message(chosen, end, converged, tol, count, most)
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)
 
 
 def choose(problem: Problem) -> str:
-    """The solver that "auto" takes."""
+    """The solver that "auto" takes: docs/solvers.md has the measurements."""
+    if problem.l1.any():
+        return "owlqn"
+    (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
+    rows = min(n, _whitened.ROWS * d)
+    flops = 2 * rows * d * d + 3 * d**3  # of a basis
+    if problem.objective.loss.name in MEAN_SECOND and flops <= WHITENING * 4 * n * d * c:
+        return "whitened-lbfgs"
     return "lbfgs"
-
-
-def _run(problem: Problem, solver: str, most: int, tol: float, note: Note) -> tuple[Point, bool]:
-    """Where the solver ended, and whether rounding lets the value fall no further."""
-    if solver in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
-        return _scipys(problem, SCIPYS[solver], most, tol, note), False
-    return _lbfgs.minimize(problem.at, problem.start, most, tol, note, problem.resolution)
 
 
 def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) -> Point:
     optimize = need("scipy.optimize", "scipy", "fastlin.minimize")
-    note(problem.at(problem.start).value)
 
     def call(intermediate_result: Any) -> None:  # SciPy goes by the argument's name
         note(float(intermediate_result.fun))
@@ -58,12 +81,12 @@ def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) ->
     options = {"maxiter": most, "gtol": tol}
     with np.errstate(all="ignore"):  # as in our own: Inf and NaN follow IEEE's rules without a warning
         found = optimize.minimize(
-            lambda x: problem.at(x)[1:], problem.start, jac=True, method=method, callback=call, options=options
+            lambda x: problem.at(x)[1:3], problem.start, jac=True, method=method, callback=call, options=options
         )
     return problem.at(found.x)
 
 
-def _message(solver: str, end: Point, converged: bool, tol: float, count: int) -> str:
+def _message(solver: str, end: Point, converged: bool, tol: float, count: int, most: int) -> str:
     """Why it stopped, and what to do where it did not converge."""
     if not np.isfinite(end.value):
         return f"the loss is {end.value}: X, y, sample_weight or W holds NaN, Inf or numbers that are too large"
@@ -71,6 +94,11 @@ def _message(solver: str, end: Point, converged: bool, tol: float, count: int) -
         return f"no entry of the gradient is larger than tol={tol:g}"
     if converged:
         return f"the loss falls no further, up to rounding; the largest entry of the gradient is {end.steepest:.1e}"
+    if count < most:
+        return (
+            f"solver {solver!r} found no step that lowers the loss after {count} iterations, where the largest entry "
+            f"of the gradient is {end.steepest:.1e}: the loss has kinks, or numbers of X differ too widely in size"
+        )
     return (
         f"solver {solver!r} stopped after {count} iterations where the largest entry of the gradient is "
         f"{end.steepest:.1e}: pass a larger max_iter, a larger tol than {tol:g}, or more reg"

@@ -57,6 +57,18 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
+# The second derivative of a loss, as a loss: its targets A (n, c) are of the scores at some W. At another matrix V the
+# value is half the curvature along V, and the gradient is the product of the Hessian at W with V.
+CURVATURES: dict[str, Loss] = {
+    row.name: row
+    for row in (
+        # 1/2 sum_j A_j (s_j - sum_k A_k s_k)^2, where the A_j are the probabilities of softmax and sum to 1.
+        Loss("softmax_curvature", targets="[0, 1]"),
+        # 1/2 sum_j A_j s_j^2, where A_j is the second derivative of a loss by element.
+        Loss("element_curvature", targets="[-inf, inf]"),
+    )
+}
+
 STORAGES: dict[str, Storage] = {
     row.name: row
     for row in (
@@ -141,7 +153,7 @@ OPS: dict[str, Op] = {
         writes=("total", "sums"),
     ),
     **{name: op for storage in STORAGES.values() for name, op in storage.ops.items()},
-    **{loss.epilogue: loss.op for loss in LOSSES.values()},
+    **{loss.epilogue: loss.op for loss in (*LOSSES.values(), *CURVATURES.values())},
     **UPDATES,
     # What may stand before and after an update: [penalty, clip g] -> update -> [prox of w]. The first adds the gradient
     # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved

@@ -236,3 +236,25 @@ def huber_epilogue(scores, targets, sample_weight, scratch, delta):
         return delta * (abs(d) - 0.5 * delta), delta if d > 0.0 else -delta if d < 0.0 else d  # keeps a NaN
 
     return by_element(scores, targets, sample_weight, formula)
+
+
+# ---- Curvature: fastlin/ops.py says what these are ---------------------------------------------------------
+
+
+def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
+    loss = 0.0
+    for r, A in enumerate(targets.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        mean = 0.0
+        for j in range(len(s)):
+            mean += A[j] * s[j]
+        for j in range(len(s)):
+            difference = s[j] - mean
+            loss += weight * 0.5 * A[j] * difference * difference
+            scores[j, r] = weight * A[j] * difference
+    return loss
+
+
+def element_curvature_epilogue(scores, targets, sample_weight, scratch):
+    return by_element(scores, targets, sample_weight, lambda s, t: (0.5 * t * s * s, t * s))

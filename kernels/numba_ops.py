@@ -490,3 +490,36 @@ def huber_epilogue(s, t, delta, zero, one):
     if abs(d) <= delta:
         return half * d * d, d
     return delta * (abs(d) - half * delta), delta * sign
+
+
+@by_element
+def element_curvature_epilogue(s, t, zero, one):
+    slope = t * s
+    return slope * s / (one + one), slope
+
+
+@jit
+def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
+    c, rows = scores.shape
+    real = sample_weight.dtype.type
+    mean, total, A = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    for r in range(rows):
+        mean[r] = 0
+        total[r] = 0
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            mean[r] += targets[r, j] * s[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            A[r] = targets[r, j]
+        for r in range(rows):
+            difference = s[r] - mean[r]
+            slope = A[r] * difference
+            total[r] += slope * difference
+            s[r] = slope * sample_weight[r]
+    loss = 0.0
+    for r in range(rows):
+        loss += np.float64(sample_weight[r]) * np.float64(real(0.5) * total[r])
+    return loss

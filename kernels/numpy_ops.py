@@ -202,3 +202,21 @@ def huber_epilogue(scores, targets, sample_weight, scratch, delta):
     losses = np.where(size <= delta, scores * scores / 2, delta * (size - delta / 2))
     np.multiply(slope, sample_weight, out=scores)
     return weighted(losses.sum(axis=0), sample_weight)
+
+
+@quiet
+def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
+    A = targets.T
+    scores -= (A * scores).sum(axis=0)
+    loss = weighted((A * np.square(scores)).sum(axis=0), sample_weight) / 2
+    scores *= A
+    scores *= sample_weight
+    return loss
+
+
+@quiet
+def element_curvature_epilogue(scores, targets, sample_weight, scratch):
+    loss = weighted((targets.T * np.square(scores)).sum(axis=0), sample_weight) / 2
+    scores *= targets.T
+    scores *= sample_weight
+    return loss

@@ -79,7 +79,7 @@ def test_scipy_is_named_when_it_is_missing(case, monkeypatch):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"solver": "Newton"}, "solver must be one of 'auto', 'lbfgs', 'bfgs', 'cg'; found 'Newton'"),
+        ({"solver": "Newton"}, "solver must be one of 'auto', 'lbfgs', .*; found 'Newton'"),
         ({"max_iter": 0}, "max_iter must be an integer of at least 1"),
         ({"tol": -1.0}, r"tol must be in \[0, inf\)"),
     ],
@@ -113,7 +113,7 @@ WRONG = {  # what an argument is given that it cannot be, beside what no argumen
     "loss": [None, "hinge", 1, 1.5],
     "solver": [None, "newton", 1, 1.5],
     "reg": [None, -1.0, float("nan")],
-    "max_iter": [None, 0, -1, True, 1.5, float("nan")],
+    "max_iter": [0, -1, True, 1.5, float("nan")],
     "tol": [None, -1.0, float("nan")],
     "W": [1.5, np.zeros((2, 2)), np.zeros((6, 3), int), np.zeros(6)],
     "sample_weight": [1.5, np.ones(59), np.full(60, "1")],
@@ -176,8 +176,9 @@ rng = np.random.default_rng(0)
 X, y = rng.standard_normal((178, 13)) * np.logspace(0, 3, 13), rng.integers(0, 3, 178)
 np.dot(X.T, X)
 before = turns()
-found = fl.minimize(X, y, max_iter=100, tol=0, threads=1)
-assert len(found.history["loss"]) > 50
+for solver in ("lbfgs", "whitened-lbfgs", "newton-cg", "owlqn"):
+    found = fl.minimize(X, y, solver=solver, max_iter=100, tol=0, threads=1)
+    assert len(found.history["loss"]) > 8, solver
 assert turns() == before
 """,
         OPENBLAS_NUM_THREADS="4",
@@ -189,9 +190,10 @@ def test_same_bits_for_any_number_of_threads():
     lines = """
 import hashlib
 rng = np.random.default_rng(0)
-X, y = rng.standard_normal((60, 1500)), rng.integers(0, 10, 60)
-found = fl.minimize(X, y, max_iter=15, reg=1e-4, threads={})
-print(hashlib.sha256(found.W.tobytes()).hexdigest(), found.history["loss"])
+for solver, d in (("lbfgs", 1500), ("whitened-lbfgs", 200), ("newton-cg", 200), ("owlqn", 1500)):
+    X, y = rng.standard_normal((60, d)), rng.integers(0, 10, 60)
+    found = fl.minimize(X, y, solver=solver, max_iter=15, reg=1e-4, threads={})
+    print(hashlib.sha256(found.W.tobytes()).hexdigest(), found.history["loss"])
 """
     assert len({run_script(lines.format(k), OPENBLAS_NUM_THREADS=str(k)) for k in (1, 2, 3)}) == 1
 
@@ -227,11 +229,11 @@ def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
     for step in np.eye(4):
         pairs.append((step, A @ step, 1.0 / (step @ A @ step)))
     gradient = rng.standard_normal(4)
-    np.testing.assert_allclose(_lbfgs._direction(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
+    np.testing.assert_allclose(_lbfgs.direction_of(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
     pairs = deque((step, step + 0.1 * rng.standard_normal(4), 0.0) for step in rng.standard_normal((3, 4)))
     pairs = deque((step, change, 1.0 / (step @ change)) for step, change, _ in pairs)
     step, change, _ = pairs[-1]
-    np.testing.assert_allclose(_lbfgs._direction(change, pairs), -step, rtol=1e-12)
+    np.testing.assert_allclose(_lbfgs.direction_of(change, pairs), -step, rtol=1e-12)
 
 
 # ---- Functions and weights of other kinds --------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import _lbfgs
 from fastlin._check import Array
-from fastlin._problem import Point
+from fastlin._problem import Point, point
 from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, tidy
 from fastlin.lectures.optimizers import BOWL_LEVELS, BOWL_START, COLOUR, MARKERS, RULES, contours, draw, valley, walk
 
@@ -203,13 +203,15 @@ def quasi_newton(batch: int | None = None) -> Curve:
         rows = slice(None) if batch is None else rng.choice(n, batch, replace=False)
         value, dW = fl.softmax_loss(W.reshape(-1, 10), X[rows], y[rows], REG, bias=True)
         looks.append((value, W.copy()))
-        return Point(W, value, dW.ravel())
+        return point(W, value, dW.ravel())
 
     def note(value: float) -> None:
         W = next(W for seen, W in reversed(looks) if seen == value)
         found.append((len(looks) * (batch or n) / n, _all_rows(W)))
 
-    _lbfgs.minimize(loss, np.zeros((X.shape[1] + 1) * 10), PASSES, 0.0, note)
+    start = loss(np.zeros((X.shape[1] + 1) * 10))
+    note(start.value)
+    _lbfgs.minimize(loss, start, PASSES, 0.0, note)
     passes, losses = np.array([pair for pair in found if pair[0] <= PASSES]).T
     return passes, losses
 

@@ -350,3 +350,53 @@ squared_error_epilogue = bind_epilogue(
 absolute_error_epilogue = bind_epilogue(
     "absolute_error", <void *> absolute_error[float], <void *> absolute_error[double], "targets", "")
 huber_epilogue = bind_epilogue("huber", <void *> huber[float], <void *> huber[double], "targets", "delta")
+
+
+# ---- Curvature: fastlin/ops.py says what these are ----------------------------------------------------------
+
+cdef inline floating half_square(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
+    slope[0] = t * s
+    return slope[0] * s / 2
+
+
+cdef double element_curvature(floating *scores, const ScoreBlock *block) noexcept nogil:
+    return by_element[floating](half_square[floating], scores, block)
+
+
+cdef double softmax_curvature(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t c = block.c
+    cdef const floating *targets = <const floating *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *mean = <floating *> block.scratch
+    cdef floating *total = mean + rows
+    cdef floating *A = mean + 2 * rows
+    cdef floating *s
+    cdef floating difference, slope
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        mean[r] = 0
+        total[r] = 0
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            mean[r] += targets[r * c + j] * s[r]
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            A[r] = targets[r * c + j]
+        for r in range(rows):
+            difference = s[r] - mean[r]
+            slope = A[r] * difference
+            total[r] += slope * difference
+            s[r] = slope * sample_weight[r]
+    for r in range(rows):
+        loss += <double> sample_weight[r] * 0.5 * <double> total[r]
+    return loss
+
+
+element_curvature_epilogue = bind_epilogue(
+    "element_curvature", <void *> element_curvature[float], <void *> element_curvature[double], "targets", "")
+softmax_curvature_epilogue = bind_epilogue(
+    "softmax_curvature", <void *> softmax_curvature[float], <void *> softmax_curvature[double], "targets", "")

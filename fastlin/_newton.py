@@ -1,0 +1,75 @@
+"""Newton's method whose linear systems are solved by conjugate gradients, with products of the Hessian alone.
+
+Nocedal & Wright, Numerical Optimization, 2nd edition, algorithm 7.1 ("line search Newton-CG").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastlin._check import Array
+from fastlin._lbfgs import EPS, FALL, STEEP, dot
+from fastlin._problem import Point, Problem, Product
+
+HALVINGS = 40  # of a step
+MOST_PRODUCTS = 500  # of an iteration
+
+
+@np.errstate(all="ignore")
+def minimize(
+    problem: Problem,
+    here: Point,
+    max_iter: int,
+    tol: float,
+    note: Callable[[float], object],
+    inverse: Product | None = None,
+) -> tuple[Point, bool]:
+    """Where the search ended, and whether rounding alone ended it.
+
+    inverse : the product with an approximation of the inverse Hessian, the preconditioner.
+    """
+    first = np.sqrt(dot(here.gradient, here.gradient))
+    for _ in range(max_iter):
+        if here.steepest <= tol or not np.isfinite(here.value):
+            break
+        size = np.sqrt(dot(here.gradient, here.gradient))
+        direction = solve(problem.product(here.x), -here.gradient, min(0.25, np.sqrt(size / first)) * size, inverse)
+        there = _along(problem, here, direction)
+        if there is None:
+            return here, dot(here.gradient, here.gradient) <= STEEP * problem.resolution * abs(here.value)
+        here = there
+        note(here.value)
+    return here, False
+
+
+def _along(problem: Problem, here: Point, direction: Array) -> Point | None:
+    """A lower point in this direction: the whole step, or a half of it, or a half of that ..."""
+    slope, length = dot(here.gradient, direction), 1.0
+    for _ in range(HALVINGS):
+        there = problem.at(here.x + length * direction)
+        if there.value <= here.value + FALL * length * slope and there.value < here.value:
+            return there
+        length /= 2
+    return None
+
+
+def solve(product: Product, b: Array, enough: float, inverse: Product | None, most: int = MOST_PRODUCTS) -> Array:
+    """An x with ||A x - b|| <= enough, for the positive definite A of `product`; where A is flat, what was reached."""
+    x, residual = np.zeros_like(b), b.copy()
+    z = residual if inverse is None else inverse(residual)
+    p, rz = z.copy(), dot(residual, z)
+    for step in range(most):
+        Ap = product(p)
+        curvature = dot(p, Ap)
+        if curvature <= EPS * dot(p, p):
+            return x if step else z
+        x += rz / curvature * p
+        residual -= rz / curvature * Ap
+        if dot(residual, residual) <= enough**2:
+            break
+        z = residual if inverse is None else inverse(residual)
+        before, rz = rz, dot(residual, z)
+        p = z + rz / before * p
+    return x

@@ -1,0 +1,91 @@
+"""OWL-QN: L-BFGS for a smooth function plus a weighted sum of absolute values (Andrew & Gao 2007).
+
+A step stays in the orthant of the start of its search, and what would leave it becomes exactly 0. Columns of widely
+different scale are divided by theirs first, with l1 of each weight changed accordingly: the minimum is the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from fastlin._check import Array
+from fastlin._lbfgs import FALL, KEPT, STEEP, direction_of, dot
+from fastlin._problem import Point, Problem
+
+HALVINGS = 40
+SCALES = 10.0  # between the largest and the smallest column, from where on they are divided by their scales
+ROWS = 1000  # that tell the scales
+
+
+@np.errstate(all="ignore")
+def minimize(
+    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool]:
+    """Where the search ended, and whether rounding alone ended it; values and gradients have the absolute values."""
+    scale = _scales(problem)
+    l1 = problem.l1 * scale
+
+    def at(z: Array) -> Point:
+        smooth = problem.smooth_at(scale * z)
+        value = smooth.value + float((l1 * np.abs(z)).sum())
+        slope = pseudo_gradient(z, scale * smooth.gradient, l1)
+        return Point(z, value, scale * smooth.gradient, float(np.abs(slope / scale).max(initial=0.0)))
+
+    here = at(start.x / scale)
+    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
+    for _ in range(max_iter):
+        slope = pseudo_gradient(here.x, here.gradient, l1)
+        if here.steepest <= tol:
+            break
+        there = _step(at, here, slope, pairs, problem.resolution)
+        if there is None and pairs:
+            pairs.clear()  # they mislead: begin anew, along the slope
+            there = _step(at, here, slope, pairs, problem.resolution)
+        if there is None:
+            return here._replace(x=scale * here.x), dot(slope, slope) <= STEEP * problem.resolution * abs(here.value)
+        step, change = there.x - here.x, there.gradient - here.gradient
+        if (curvature := dot(step, change)) > 0:
+            pairs.append((step, change, 1.0 / curvature))
+        here = there
+        note(here.value)
+    return here._replace(x=scale * here.x), False
+
+
+def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
+    """The subgradient of smallest size of the function plus sum(l1 |x|)."""
+    shrunk: Array = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0.0)
+    return np.where(x != 0, gradient + l1 * np.sign(x), np.where(np.isnan(gradient), gradient, shrunk))
+
+
+def _step(
+    at: Callable[[Array], Point], here: Point, slope: Array, pairs: deque[tuple[Array, Array, float]], resolution: float
+) -> Point | None:
+    """A lower point in the orthant; None if none is found."""
+    direction = direction_of(slope, pairs)
+    direction[direction * slope >= 0] = 0.0
+    orthant = np.where(here.x != 0, np.sign(here.x), -np.sign(slope))
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope)))
+    for _ in range(HALVINGS):
+        x = here.x + length * direction
+        x[x * orthant <= 0] = 0.0
+        promised = dot(slope, x - here.x)
+        if not -promised > resolution * abs(here.value):
+            return None
+        there = at(x)
+        if there.value <= here.value + FALL * promised:
+            return there
+        length /= 2
+    return None
+
+
+def _scales(problem: Problem) -> Array:
+    """What each weight is multiplied by: 1 over the deviation of its column, where deviations differ widely."""
+    (n, d), W = problem.inputs.X.shape, np.ones(problem.inputs.W.shape)
+    deviation = np.asarray(problem.rows(slice(None, None, max(1, n // ROWS))), np.float64).std(axis=0)
+    known = deviation[(deviation > 0) & np.isfinite(deviation)]
+    if known.size and known.max() > SCALES * known.min():
+        W[:d] /= np.where(deviation > 0, deviation, 1.0)[:, None]
+    return W.ravel()

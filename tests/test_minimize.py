@@ -1,0 +1,212 @@
+"""Every solver of `minimize` against SciPy and scikit-learn, on columns of widely different scale too."""
+
+import numpy as np
+import pytest
+from scipy import optimize
+from sklearn.datasets import load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+
+import fastlin as fl
+from fastlin import _linalg, _owlqn, _problem, ops, testing
+from fastlin._objective import make_objective, with_defaults
+from fastlin._problem import Problem
+
+SMOOTH = ["lbfgs", "whitened-lbfgs", "newton-cg"]
+CURVED = sorted(_problem.SECOND)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Columns of scales from 0.01 to 1000, one of them nearly twice another, of means that are not 0."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((203, 7)) + 1.0
+    X[:, 6] = 2 * X[:, 5] + 0.01 * rng.standard_normal(203)
+    y = (X @ rng.standard_normal((7, 4)) + rng.gumbel(size=(203, 4))).argmax(axis=1)
+    return X * np.logspace(-2, 3, 7), y
+
+
+def problem_of(X, y, loss, reg, bias=True, **how):
+    objective = make_objective(loss, with_defaults(loss, {}, "minimize"), reg, bias, how.pop("backend", None), None)
+    c = int(y.max()) + 1 if objective.loss.targets is None else y.shape[1]
+    start = np.zeros((X.shape[1] + bias, c), order="F")
+    return Problem(objective, objective.inputs(start, X, y, how.pop("sample_weight", None)), None)
+
+
+# ---- Products with the Hessian -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ops.installed())
+@pytest.mark.parametrize("loss", CURVED)
+def test_products_are_those_of_the_numerical_hessian(loss, backend):
+    case = testing.random_case(31, 4, 3, bias=True)
+    rng = np.random.default_rng(1)
+    y = case.y if ops.LOSSES[loss].targets is None else rng.random((31, 3))
+    problem = problem_of(case.X, y, loss, 0.3, sample_weight=rng.random(31), backend=backend)
+    x, v = 0.3 * rng.standard_normal((2, problem.start.size))
+    h = 1e-6
+    expected = (problem.at(x + h * v).gradient - problem.at(x - h * v).gradient) / (2 * h)
+    np.testing.assert_allclose(problem.product(x)(v), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("backend", ops.installed())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("curvature", ops.CURVATURES)
+def test_curvatures_of_all_backends(curvature, dtype, backend):
+    """The value is half of the product with the argument, and both are those of the formulas."""
+    rng = np.random.default_rng(2)
+    S, weight = rng.standard_normal((5, 37)), rng.random(37)
+    A = rng.random((37, 5))
+    if curvature == "softmax_curvature":
+        A /= A.sum(axis=1, keepdims=True)
+    G = A.T * (S - (A.T * S).sum(axis=0) if curvature == "softmax_curvature" else S) * weight
+    found, scratch = S.astype(dtype), np.empty((3, 37), dtype)
+    kernel = ops.kernel(f"{curvature}_epilogue", backend, dtype)
+    value = kernel(found, np.ascontiguousarray(A, dtype), weight.astype(dtype), scratch)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(found, G, rtol=tolerance, atol=tolerance)
+    assert value == pytest.approx((G * S).sum() / 2, rel=tolerance)
+
+
+# ---- Factors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ops.installed())
+@pytest.mark.parametrize("d", [1, 31, 32, 33, 100, 150])
+def test_factors_and_second_moments(d, backend):
+    rng = np.random.default_rng(3)
+    X, weight = (rng.standard_normal((d + 9, d)) + 3.0).astype("float32"), rng.random(d + 9)
+    means = _linalg.Means(backend, 2)
+    mean, G = _linalg.gram(X, weight, means)
+    expected = np.cov(X.T.astype(float), aweights=weight, ddof=0).reshape(d, d)
+    np.testing.assert_allclose(mean, np.average(X.astype(float), axis=0, weights=weight), rtol=1e-12)
+    np.testing.assert_allclose(G, expected, rtol=1e-10, atol=1e-12)
+    A = G + 0.1 * np.eye(d)
+    L, inverse = _linalg.cholesky(A, means)
+    np.testing.assert_allclose(L, np.linalg.cholesky(A), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(inverse @ L, np.eye(d), atol=1e-11)
+    with pytest.raises(np.linalg.LinAlgError):
+        _linalg.cholesky(A - 100 * np.eye(d), means)
+
+
+# ---- Smooth fits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("solver", SMOOTH)
+@pytest.mark.parametrize("loss", [*CURVED, "squared_svm"])
+def test_solvers_find_what_scipy_finds(table, loss, solver, bias):
+    X, y = table
+    X = X / X.std(axis=0)
+    if ops.LOSSES[loss].targets is not None:
+        y = np.eye(4)[y]
+    if solver == "newton-cg" and loss not in CURVED:
+        with pytest.raises(ValueError, match=r"solver 'newton-cg' needs a second derivative.* squared_svm"):
+            fl.minimize(X, y, loss=loss, solver=solver)
+        return
+    found = fl.minimize(X, y, loss=loss, reg=1e-3, bias=bias, solver=solver, tol=1e-9)
+    reference = fl.minimize(X, y, loss=loss, reg=1e-3, bias=bias, solver="bfgs", tol=1e-9, max_iter=3000)
+    assert found.solved.solver == solver
+    assert found.solved.converged
+    assert found.history["loss"][-1] <= reference.history["loss"][-1] * (1 + 1e-10)
+    np.testing.assert_allclose(found.predict(X), reference.predict(X), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [{}, {"x_scale": 0.5, "x_shift": 3.0}, {"sample_weight": "some"}, {"bias": False}])
+def test_whitening_takes_few_passes_where_scales_differ(table, how):
+    X, y = table
+    if "sample_weight" in how:
+        how = {"sample_weight": np.random.default_rng(4).integers(0, 3, len(y)).astype(float)}
+    found = fl.minimize(X, y, reg=1e-4, **how)
+    plain = fl.minimize(X, y, reg=1e-4, solver="newton-cg", tol=1e-8, **how)
+    assert found.solved.solver == "whitened-lbfgs"
+    assert found.solved.converged
+    assert found.solved.passes < 300  # L-BFGS: thousands
+    assert found.history["loss"][-1] == pytest.approx(plain.history["loss"][-1], rel=1e-8)
+    assert (np.diff(found.history["loss"]) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_a_fit_is_in_float64_whatever_X_is(dtype):
+    data = load_iris()
+    X = np.asarray(10 * data.data, dtype)
+    found = fl.minimize(X, data.target, reg=1e-3, tol=1e-9)
+    exact = fl.minimize(X.astype(float), data.target, reg=1e-3, tol=1e-9)
+    assert found.W.dtype == np.float64
+    np.testing.assert_allclose(found.W, exact.W, atol=1e-6)
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_the_optimum_of_scikit_learn(C):
+    data = load_wine()
+    X, y = data.data, data.target
+    found = fl.minimize(X, y, reg=1 / (2 * C * len(y)), tol=1e-10)
+    model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(X, y)
+    W = np.vstack([model.coef_.T, model.intercept_])
+    reference, _ = fl.softmax_loss(W, X, y, 1 / (2 * C * len(y)), bias=True)
+    assert found.history["loss"][-1] <= reference * (1 + 1e-9)
+    np.testing.assert_allclose(found.W[:-1], W[:-1], atol=1e-4)
+
+
+# ---- Exact zeros -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", [fl.L1(0.01), fl.ElasticNet(0.01, 0.5)])
+@pytest.mark.parametrize("loss", ["softmax", "squared_svm", "logistic", "squared_error"])
+def test_l1_ends_at_the_minimum_with_exact_zeros(table, loss, penalty):
+    """SciPy solves the same problem of twice as many weights, none of them negative."""
+    X, y = table
+    X = ((X - X.mean(axis=0)) / X.std(axis=0))[:, :6]
+    if ops.LOSSES[loss].targets is not None:
+        y = np.eye(4)[y]
+    found = fl.minimize(X, y, loss=loss, reg=penalty, tol=1e-8)
+    problem = problem_of(X, y, loss, penalty)
+    k, l1 = found.W.size, problem.l1
+
+    def split(both):
+        value, gradient = problem.smooth_at(both[:k] - both[k:])[1:3]
+        return value + l1 @ (both[:k] + both[k:]), np.concatenate([gradient + l1, l1 - gradient])
+
+    best = optimize.minimize(split, np.zeros(2 * k), jac=True, bounds=[(0, None)] * 2 * k, options={"maxiter": 5000})
+    assert found.solved.solver == "owlqn"
+    assert found.solved.converged
+    assert found.history["loss"][-1] <= best.fun * (1 + 1e-7)
+    assert 0 < (found.W[:-1] == 0).mean() < 1
+    assert found.W[-1].all()
+
+
+def test_the_smallest_subgradient():
+    x, gradient = np.array([0.0, 0.0, 0.0, 2.0, -2.0]), np.array([0.5, 3.0, -3.0, 1.0, 1.0])
+    np.testing.assert_array_equal(_owlqn.pseudo_gradient(x, gradient, np.ones(5)), [0, 2, -2, 2, 0])
+
+
+# ---- How it ended ----------------------------------------------------------------------------------------------
+
+
+def test_who_stops_too_soon_is_told(table):
+    X, y = table
+    with pytest.warns(fl.ConvergenceWarning, match=r"'lbfgs' stopped after 3 iterations .*larger max_iter"):
+        found = fl.minimize(X, y, solver="lbfgs", max_iter=3)
+    assert not found.solved.converged
+    assert found.solved.n_iter == 3
+    assert found.solved.passes >= 4
+    fl.minimize(X, y, solver="lbfgs", max_iter=3, tol=0)  # wants three iterations
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, "X, y, sample_weight or W holds NaN, Inf or numbers that are too"),
+        (np.inf, "X, y, sample_weight or W holds NaN, Inf or numbers that are too"),
+        (1e300, "found no step that lowers the loss after 0 iterations"),
+    ],
+)
+def test_numbers_that_make_no_loss_are_told(table, value, message):
+    X, y = table[0].copy(), table[1]
+    X[3, 2] = value
+    with pytest.warns(fl.ConvergenceWarning, match=message):
+        assert not fl.minimize(X, y, W=np.ones((8, 4))).solved.converged
+
+
+def test_method_is_called_solver(table):
+    with pytest.raises(TypeError, match=r"no argument 'method'; pass solver=, one of auto, lbfgs"):
+        fl.minimize(*table, method="BFGS")
