@@ -61,9 +61,11 @@ def forms(name: str, problem: Problem, threads: int) -> dict[str, Fit]:
     kind = {"scikit-learn": sklearn_class, "sklearnex": sklearnex_class}.get(library, lambda: fl.LogisticRegression)
     if library == "fastlin.LogisticRegression":
         return {"": partial(estimator, kind=kind, solver=None, blas=threads, dtype=None)}
-    blas = (1, threads) if library == "scikit-learn" else (threads,)
+    blas = (threads,) if library == "sklearnex" else (1, threads)
+    if solver == "saga":  # it makes no products with BLAS
+        blas = (1,)
     return {
-        f"{dtype}, {count} BLAS threads": partial(estimator, kind=kind, solver=solver, blas=count, dtype=dtype)
+        f"{dtype}, BLAS threads: {count}": partial(estimator, kind=kind, solver=solver, blas=count, dtype=dtype)
         for dtype in dtypes(problem)
         for count in dict.fromkeys(blas)
     }

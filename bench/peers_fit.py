@@ -105,6 +105,8 @@ class Contestant:
             budget = 1
             while budget <= MOST:
                 point = self.try_budget(form, budget)
+                if point is None and not self.points:
+                    return  # not one iteration: other forms of it will not do better
                 if point is None:
                     break
                 values.append(point.objective)
