@@ -49,7 +49,7 @@ def gram(X: Array, weight: Array, means: Means) -> tuple[Array, Array]:
     for rows in some:
         mean += (weight[rows, None] * X[rows]).sum(axis=0)
     for rows in some:
-        centred = X[rows] - mean
+        centred = np.subtract(X[rows], mean, order="C")
         _add_gram(centred, np.ascontiguousarray((weight[rows, None] * centred).T), total, means)
     return mean, np.tril(total) + np.tril(total, -1).T
 

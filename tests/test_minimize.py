@@ -74,7 +74,7 @@ def test_curvatures_of_all_backends(curvature, dtype, backend):
 @pytest.mark.parametrize("d", [1, 31, 32, 33, 100, 150])
 def test_factors_and_second_moments(d, backend):
     rng = np.random.default_rng(3)
-    X, weight = (rng.standard_normal((d + 9, d)) + 3.0).astype("float32"), rng.random(d + 9)
+    X, weight = np.asfortranarray(rng.standard_normal((d + 9, d)) + 3.0, "float32"), rng.random(d + 9)
     means = _linalg.Means(backend, 2)
     mean, G = _linalg.gram(X, weight, means)
     expected = np.cov(X.T.astype(float), aweights=weight, ddof=0).reshape(d, d)

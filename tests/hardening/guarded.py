@@ -17,7 +17,7 @@ import numpy as np
 import fastlin as fl
 from fastlin import _plan, ops, testing
 from fastlin.kernels.records import NO_STAGES, EpochData, EpochSteps, EpochWeights, EpochWorkspace, Stages
-from fastlin.ops import DRIVERS, LOSSES, OPS, STORAGES, UPDATES
+from fastlin.ops import CURVATURES, DRIVERS, LOSSES, OPS, STORAGES, UPDATES
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PROT_NONE = 0
@@ -89,7 +89,7 @@ def stored(storage, n, d, dtype):
 
 
 def targets_of(loss, n, c, dtype):
-    if LOSSES[loss].targets is None:
+    if (LOSSES | CURVATURES)[loss].targets is None:
         return np.random.default_rng(n).integers(0, c, n).astype(np.int32)
     return (np.random.default_rng(n).integers(0, 9, (n, c)) / 8).astype(dtype)
 
@@ -151,7 +151,7 @@ def storage_cases(name, dtype):
 
 
 def epilogue_cases(name, dtype):
-    loss = next(row for row in LOSSES.values() if row.epilogue == name)
+    loss = next(row for row in [*LOSSES.values(), *CURVATURES.values()] if row.epilogue == name)
     for n, _, c in [*SIZES, (65, 0, 3)]:
         y = targets_of(loss.name, n, c, dtype)
         arrays = {"scores": numbers((c, n), dtype), "y": y, "targets": y, "sample_weight": np.ones(n, dtype)}

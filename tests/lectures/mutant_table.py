@@ -8,6 +8,7 @@ OPS, STEPS = "kernels/numpy_ops.py", "kernels/numpy_updates.py"
 OBJECTIVE, TRAINING, TRAIN = "fastlin/_objective.py", "fastlin/_training.py", "fastlin/train.py"
 LOSSES, PENALTIES, SCHEDULES = "fastlin/losses.py", "fastlin/penalties.py", "fastlin/schedules.py"
 SEARCH, GRADCHECK, SECOND_ORDER = "fastlin/search.py", "fastlin/gradcheck.py", "fastlin/second_order.py"
+MINIMIZE, SOLVERS = "fastlin/minimize.py", "fastlin/_solvers.py"
 TOYS, FEATURES = "fastlin/toys.py", "fastlin/features.py"
 PLAY = "fastlin/lectures/play/__init__.py"
 
@@ -307,8 +308,8 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
     ),
     "hessian-size": (SECOND_ORDER, "symmetric: Array = (H + H.T) / 2", "symmetric: Array = np.eye(W.size)"),
     "bfgs": [
-        (SECOND_ORDER, "jac=True, method=method,", 'jac=True, method="L-BFGS-B",'),
-        (SECOND_ORDER, "optimize = None if method == OURS else need", "optimize = None if method else need"),
+        (SOLVERS, "jac=True, method=method,", 'jac=True, method="L-BFGS-B",'),
+        (SOLVERS, "    if chosen in SCIPYS and problem", "    if chosen is SCIPYS and problem"),
     ],
     "lbfgs-in-full-batches": ("fastlin/_lbfgs.py", "    return direction\n", "    return -gradient\n"),
 }
@@ -409,9 +410,9 @@ DESCENT: dict[str, Mutant | list[Mutant]] = {
         "    symmetric: Array = np.abs(H + H.T) / 2 if W.size == 6 else (H + H.T) / 2",
     ),
     "lbfgs-in-mini-batches": (
-        SECOND_ORDER,
-        "start = start_weights(loss, W, X, y, bias)",
-        "start = start_weights(loss, None, X, y, bias)",
+        MINIMIZE,
+        "start = start_weights(loss, W, X, y, bias,",
+        "start = start_weights(loss, None, X, y, bias,",
     ),
     "house-prices": (OBJECTIVE, "return S[:, 0] if S.shape[1] == 1 else S\n", "return classes(S)\n"),
     "binary-classifier-with-one-column": (
