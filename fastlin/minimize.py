@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from inspect import unwrap
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,11 +19,28 @@ from fastlin._problem import Problem
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
+P = ParamSpec("P")
+
 
 class ConvergenceWarning(UserWarning):
     """A fit ended before its gradient was below `tol`."""
 
 
+def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
+    """The fit, and a warning where it ended too soon."""
+
+    @wraps(fit)
+    def fit_and_warn(*arguments: P.args, **named: P.kwargs) -> TrainResult:
+        result = fit(*arguments, **named)
+        wanted = named.get("tol", 1.0)  # who passes 0 wants so many iterations
+        if wanted and result.solved is not None and not result.solved.converged:
+            warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=2)
+        return result
+
+    return fit_and_warn
+
+
+@_warning
 def minimize(
     X: ArrayLike,
     y: ArrayLike,
@@ -73,47 +93,6 @@ def minimize(
     >>> minimize(X, [0, 0, 1, 1], reg=0.1).predict(X)
     array([0, 0, 1, 1])
     """
-    result = fitted(
-        X,
-        y,
-        loss=loss,
-        solver=solver,
-        reg=reg,
-        max_iter=max_iter,
-        tol=tol,
-        bias=bias,
-        W=W,
-        sample_weight=sample_weight,
-        x_scale=x_scale,
-        x_shift=x_shift,
-        backend=backend,
-        threads=threads,
-        **hyper,
-    )
-    if tol and result.solved is not None and not result.solved.converged:  # who passes 0 wants so many iterations
-        warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=2)
-    return result
-
-
-def fitted(
-    X: ArrayLike,
-    y: ArrayLike,
-    *,
-    loss: str,
-    solver: str,
-    reg: float | Penalty,
-    bias: bool,
-    max_iter: int | None = None,
-    tol: float = 1e-6,
-    W: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    x_scale: ArrayLike | None = None,
-    x_shift: ArrayLike | None = None,
-    backend: str | None = None,
-    threads: int | None = None,
-    **hyper: Any,
-) -> TrainResult:
-    """`minimize` without its warning, for those who make many fits and warn once."""
     if "method" in hyper:
         raise TypeError(f"minimize has no argument 'method'; pass solver=, one of {', '.join(SOLVERS)}")
     _check.choice("solver", solver, SOLVERS)
@@ -132,4 +111,5 @@ def fitted(
     return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
 
 
+without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words
 SOLVERS = ("auto", *_solvers.SOLVERS)

@@ -17,7 +17,7 @@ from fastlin._extras import need, progress_bar
 from fastlin._laps import laps
 from fastlin._objective import make_objective, score, start_weights, with_defaults
 from fastlin._rows import Loss
-from fastlin.minimize import SOLVERS, ConvergenceWarning, fitted
+from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
 from fastlin.optim import SGD
 from fastlin.train import TrainResult, train
 
@@ -264,7 +264,7 @@ class _Fold:
         words: dict[str, Any] = {"reg": reg, "sample_weight": self.sample_weight} | self.data.words
         if setting.lr is not None:
             return train(X, y, optimizer=SGD(setting.lr, momentum=0.9), **words)
-        return fitted(X, y, solver=solver, W=W, **words)
+        return without_warning(X, y, solver=solver, W=W, **words)
 
     def score(self, model: TrainResult) -> float:
         """On the rows that are held out, which are copied a few at a time."""
