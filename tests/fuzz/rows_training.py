@@ -54,6 +54,12 @@ SHAPES = shapes(
     ((1, 5), (100, 600), (1, 3)),  # columns are divided among threads
     ((1, 20), (1, 9), (63, 66)),
 )
+FOLDED = shapes(  # with rows for as many folds as sweep makes by itself
+    ((5, 9), (0, 5), (1, 4)),
+    ((5, 60), (1, 30), (2, 8)),
+    ((5, 6), (100, 600), (1, 3)),
+    each=4,
+)
 OF_LABELS = [name for name, row in ops.LOSSES.items() if row.targets is None]
 OF_TARGETS = [name for name, row in ops.LOSSES.items() if row.targets is not None]
 REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "values"]
@@ -253,6 +259,49 @@ def of_minimize(sizes: Sizes) -> Arguments:
         "max_iter": count(1, st.integers(1, 4), optional=False),
         "tol": number("[0, inf)", usual=(1e-6,)),
     }
+
+
+def of_sweep(sizes: Sizes) -> Arguments:
+    """The arguments of sweep: a few C, always with tol=0, which goes on without a warning."""
+    found = _without_W(fit(sizes, "sample_weight", "x_scale", "x_shift"))
+    del found["reg"], found["seed"]
+    rows = found["sample_weight"]
+    positive = st.one_of(st.none(), st.just(A((sizes.n,), "float64", "positive", 3)))
+    rates = {"solver": "sgd", "lr": [0.05, 0.001], "epochs": 1}
+    solvers = [{"solver": "auto", "max_iter": 2}, {"solver": "lbfgs", "max_iter": 3}, rates]
+    wrong = [[], [0.0], [1.0, -1.0], [math.nan], 1.0, "abc", ["a"], [[1.0]], [1j], Odd("object"), {}, [None]]
+    return found | {
+        "C": Arg(
+            st.sampled_from([[1.0], (10, 0.1), [math.inf], A((2,), "float32", "positive", 1)]),
+            st.sampled_from([[1e-320], [1e300], [5e-324, 1.0]]),
+            st.sampled_from(wrong),
+            optional=False,
+        ),
+        "sample_weight": Arg(positive, rows.good, rows.bad),
+        "cv": count(2, st.sampled_from([2, 3]), none=True),
+        "validation": of_train(sizes)["validation"],
+        "solver": Arg(st.sampled_from([Together(words) for words in solvers]), None, choice(["auto"]).bad, False),
+        "tol": Arg(st.just(0.0), None, number("[0, inf)").bad, False),
+    }
+
+
+def a_choice(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The best of the given C, with scores and a fit for each setting and fold."""
+    k, folds = value.scores.shape
+    require(
+        len(value.C) == len(value.models) == k, f"{len(value.C)} settings and {len(value.models)} fits have {k} scores"
+    )
+    require(all(len(fits) == folds for fits in value.models), "a fold has no fit")
+    require(value.best in value.C.tolist(), f"{value.best} is none of the given C")
+    require(value.predict(arguments["X"]).shape[0] == len(np.asarray(arguments["X"])), "a row has no prediction")
+
+
+def same_choice(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The same bits for 1 and 3 threads."""
+    for team in (1, 3):
+        _, found = fresh(row, call, threads=team)
+        alike = laws.alike((found.scores, found.model.W), (value.scores, value.model.W))
+        require(alike, f"other bits with {team} threads")
 
 
 def a_fit(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
@@ -501,6 +550,7 @@ LOST = (RuntimeWarning,)  # of a loss that is not finite: rates and features are
 FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
     Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",), raises=LOST),
+    Row("sweep", fl.sweep, of_sweep, (a_choice, same_choice), shapes=FOLDED, cost=8),
     Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
     Row(
         "random_search",

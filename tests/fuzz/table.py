@@ -34,6 +34,7 @@ NO_ROW = {
     "SearchResult.save": "TrainResult's",
     "SearchResult.score": "TrainResult's",
     "SearchResult.scores": "TrainResult's",
+    "SweepResult": "a record of what sweep returns",
     "TrainResult": "a record of what train returns",
     "cli.lectures": "it takes a minute; its --data is read by load_cifar10, which has a row",
     "features.PolynomialFeatures": "scikit-learn's own",
