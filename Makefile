@@ -16,7 +16,7 @@ help:
 	@echo "make bench   run the benchmarks (pytest-benchmark) and save them; BENCH='-k softmax' runs some"
 	@echo "make bench-compare   run the benchmarks beside the last ones that were saved"
 	@echo "make bench-backends   time naive, NumPy, Numba and Cython, write the README's first table (a minute)"
-	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (20 minutes)"
+	@echo "make bench-peers   time it beside NumPy, torch, JAX and scikit-learn, write the README's tables (an hour)"
 	@echo "make bench-kernels   measure tiles, exp, calls, threads and classes for docs/kernels.md (8 minutes)"
 	@echo "make tsan    run the teams of threads under ThreadSanitizer, by gcc and clang, with forks (3 minutes)"
 	@echo "make soak    run calls for 10 minutes among threads, forks, signals and other libraries; SOAK='--minutes 3'"
@@ -57,8 +57,11 @@ bench-backends: $(VENV)/installed
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench-peers
 bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group peers
+	$(BIN)/python -m pip install --quiet --group fit-peers || echo "fits go on without scikit-learn-intelex and cyanure"
 	$(BIN)/python bench/peers.py
 	$(BIN)/python bench/peers_training.py
+	$(BIN)/python bench/peers_fit.py
+	$(BIN)/python bench/fit_picture.py
 	$(BIN)/python bench/report.py
 
 bench-kernels: $(VENV)/installed

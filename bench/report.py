@@ -228,6 +228,26 @@ def backend_cells(row: Sequence[Line]) -> list[str]:
     return [op, _size(first["shape"]), duration(seconds["naive"]), *faster, compiled]
 
 
+def fit_cells(row: Sequence[Line]) -> list[str]:
+    """Ours as it comes, and how much longer the soonest of others take; whoever does not get there has no time."""
+    first, timed = row[0], {line["library"]: line for line in row if line["p50"]}
+    ours, seconds = timed.get("fastlin auto"), {name: float(line["p50"]) for name, line in timed.items()}
+    sklearn = [name for name in seconds if name.startswith("scikit-learn ")]
+    others = [name for name in seconds if name not in sklearn and not name.startswith("fastlin")]
+    cells = [
+        first["problem"],
+        _size(first["size"]),
+        first["dtype"],
+        first["target"],
+    ]
+    cells.append(duration(seconds["fastlin auto"]) if ours else "–")
+    for names in (sklearn, others):
+        best = min(names, key=seconds.__getitem__, default="")
+        compared = ratio(seconds[best] / seconds["fastlin auto"]) if best and ours else "–"
+        cells.append(f"{compared} {best.removeprefix('scikit-learn ')}" if best else "–")
+    return [*cells, f"{float(ours['accuracy']):.1%}" if ours else "–"]
+
+
 def _size(text: str) -> str:
     if text.isdigit():
         return f"{int(text):,}".replace(",", " ")
@@ -267,6 +287,14 @@ TRAINING = Table(
     alignment="|---|---|--:|--:|---|--:|---|",
     cells=training_cells,
 )
+FITS = Table(
+    name="fits",
+    command="make bench-peers",
+    key=("problem", "target"),
+    header="| problem | n × d × c | X | to within | ours | scikit-learn's best ÷ ours | best other ÷ ours | accuracy |",
+    alignment="|---|---|---|--:|--:|---|---|--:|",
+    cells=fit_cells,
+)
 BACKENDS = Table(
     name="backends",
     command="make bench-backends",
@@ -275,7 +303,7 @@ BACKENDS = Table(
     alignment="|---|---|--:|--:|--:|--:|--:|",
     cells=backend_cells,
 )
-TABLES = (BACKENDS, PEERS, TRAINING)
+TABLES = (BACKENDS, PEERS, TRAINING, FITS)
 GRIDS = (
     Grid("tiles", "GF/s, one core"),
     Grid("blocks", "us, one thread"),

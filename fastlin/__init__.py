@@ -37,6 +37,7 @@ from fastlin.regression import absolute_error_loss, huber_loss, logistic_loss, s
 from fastlin.schedules import scale_lr
 from fastlin.search import SearchResult, random_local_search, random_search
 from fastlin.second_order import newton_step, numerical_hessian
+from fastlin.sweep import SweepResult, sweep
 from fastlin.train import TrainResult, train
 from fastlin.updates import (
     adadelta_update,
@@ -99,6 +100,7 @@ __all__ = [
     "SVMClassifier",
     "SearchResult",
     "SoftmaxClassifier",
+    "SweepResult",
     "TrainResult",
     "absolute_error_loss",
     "adadelta_update",
@@ -141,6 +143,7 @@ __all__ = [
     "softmax_loss",
     "squared_error_loss",
     "svm_loss",
+    "sweep",
     "train",
     "updates",
     "use_backend",

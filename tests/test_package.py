@@ -184,7 +184,9 @@ def test_readme_examples(tmp_path, monkeypatch):
     exec("\n".join(blocks), {})
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/kernels.md", "docs/lectures.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/kernels.md", "docs/lectures.md", "docs/words.md"]
+)
 def test_files_that_a_page_names_are_there(page):
     """`fastlin/ops.py`, `kernels/native/` and the like; a star stands for several."""
     root = Path(__file__).parent.parent

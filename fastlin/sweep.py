@@ -1,0 +1,288 @@
+"""One fit for each strength of the penalty, from strong to weak, each from where the one before ended."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastlin import _check, ops
+from fastlin._affine import affine
+from fastlin._check import Array
+from fastlin._extras import need, progress_bar
+from fastlin._laps import laps
+from fastlin._objective import make_objective, score, start_weights, with_defaults
+from fastlin._rows import Loss
+from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
+from fastlin.optim import SGD
+from fastlin.train import TrainResult, train
+
+FOLDS = 5  # where neither validation nor cv is given
+OF_SGD = ("epochs", "batch_size", "seed")
+NAMED = 5  # fits that a warning names
+
+
+@dataclass
+class SweepResult:
+    """What `sweep` returns.
+
+    C, lr : (k,) of each setting, in the order in which they were given; lr is None but with solver="sgd".
+    scores : (k, f), the score on the held-out rows of each of f folds; f = 1 with validation.
+    models : k lists of f fits, those of the scores.
+    best, best_lr : of the setting whose mean score is the highest; of equal ones the strongest penalty.
+    model : the fit with best on all rows of X.
+    """
+
+    C: Array
+    lr: Array | None
+    scores: Array
+    models: list[list[TrainResult]]
+    best: float
+    best_lr: float | None
+    model: TrainResult = field(repr=False)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """What .model predicts for each row of X."""
+        return self.model.predict(X)
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """The accuracy of .model, or its R^2."""
+        return self.model.score(X, y)
+
+    def plot(self) -> Any:
+        """A matplotlib figure of the scores over C; needs `fastlin[plot]`. Save it with `.plot().savefig("C.png")`."""
+        need("matplotlib", "plot", "SweepResult.plot")
+        from fastlin._plot_sweep import sweep_figure
+
+        return sweep_figure(self.C, self.lr, self.scores, self.best)
+
+
+class _Setting(NamedTuple):
+    """A candidate."""
+
+    C: float
+    lr: float | None
+
+    def __str__(self) -> str:
+        return f"C={self.C:g}" + ("" if self.lr is None else f", lr={self.lr:g}")
+
+
+def sweep(
+    X: ArrayLike,
+    y: ArrayLike,
+    C: ArrayLike | None = None,
+    *,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    cv: int | None = None,
+    loss: str = "softmax",
+    solver: str = "auto",
+    lr: Sequence[float] | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    bias: bool = True,
+    sample_weight: ArrayLike | None = None,
+    x_scale: ArrayLike | None = None,
+    x_shift: ArrayLike | None = None,
+    progress: bool = False,
+    backend: str | None = None,
+    threads: int | None = None,
+    **hyper: Any,
+) -> SweepResult:
+    """Choose the strength of an L2 penalty by the score on rows that are held out.
+
+    Each fit minimises C * sum_i sample_weight_i loss_i + 1/2 sum(W^2), scikit-learn's words, over the rows that are not
+    held out: `minimize` with reg = 1 / (2 C sum_i sample_weight_i) and weights of mean 1.
+
+    Parameters
+    ----------
+    X, y, loss, bias, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. X is not copied: rows
+        that are held out have weight 0.
+    C : (k,) in (0, inf]; inf is no penalty. None: np.logspace(-6, 5, 45).
+    validation : (X, y), the rows that are held out.
+    cv : instead of validation, how many folds of X are held out in turn; None is 5. They are scikit-learn's: of labels
+        each fold has its share of each class (StratifiedKFold), else they are blocks (KFold); not shuffled.
+    solver : of `minimize`, or "sgd".
+    lr : with solver="sgd", its rates: each C is fitted with each of them, by `train` with `fl.SGD(lr, momentum=0.9)`
+        from W = 0, all with the same batches.
+    max_iter, tol : as in `minimize`; with solver="sgd" tol is that of `train`.
+    epochs, batch_size, seed : as in `train`, with solver="sgd" only.
+    progress : show a bar (needs `fastlin[progress]`).
+
+    Returns
+    -------
+    SweepResult with .best, the C that won, .model, .scores, .models and .plot().
+
+    Warns
+    -----
+    ConvergenceWarning : once, naming the fits that stopped before they reached `tol`.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> sweep(X, [0, 0, 1, 1], C=[0.01, 1.0], cv=2).best
+    0.01
+    """
+    settings = _settings(C, solver, lr)
+    own = {"max_iter": max_iter, "epochs": epochs, "batch_size": batch_size, "seed": seed, "tol": tol}
+    own = _of_solver(solver, {name: value for name, value in own.items() if value is not None})
+    objective = make_objective(loss, with_defaults(loss, hyper, "sweep"), 0.0, bias, backend, threads)
+    show = _check.flag("progress", progress)
+    X, y = _check.array("X", X, 2), _check.array("y", y)
+    start = start_weights(loss, None, X, y, bias)
+    weights = objective.inputs(start, X, y, sample_weight).sample_weight
+    affine(x_scale, x_shift, X, start)
+    given = {"loss": loss, "bias": bias, "x_scale": x_scale, "x_shift": x_shift, "backend": backend, "threads": threads}
+    data = _Data(X, y, weights, solver, given | own | hyper)
+    if validation is not None:
+        _check_validation(validation, cv, TrainResult(start, bias, {}, x_scale, x_shift, loss_name=loss))
+        folds = [_Fold(data, None, validation)]
+    else:
+        folds = [_Fold(data, held, None) for held in _held_out(y, FOLDS if cv is None else cv, objective.loss)]
+    with progress_bar("fits", show, len(settings) * len(folds)) as advance:
+        columns = [fold.path(settings, advance) for fold in folds]
+    models = [list(row) for row in zip(*columns, strict=True)]
+    scores = np.array([[fold.score(model) for fold, model in zip(folds, row, strict=True)] for row in models])
+    best = max(_strong_first(settings), key=lambda i: scores[i].mean())  # the first of equals
+    model = models[best][0]
+    if validation is None:
+        model = _Fold(data, None, None).fit(settings[best], model.W)
+    _warn(settings, models, model, own.get("tol"))
+    C, rates = (np.array([setting[i] for setting in settings]) for i in (0, 1))
+    return SweepResult(C, None if lr is None else rates, scores, models, *settings[best], model)
+
+
+def _settings(C: ArrayLike | None, solver: str, lr: Sequence[float] | None) -> list[_Setting]:
+    """Every C with every rate, checked."""
+    _check.choice("solver", solver, (*SOLVERS, "sgd"))
+    if (solver == "sgd") != (lr is not None):
+        raise ValueError(f"lr=[...] belongs to solver='sgd', which needs it; found lr={lr!r} and solver={solver!r}")
+    rates = [None] if lr is None else _numbers("lr", lr, "[0, inf)")
+    given = np.logspace(-6, 5, 45) if C is None else C
+    return [_Setting(value, rate) for value in _numbers("C", given, "(0, inf]") for rate in rates]
+
+
+def _numbers(name: str, values: Any, interval: str) -> list[Any]:
+    found = _check.array(name, values, 1)
+    if not found.size:
+        raise ValueError(f"{name} is empty; pass at least one number in {interval}")
+    return [_check.number(f"{name}[{i}]", value, interval) for i, value in enumerate(found)]
+
+
+def _of_solver(solver: str, own: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, each of them one that the solver knows."""
+    for name in own:
+        if name in OF_SGD if solver != "sgd" else name == "max_iter":
+            whose = "solver='sgd'" if name in OF_SGD else "solvers of minimize"
+            raise ValueError(f"{name} is an argument of {whose}; found it with solver={solver!r}: leave it out")
+    return own
+
+
+def _check_validation(validation: Any, cv: int | None, model: TrainResult) -> None:
+    """Whether a model of this shape can be scored by it."""
+    if cv is not None:
+        raise ValueError(f"validation and cv both say which rows are held out; pass one of them, found cv={cv!r} too")
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError("validation must be a pair (X, y)")
+    try:
+        model.score(*validation)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"validation: {error}") from None
+
+
+def _held_out(y: Array, cv: int, loss: Loss) -> list[Array]:
+    """The rows of each fold: of labels a share of each class, as they come; else blocks. As scikit-learn divides."""
+    n = len(y)
+    cv = _check.count("cv", cv, 2)
+    if cv > n:
+        raise ValueError(f"cv must be at most the {n} rows of X; found {cv}")
+    if y.ndim != 1 or y.dtype.kind == "f" or loss.predicts == "values":
+        return np.array_split(np.arange(n), cv)
+    _, first, label = np.unique(y, return_index=True, return_inverse=True)
+    label = np.argsort(np.argsort(first))[label]  # by their first rows
+    rows = np.argsort(label, kind="stable")
+    dealt = np.arange(n) % cv  # to the sorted rows; within a class the first fold has the first ones
+    fold = np.empty(n, np.intp)
+    fold[rows] = dealt[np.lexsort((dealt, label[rows]))]
+    return [np.flatnonzero(fold == i) for i in range(cv)]
+
+
+def _strong_first(settings: Sequence[_Setting]) -> list[int]:
+    return sorted(range(len(settings)), key=lambda i: settings[i].C)
+
+
+class _Data(NamedTuple):
+    """All rows, and how they are fitted."""
+
+    X: Array
+    y: Array
+    sample_weight: Array
+    solver: str
+    words: dict[str, Any]  # arguments of minimize and train
+
+
+class _Fold:
+    """Rows to fit and rows to score: `held` of X, or those of `validation`; neither for a fit without a score."""
+
+    def __init__(self, data: _Data, held: Array | None, validation: Any) -> None:
+        self.data, self.held, self.validation = data, held, validation
+        weights = data.sample_weight.astype(np.float64)
+        if held is not None:
+            weights[held] = 0
+        self.total = float(weights.sum())
+        if not 0 < self.total < np.inf:
+            raise ValueError(
+                f"the sample_weight of the rows that are fitted sum to {self.total:g}; "
+                f"their sum must be finite and above 0"
+            )
+        weights *= len(weights) / self.total  # losses are divided by all rows
+        self.sample_weight = weights
+
+    def path(self, settings: Sequence[_Setting], advance: Callable[[str], None]) -> list[TrainResult]:
+        """The fit of each setting; those of minimize start where the one with more penalty ended."""
+        found: dict[int, TrainResult] = {}
+        W = None
+        for i in _strong_first(settings):
+            found[i] = self.fit(settings[i], W)
+            W = found[i].W
+            advance(str(settings[i]))
+        return [found[i] for i in range(len(settings))]
+
+    def fit(self, setting: _Setting, W: Array | None) -> TrainResult:
+        X, y, solver = self.data.X, self.data.y, self.data.solver
+        reg = 0.5 / setting.C / self.total
+        if not np.isfinite(2 * reg):
+            raise ValueError(f"C = {setting.C:g} is too small: reg = 1 / (2 C sum of weights) must be finite")
+        words: dict[str, Any] = {"reg": reg, "sample_weight": self.sample_weight} | self.data.words
+        if setting.lr is not None:
+            return train(X, y, optimizer=SGD(setting.lr, momentum=0.9), **words)
+        return without_warning(X, y, solver=solver, W=W, **words)
+
+    def score(self, model: TrainResult) -> float:
+        """On the rows that are held out, which are copied a few at a time."""
+        if self.held is None:
+            return model.score(*self.validation)
+        X, y = self.data.X, self.data.y
+        row_bytes = X.shape[1] * X.itemsize + 8 * model.W.shape[1]
+        S = np.concatenate([model.scores(X[self.held[some]]) for some in laps(len(self.held), row_bytes)])
+        return score(ops.LOSSES[model.loss_name], S, y[self.held])
+
+
+def _warn(settings: Sequence[_Setting], models: list[list[TrainResult]], model: TrainResult, tol: float | None) -> None:
+    """Says once which fits did not converge; with tol=0 each goes on as long as it can."""
+    if tol == 0:
+        return
+    rows = [*zip(map(str, settings), models, strict=True), ("the fit on all rows", [model])]
+    found = [(name, fit.solved.message) for name, row in rows for fit in row if fit.solved and not fit.solved.converged]
+    if found:
+        names = list(dict.fromkeys(name for name, _ in found))
+        named = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        warnings.warn(f"not converged: {named}. The last: {found[-1][1]}", ConvergenceWarning, stacklevel=3)
