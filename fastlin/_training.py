@@ -29,7 +29,6 @@ class Training:
     """Checked arguments, and all that the next epoch depends on."""
 
     inputs: Inputs  # their W is where the run begins
-    rows: Array | None  # that are trained on; None for all
     objective: Objective
     scale_shift: Affine | None  # the map of the columns of X
     optimizer: Steps
@@ -38,6 +37,7 @@ class Training:
     validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
+    rows: Array | None = None  # that are trained on; None for all
     shuffle: bool = True
     steps: int | None = None  # to take; None for whole epochs
     history: dict[str, list[float]] = field(default_factory=dict)

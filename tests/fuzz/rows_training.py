@@ -106,6 +106,7 @@ def _loss_and_y(sizes: Sizes, labelled: bool) -> Any:
     found += [Together({"loss": name, "y": y, "W": W}) for name in OF_LABELS]
     found += [Together({"loss": name, "y": A((n, c), "float64", "unit", 5)}) for name in OF_TARGETS]
     found += [Together({"loss": name, "y": A((n,), "float32", "normal", 5)}) for name in REGRESSIONS]
+    found.append(Together({"loss": "softmax", "y": A((n, c), "float32", "unit", 5)}))
     found += [
         Together({"loss": "svm", "margin": 0.5, "y": y}),
         Together({"loss": "softmax", "label_smoothing": 0.1, "y": y}),
