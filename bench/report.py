@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, docs/kernels.md and docs/promises.md from bench/results: none is typed by hand.
+"""Writes the tables of README.md and of docs/*.md from bench/results: none is typed by hand.
 
 Of *.csv, each row shows its newest run; a speed is compared with the fastest peer of that same run. A *.json file is
 what a check of a promise found.
@@ -323,6 +323,7 @@ DOCUMENTS: dict[Path, Sequence[Table | Grid | Record]] = {
     BENCH.parent / "README.md": TABLES,
     BENCH.parent / "docs" / "kernels.md": GRIDS,
     BENCH.parent / "docs" / "promises.md": RECORDS,
+    BENCH.parent / "docs" / "solvers.md": (Record("solvers", "python bench/solvers.py"),),
 }
 
 

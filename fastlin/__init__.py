@@ -7,6 +7,8 @@
 (2.0, (3, 3))
 """
 
+from typing import TYPE_CHECKING
+
 from fastlin import optim, schedules, updates
 from fastlin._pool import set_num_threads
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
@@ -55,7 +57,22 @@ from fastlin.updates import (
     velocity_update,
 )
 
+if TYPE_CHECKING:
+    from fastlin.estimators import LinearRegressor, LogisticRegression, SoftmaxClassifier, SVMClassifier
+else:
+
+    def __getattr__(name):  # type checkers would let any name pass
+        """An estimator, when it is first asked for: they need scikit-learn, an extra."""
+        if name not in _ESTIMATORS:
+            raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
+        from fastlin import estimators
+
+        return getattr(estimators, name)
+
+
 __version__ = "0.1.0"
+
+_ESTIMATORS = ("LinearRegressor", "LogisticRegression", "SVMClassifier", "SoftmaxClassifier")
 
 __all__ = [
     "L1",
@@ -72,13 +89,17 @@ __all__ = [
     "Dataset",
     "ElasticNet",
     "GradientCheck",
+    "LinearRegressor",
     "Lion",
+    "LogisticRegression",
     "Momentum",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSProp",
+    "SVMClassifier",
     "SearchResult",
+    "SoftmaxClassifier",
     "SweepResult",
     "TrainResult",
     "absolute_error_loss",
@@ -129,3 +150,8 @@ __all__ = [
     "velocity_update",
     "warmup",
 ]
+
+
+def __dir__() -> list[str]:
+    """The names of the package, estimators included."""
+    return sorted({*globals(), *__all__})

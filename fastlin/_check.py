@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlin import _words
 from fastlin._laps import laps
 from fastlin._rows import Hyper, Loss, bounds, inside
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-_MOST_CLASSES = np.iinfo(np.int32).max  # kernels read labels as int32
+MOST_CLASSES = np.iinfo(np.int32).max  # kernels read labels as int32
 _UINT64, _INT32 = np.dtype(np.uint64), np.dtype(np.int32)  # a dtype is a tenth of a microsecond faster than its type
 
 
@@ -168,10 +169,15 @@ def array(name: str, value: Any, ndim: int | None = None) -> Array:
             raise TypeError(f"{name} is a numpy.matrix; pass np.asarray({name})")
         if hasattr(value, "toarray"):
             raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+        iterable, given = None, value
         try:
             value = np.asarray(value)
+            if value.ndim == 0 and value.dtype.kind == "O":
+                iterable = _words.not_an_array(name, given)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{name} cannot be made an array: {error}") from None
+        if iterable is not None:
+            raise TypeError(iterable)
     found: Array = value
     if ndim is not None and found.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions; found shape {found.shape}{_reshape_hint(name, found)}")
@@ -212,8 +218,8 @@ def labels(y: Any, n: int, c: int) -> Array:
         _check_label_kind(y, c)
     if y.shape[0] != n:
         raise ValueError(f"X has {n} rows but y has {y.shape[0]} labels; they must be as many")
-    if c > _MOST_CLASSES:
-        raise ValueError(f"W has {c} columns; there can be at most {_MOST_CLASSES} classes")
+    if c > MOST_CLASSES:
+        raise ValueError(f"W has {c} columns; there can be at most {MOST_CLASSES} classes")
     labels = np.empty(n, _INT32)
     for some in laps(n, 24):
         own = y[some].astype(_UINT64)  # copied before the check: what is checked is what is used
@@ -224,16 +230,18 @@ def labels(y: Any, n: int, c: int) -> Array:
     return labels
 
 
-def weights_for(y: Array, rows: int, dtype: Any) -> Array:
-    """Zeros (rows, c) for as many classes as integers y name; Fortran-ordered, as kernels read them."""
-    c = max(int(y.max()) + 1, 1)
+def weights_for(y: Array, rows: int, dtype: Any, classes: int | None = None) -> Array:
+    """Zeros (rows, c) for so many classes, or as many as integers y name; Fortran-ordered, as kernels read them."""
+    y = y.reshape(-1)
+    i, c = int(y.argmax()), classes or max(int(y.max()) + 1, 1)
+    if y[i] >= c:
+        raise ValueError(f"y[{i}] = {y[i]} but classes={c}; labels must be integers in [0, {c})")
     try:
         return np.zeros((rows, c), dtype, order="F")
     except (MemoryError, ValueError):
-        i = int(y.argmax())
         raise ValueError(
-            f"y[{i}] = {y[i]} asks for {c} classes, more than memory holds; number the classes first: "
-            f"classes, y = np.unique(y, return_inverse=True)"
+            f"{f'y[{i}] = {y[i]} asks' if classes is None else 'classes asks'} for {c} classes, more than memory "
+            f"holds; number the classes first: classes, y = np.unique(y, return_inverse=True)"
         ) from None
 
 
@@ -482,10 +490,7 @@ def _check_label_kind(y: Array, c: int) -> None:
         where = f", with y[{odd[0]}] = {y[odd[0]]}" if odd.size else "; convert with y.astype(np.int64)"
         raise TypeError(f"y must hold integers; found dtype {y.dtype}{where}")
     else:
-        raise TypeError(
-            f"y must hold integers; found dtype {y.dtype}; number the classes first: "
-            f"classes, y = np.unique(y, return_inverse=True)"
-        )
+        raise TypeError(f"y must hold integers; found dtype {y.dtype}{_words.labels(y.dtype.kind)}")
 
 
 def _label_hint(y: Array, c: int) -> str:
@@ -572,7 +577,7 @@ def judged(y: Any, n: int, c: int, *, values: bool) -> Array:
 
 def real_array(name: str, A: Any) -> Array:
     if not isinstance(A, np.ndarray) or isinstance(A, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array; found {type(A).__name__}")
+        raise TypeError(f"{name} must be an array; found {type(A).__name__}{_words.as_array(name, A)}")
     if A.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} has dtype {A.dtype}; expected float32 or float64")
     return A.view(np.ndarray)

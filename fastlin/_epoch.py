@@ -53,18 +53,20 @@ def run_epoch(
     batch_size: int,
     optimizer: Steps,
     average: Average | None = None,
+    step_losses: list[float] | None = None,
 ) -> float:
     """One step for each batch; the mean over the rows of the loss that their batch had, penalty included.
 
     inputs : their W, (d, c) or (d + 1, c) with bias, is overwritten; y and sample_weight are of all rows of X.
     scale_shift : the map of the columns of X, if there is one.  order : some of the rows, batch after batch.
+    step_losses : gets the loss of each batch before its step, penalty included.
 
     One kernel does it all where everything is of our own making; else each step is a few calls. Both take the same
     steps, up to rounding.
     """
     storage = ops.storage_of(inputs.X, inputs.W.dtype)
     if storage is not None and average is None and _ours(optimizer) and _kernel_can(objective):
-        return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer)
+        return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, step_losses)
     W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)
     total = 0.0
@@ -75,7 +77,10 @@ def run_epoch(
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         few = Inputs(W, X[batch], y[batch], read_only(sample_weight[batch]))
-        total += len(batch) * objective.at(few, scale_shift, len(batch), dW)[0]
+        value, _ = objective.at(few, scale_shift, len(batch), dW)
+        total += len(batch) * value
+        if step_losses is not None:
+            step_losses.append(float(value))
         optimizer.step(W, dW, **how)
         if average is not None:
             average.add(W)
@@ -100,6 +105,7 @@ def _fused(
     order: Array,
     batch_size: int,
     optimizer: Optimizer,
+    step_losses: list[float] | None,
 ) -> float:
     """The epoch in a few kernel calls, some 10 ms each, so that Ctrl-C is answered between them."""
     W, X, y, sample_weight, _ = inputs
@@ -119,11 +125,20 @@ def _fused(
     weights = EpochWeights(own_W, _run.empty_weights(c, d, dtype, backend), tuple(own_state))
     workspace = _plan.epoch_workspace(cut, c, d, dtype)
     team = min(cut.threads, _pool.thread_limit(threads))
-    for first in range(0, count * blocks, cut.call):
-        kernel(data, steps, weights, workspace, first, min(first + cut.call, count * blocks), team)
+    at_once = count if step_losses is None else 1
+    total = 0.0
+    for step in range(0, count, at_once):
+        workspace.losses[...] = workspace.penalties[...] = 0
+        last = (step + at_once) * blocks
+        for first in range(step * blocks, last, cut.call):
+            kernel(data, steps, weights, workspace, first, min(first + cut.call, last), team)
+        value = float(workspace.losses[0] + workspace.penalties.sum())
+        total += value
+        if step_losses is not None:
+            step_losses.append(value / min(batch_size, len(order) - step * batch_size))
     # The kernel has changed copies: whatever it raises, an error while it compiles and Ctrl-C too, W and the optimizer
     # are as they were before the epoch.
     for A, own in zip((W, *state), (own_W, *own_state), strict=True):
         A[...] = own[:, : len(A)].T
     optimizer._took_steps(count, slot)
-    return float(workspace.losses[0] + workspace.penalties.sum()) / len(order)
+    return total / len(order)

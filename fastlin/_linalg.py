@@ -13,7 +13,7 @@ import numpy as np
 
 from fastlin import _pool, _run, ops
 from fastlin._check import Array
-from fastlin._laps import laps
+from fastlin._plan import COPY_BYTES
 
 BASE = 32  # a matrix of so few columns is factored column by column
 FEATURES = 64  # of a task of `gram`
@@ -45,13 +45,16 @@ def gram(X: Array, weight: Array, means: Means) -> tuple[Array, Array]:
     n, d = X.shape
     weight = weight / weight.sum()
     mean, total = np.zeros(d), np.zeros((d, d))
-    some = list(laps(n, 8 * d, 8 * d * d))
+    step = max(1, COPY_BYTES // (8 * max(d, 1)))
+    some = [slice(start, start + step) for start in range(0, n, step)]
     for rows in some:
         mean += (weight[rows, None] * X[rows]).sum(axis=0)
     for rows in some:
         centred = np.subtract(X[rows], mean, order="C")
         _add_gram(centred, np.ascontiguousarray((weight[rows, None] * centred).T), total, means)
-    return mean, np.tril(total) + np.tril(total, -1).T
+    for k in range(d):  # in place
+        total[k, k + 1 :] = total[k + 1 :, k]
+    return mean, total
 
 
 def _add_gram(X: Array, G: Array, total: Array, means: Means) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastlin import _check, _pool, _run, ops
+from fastlin import _check, _pool, _run, _words, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
 from fastlin._laps import laps
@@ -31,6 +31,13 @@ class Objective(NamedTuple):
     threads: int | None
     needs_float64: bool  # whether a hyper-parameter, or a number of the penalty, is more than a float32 can hold
 
+    def for_targets(self, y: Any) -> Objective:
+        """The same for this y: of another loss, if these are not labels but targets (n, c)."""
+        if self.loss.soft is None or (type(y) is np.ndarray and y.ndim == 1):
+            return self
+        found = _check.array("y", y)
+        return self._replace(loss=ops.LOSSES[self.loss.soft]) if found.ndim == 2 and found.dtype.kind == "f" else self
+
     def evaluate(
         self,
         W: ArrayLike,
@@ -41,12 +48,14 @@ class Objective(NamedTuple):
         x_shift: ArrayLike | None,
         reduction: str = "mean",
         out: Array | None = None,
-    ) -> tuple[float, Array]:
+    ) -> tuple[Any, Array]:
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
-        _check.choice("reduction", reduction, ("mean", "sum"))
+        _check.choice("reduction", reduction, ("mean", "sum", "none"))
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
             self._refuse_float32(inputs.W)
+        if reduction == "none":
+            return self._of_rows(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), out)
         rows = inputs.X.shape[0] if reduction == "mean" else 1
         if rows == 0:
             raise ValueError("X has 0 rows; the mean over zero rows is undefined: pass rows, or reduction='sum'")
@@ -81,6 +90,17 @@ class Objective(NamedTuple):
             return total / rows + R, dW
         np.copyto(out, dW)  # once and at the end: an interruption or a penalty that raises leaves `out` as it was
         return total / rows + R, out
+
+    def _of_rows(self, inputs: Inputs, scale_shift: Affine | None, out: Array | None) -> tuple[Array, Array]:
+        """The weighted losses of the rows, and the gradient of their sum, which is written to `out`."""
+        if self.penalty is not None:
+            raise ValueError(
+                f"reg is {self.penalty!r}, which no row's loss has a part of: with reduction='none' pass reg=0 and add "
+                f"the penalty's value and gradient yourself"
+            )
+        seen = inputs if scale_shift is None else inputs._replace(W=scale_shift.fold(inputs.W, self.bias))
+        losses = _run.row_losses(self, seen)
+        return losses, self.at(inputs, scale_shift, 1, out)[1]
 
     def values(self, sums: Array, inputs: Inputs, W: Array) -> Array:
         """The mean loss, penalty included, of each of the weights W (k, d, c), whose sums of losses these are."""
@@ -156,21 +176,36 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
     row = ops.LOSSES[loss].hyper
     for name in given:
         if name not in row:
-            own = ", ".join(row) or "none"
-            raise TypeError(f"{caller} has no argument {name!r} with loss={loss!r}, whose own are {own}")
+            raise _words.no_argument(caller, name, _words.OF_FITS, row, f" with loss={loss!r}")
     return tuple(given.get(name, spec.default) for name, spec in row.items())
 
 
 def start_weights(
-    loss: str, W: ArrayLike | None, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None = None
+    loss: str,
+    W: ArrayLike | None,
+    X: Array,
+    y: ArrayLike,
+    bias: bool,
+    dtype: DTypeLike | None = None,
+    classes: int | None = None,
 ) -> Array:
     """A copy of the given W, or zeros of `dtype` (None: X decides); Fortran-ordered, as kernels read it.
 
-    There is a column for each class that labels name, or for each column of targets (n, k), one for numbers (n,).
+    There are as many columns as `classes`, if that is given; else a column for each class that labels name, or for
+    each column of targets (n, k), one for numbers (n,).
     """
-    if W is not None:
-        found = _check.weights(W)
-        return np.array(found, _check.native(found), order="F")
+    classes = None if classes is None else _check.count("classes", classes, high=_check.MOST_CLASSES)
+    found = _empty_weights(loss, X, y, bias, dtype, classes) if W is None else _check.weights(W)
+    if classes is not None and found.shape[1] != classes:
+        named = "W has" if W is not None else "y has targets for"
+        raise ValueError(f"classes is {classes}, but {named} {found.shape[1]} columns; leave one of them out")
+    return found if W is None else np.array(found, _check.native(found), order="F")
+
+
+def _empty_weights(
+    loss: str, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None, classes: int | None
+) -> Array:
+    """The zeros."""
     row, found = ops.LOSSES[loss], _check.array("y", y)
     if dtype is None:
         dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
@@ -180,8 +215,11 @@ def start_weights(
     if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):
         return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
     if found.dtype.kind not in "iub" or not found.size:
-        raise TypeError(f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}")
-    return _check.weights_for(found, rows, dtype)
+        raise TypeError(
+            f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}"
+            f"{_words.labels(found.dtype.kind)}"
+        )
+    return _check.weights_for(found, rows, dtype, classes)
 
 
 # ---- What a loss predicts, and how good that is -----------------------------------------------------------
@@ -191,7 +229,7 @@ def prediction(loss: Loss, S: Array) -> Array:
     """What the loss predicts from scores (n, c): the values (n,) or (n, c) of a regression, else classes (n,)."""
     if loss.predicts == "values":
         return S[:, 0] if S.shape[1] == 1 else S
-    return classes(S) if loss.targets is not None else largest(S)
+    return classes(S) if loss.binary else largest(S)
 
 
 def classes(S: Array) -> Array:
@@ -207,6 +245,27 @@ def largest(S: Array) -> Array:
     return best
 
 
+def largest_few(S: Array, k: Any) -> Array:
+    """The columns (n, k) of the k largest entries of each row, the largest first; of equals the first come first."""
+    c = S.shape[1]
+    k = _check.count("k", k, high=c)  # a class has one column
+    found = np.empty((len(S), k), np.intp)
+    for some in laps(len(S), (S.itemsize + 2 * found.itemsize) * c):
+        # Backwards, so that of equals the first is the last: a NaN is the largest, as argmax has it.
+        ascending = S[some, ::-1].argsort(axis=1, kind="stable")
+        found[some] = c - 1 - ascending[:, ::-1][:, :k]
+    return found
+
+
+def best_classes(loss: Loss, S: Array, k: Any) -> Array:
+    """The k classes (n, k) of the largest scores (n, c), the largest first."""
+    if loss.predicts == "values":
+        raise ValueError(f"{loss.name} is a regression and predicts no classes: leave k out")
+    if S.shape[1] == 1 and loss.binary:
+        raise ValueError("k needs a column of W for each class; W has one column, for class 1 against 0: leave k out")
+    return largest_few(S, k)
+
+
 def score(loss: Loss, S: Array, y: ArrayLike) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
     if loss.predicts == "values":
@@ -214,12 +273,22 @@ def score(loss: Loss, S: Array, y: ArrayLike) -> float:
     return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
 
 
+def share_among(loss: Loss, S: Array, y: ArrayLike, k: Any) -> float:
+    """The share of rows whose class is among those of the k largest scores."""
+    found = best_classes(loss, S, k)
+    y = _check.judged(y, len(S), S.shape[1], values=False)
+    if y.ndim == 2:
+        y = largest(y)
+    laps_of_rows = laps(len(y), 2 * found.shape[1])
+    return int(sum(np.count_nonzero(found[some] == y[some, None]) for some in laps_of_rows)) / len(y)
+
+
 def _accuracy(loss: Loss, S: Array, y: Array) -> float:
     """The share of rows whose class is predicted; a row of targets is of the class of its largest one."""
-    if S.shape[1] == 1:
-        y = y.reshape(-1) if loss.targets is None else y.reshape(-1) >= 0.5
+    if S.shape[1] == 1 and loss.binary:
+        y = y.reshape(-1) >= 0.5
     elif y.ndim == 2:
-        y = largest(y)
+        y = y.reshape(-1) if S.shape[1] == 1 and loss.targets is None else largest(y)
     found = prediction(loss, S)
     return int(sum(np.count_nonzero(found[some] == y[some]) for some in laps(len(y), 32))) / len(y)
 

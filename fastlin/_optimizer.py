@@ -15,6 +15,7 @@ import numpy as np
 from fastlin import _check, _check_state, _plan, _pool, _step, ops
 from fastlin._check import Array
 from fastlin._laps import CtrlCLater
+from fastlin._words import explaining
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
@@ -69,6 +70,11 @@ class Optimizer:
     """
 
     rule: str  # the row of the table
+
+    def __init_subclass__(cls) -> None:
+        """Other libraries' words are answered with ours."""
+        if "__init__" in vars(cls):
+            cls.__init__ = explaining(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(
         self, lr: Lr, clip_value: float | None, clip_norm: float | None, prox: Proximal | None, **hyper: float

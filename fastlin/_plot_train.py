@@ -95,17 +95,19 @@ def template_picture(W: Array, image: tuple[int, ...], classes: Sequence[str], p
     template_figure(W, image, classes).savefig(path, dpi=120)
 
 
-def template_figure(W: Array, image: tuple[int, ...], classes: Sequence[str]) -> Any:
+def template_figure(W: Array, image: tuple[int, ...], classes: Sequence[str], figure: Any = None) -> Any:
     """Each class's weights as an image: the template that its score compares a row with (lecture 3, visual viewpoint).
 
     Grey images: red where ink speaks for the class, blue where it speaks against it, all on one scale. Images with
     colours: each stretched from its own least to its own largest weight, as in the lecture.
+    figure : to draw on; None makes one.
     """
-    figures = need("matplotlib.figure", "plot", "templates.png")
+    if figure is None:
+        figure = need("matplotlib.figure", "plot", "templates.png").Figure(layout="constrained")
     c = W.shape[1]
     columns = min(c, 5)
     rows = -(-c // columns)
-    figure = figures.Figure(figsize=(1.9 * columns + 0.9, 2.15 * rows + 0.6), layout="constrained")
+    figure.set_size_inches(1.9 * columns + 0.9, 2.15 * rows + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False)
     templates = W[: math.prod(image)].T.reshape(c, *image)
     largest = float(np.abs(templates).max()) or 1.0

@@ -51,7 +51,7 @@ def read_state(given: Mapping[str, Any], run: Training) -> Stored:
     history = {name: state.array(f"{HISTORY}{name}", (epoch,), np.float64).tolist() for name in run.columns() if epoch}
     steps, mean, best_W = 0, None, None
     if run.average is not None:
-        expected = epoch * -(-run.inputs.X.shape[0] // run.batch_size)
+        expected = epoch * run.batches
         steps = state.count("average.t", _check.MOST_STEPS)
         if steps != expected:
             raise ValueError(f"resume: the state's average.t is {steps}; {epoch} epochs of this run have {expected}")

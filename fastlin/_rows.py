@@ -59,11 +59,18 @@ class Loss:
     hyper: Mapping[str, Hyper] = field(default_factory=dict)
     targets: str | None = None  # the interval in which every score's target must lie; None: y are labels
     predicts: str = "classes"  # or "values": the scores themselves, of a regression
+    probabilities: str | None = None  # "softmax" or "sigmoid" of the scores, where they are the model's
+    soft: str | None = None  # the loss that takes its place where y are targets (n, c)
 
     @property
     def epilogue(self) -> str:
         """The name of its function in every backend."""
         return f"{self.name}_epilogue"
+
+    @property
+    def binary(self) -> bool:
+        """Whether one column of W is class 1 against class 0."""
+        return self.targets is not None and self.predicts == "classes" and self.probabilities != "softmax"
 
     @property
     def op(self) -> Op:

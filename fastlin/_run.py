@@ -174,6 +174,19 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
     return S
 
 
+@np.errstate(all="ignore")
+def row_losses(objective: Objective, inputs: Inputs) -> Array:
+    """The weighted loss (n,) of each row, in float64: the loss's own function, a row at a time, of all scores."""
+    W, X, y, sample_weight, _ = inputs
+    S = scores(W, X, objective.backend, objective.threads)
+    epilogue = ops.kernel(objective.loss.epilogue, objective.backend, FLOATS[S.itemsize])
+    scratch, found = np.empty((3, 1), S.dtype), np.empty(len(X))
+    for i in range(len(X)):
+        row = slice(i, i + 1)
+        found[i] = epilogue(S[:, row], y[row], sample_weight[row], scratch, *objective.hyper)
+    return found
+
+
 def kernel_weights(W: Array, d: int, backend: str) -> Array:
     """W as kernels see it: (c, d + 1) whose last column is b, zero if W has none."""
     dtype = native(W)

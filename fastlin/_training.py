@@ -15,6 +15,7 @@ from fastlin import _run
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps, run_epoch
+from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
 from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
@@ -28,6 +29,7 @@ class Training:
     """Checked arguments, and all that the next epoch depends on."""
 
     inputs: Inputs  # their W is where the run begins
+    rows: Array | None  # that are trained on; None for all
     objective: Objective
     scale_shift: Affine | None  # the map of the columns of X
     optimizer: Steps
@@ -36,6 +38,8 @@ class Training:
     validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
+    shuffle: bool = True
+    steps: int | None = None  # to take; None for whole epochs
     history: dict[str, list[float]] = field(default_factory=dict)
     epoch: int = 0
     best_epoch: int = 0
@@ -51,10 +55,11 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = shuffled(self.inputs.X.shape[0], self.batch_size, self.seed, self.epoch)
+        order = self._order()
         inputs = self.inputs._replace(W=self.W)
+        of_steps: list[float] = []
         how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
-        row = {"loss": run_epoch(self.objective, inputs, *how)}
+        row = {"loss": run_epoch(self.objective, inputs, *how, None if self.steps is None else of_steps)}
         reached = row["loss"]
         if self.validation is not None:
             row |= self._measure(*self.validation)
@@ -67,6 +72,38 @@ class Training:
         before = self.history["seconds"][-1] if self.history else 0.0
         for name, value in (row | lr | {"seconds": before + time.perf_counter() - began}).items():
             self.history.setdefault(name, []).append(value)
+        if self.steps is not None:
+            self.history.setdefault("step_loss", []).extend(of_steps)
+
+    def _order(self) -> Array:
+        """The rows of the next epoch, batch after batch; its last steps may not be wanted."""
+        n = self.count
+        order = shuffled(n, self.batch_size, self.seed, self.epoch) if self.shuffle else np.arange(n)
+        if self.steps is not None:
+            order = order[: (self.steps - self.epoch * self.batches) * self.batch_size]
+        return order if self.rows is None else self.rows[order]
+
+    @property
+    def count(self) -> int:
+        """How many rows are trained on."""
+        return self.inputs.X.shape[0] if self.rows is None else len(self.rows)
+
+    @property
+    def batches(self) -> int:
+        """How many an epoch has."""
+        return -(-self.count // self.batch_size)
+
+    def what_spoilt_the_loss(self) -> str:
+        """Where the last epoch's loss, which is not finite, may come from."""
+        _, X, y, sample_weight, _ = self.inputs
+        given = {"X": X, "y": y, "sample_weight": sample_weight}
+        wrong = [name for name, A in given.items() if not _finite(A)]
+        why = f"{' and '.join(wrong)} hold NaN or Inf: replace them, or leave their rows out"
+        if not wrong:
+            why = (
+                "the steps are likely too long: pass a smaller lr, clip_norm= to the optimizer, or x_scale and x_shift"
+            )
+        return f"the loss of epoch {self.epoch} is {self.history['loss'][-1]}: {why}"
 
     def weights(self) -> Array:
         """The weights that are measured and returned: W, or its average."""
@@ -97,8 +134,8 @@ class Training:
         }
 
     def state(self) -> State | None:
-        """A copy of all that `restore` needs; None where the optimizer cannot tell its own state."""
-        if not hasattr(self.optimizer, "state_dict"):
+        """A copy of all that `restore` needs; None where the optimizer cannot tell its own state, or of some steps."""
+        if self.steps is not None or not hasattr(self.optimizer, "state_dict"):
             return None
         state = {"format": FORMAT, "epoch": self.epoch, "W": self.W.copy(order="F")}
         state |= {f"{ARGUMENT}{name}": value for name, value in self.arguments.items()}
@@ -141,6 +178,7 @@ class Training:
         return {
             "X": f"{X.dtype} {X.shape}",
             "y": _digest(y),
+            "rows": _digest(self.rows),
             "W": f"{W.dtype} {W.shape}",
             "sample_weight": _digest(sample_weight),
             "x_scale": _digest(scale),
@@ -156,7 +194,7 @@ class Training:
             "patience": self.patience,
             "average": None if self.average is None else self.average.decay or "polyak",
             "backend": backend,
-        }
+        } | ({} if self.shuffle else {"shuffle": False})
 
 
 def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
@@ -170,6 +208,11 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
     return order
+
+
+def _finite(A: Array) -> bool:
+    """Whether all numbers are; integers are."""
+    return A.dtype.kind != "f" or all(np.isfinite(A[some]).all() for some in laps(len(A), 2 * A[:1].nbytes))
 
 
 def _digest(value: Any) -> str | None:

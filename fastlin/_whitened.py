@@ -24,7 +24,10 @@ JITTER = 1e-12  # of the largest entry of the diagonal, where there is no penalt
 
 
 class Basis:
-    """W = L^-T V for its rows but b; and b is moved by the mean, so that it is orthogonal to them."""
+    """W = L^-T V for its rows but b; and b is moved by the mean, so that it is orthogonal to them.
+
+    start : V of the x at which the curvatures are those of the basis.
+    """
 
     def __init__(self, problem: Problem, x: Array) -> None:
         objective = problem.objective
@@ -37,8 +40,9 @@ class Basis:
         size = float(curvature.mean())
         G *= size
         G[np.diag_indices_from(G)] += 2.0 * problem.l2 + JITTER * G.diagonal().max(initial=1e-300)
-        self._L, self._inverse = cholesky(G, self._means)
+        L, self._inverse = cholesky(G, self._means)
         self._mean, self._root = mean, np.sqrt(size)
+        self.start = self._of_W(x, L)
 
     def to_W(self, v: Array) -> Array:
         """x of V, both flat."""
@@ -50,12 +54,12 @@ class Basis:
             W[d] = V[d] / self._root - (self._mean[:, None] * W[:d]).sum(axis=0)
         return W.ravel()
 
-    def of_W(self, x: Array) -> Array:
+    def _of_W(self, x: Array, L: Array) -> Array:
         """V of x, both flat."""
         W = x.reshape(self._shape)
         d = len(self._mean)
         V = np.empty_like(W)
-        V[:d] = product(self._L.T, W[:d], self._means)
+        V[:d] = product(L.T, W[:d], self._means)
         if self._bias:
             V[d] = (W[d] + (self._mean[:, None] * W[:d]).sum(axis=0)) * self._root
         return V.ravel()
@@ -77,21 +81,26 @@ def minimize(
     problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
-    done, stage, flat = 0, FIRST, False
-    while done < max_iter and here.steepest > tol and not flat and np.isfinite(here.value):
-        basis = Basis(problem, here.x)
+    done, stage, flat, moved = 0, FIRST, False, True
+    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
         count = min(stage, max_iter - done)
-
-        def at(v: Array, basis: Basis = basis) -> Point:
-            return _moved(problem.at(basis.to_W(v)), v, basis)
-
-        start = _moved(here, basis.of_W(here.x), basis)
-        end, flat = _lbfgs.minimize(at, start, count, tol, note, problem.resolution)
-        if end is start:  # not one step: another basis would find none either
-            break
-        here = problem.at(basis.to_W(end.x))
+        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
         done, stage = done + count, stage * LONGER
     return here, flat
+
+
+def _in_one_basis(
+    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool, bool]:
+    """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
+    basis = Basis(problem, here.x)
+    start = _moved(here, basis.start, basis)
+    end, flat = _lbfgs.minimize(
+        lambda v: _moved(problem.at(basis.to_W(v)), v, basis), start, count, tol, note, problem.resolution
+    )
+    if end is start:
+        return here, flat, False
+    return problem.at(basis.to_W(end.x)), flat, True
 
 
 def _moved(there: Point, v: Array, basis: Basis) -> Point:

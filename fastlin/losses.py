@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._labels import of_rows, without
 from fastlin._laps import laps
-from fastlin._objective import classes, make_objective, with_defaults
+from fastlin._objective import classes, largest_few, make_objective, with_defaults
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -40,6 +41,7 @@ def softmax_loss(
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
     label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
     reduction: str = "mean",
     out: Array | None = None,
     backend: str | None = None,
@@ -48,28 +50,32 @@ def softmax_loss(
     """Softmax cross-entropy and its gradient.
 
     L = 1/n sum_i sample_weight_i * -sum_j t_ij log p_ij + R(W),  p_i = softmax(X[i] @ W),
-    t_ij = (1 - label_smoothing) [j = y_i] + label_smoothing / c.
+    t_ij = (1 - label_smoothing) [j = y_i] + label_smoothing / c, or y_ij in the place of [j = y_i].
 
     Parameters
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
         Floats and uint8 are read in place; other integers are converted some rows at a time.
-    y : (n,) integers in [0, c).
+    y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
+        of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
     bias : the last row of W is b, added to the scores and left out of the penalty.
     sample_weight : (n,), multiplies each row's loss; the mean still divides by n.
     x_scale, x_shift : a number or (d,); the features are X * x_scale + x_shift, without a copy of X. With uint8
         images: x_scale = 1 / (255 * std), x_shift = -mean / std.
     label_smoothing : in [0, 1], the share of the target spread over all classes.
-    reduction : "mean" over the rows or their "sum". The penalty is added once either way.
+    ignore_index : rows with this label, such as -100, have no loss, and the mean does not count them.
+    reduction : "mean" over the rows or their "sum". The penalty is added once either way. "none" returns the rows'
+        losses (n,) in float64, times their sample_weight, and the gradient of their sum; reg must be 0 then. It reads X
+        twice, keeps all scores, and takes some microseconds for each row.
     out : array like W, overwritten with the gradient at the end: untouched, or whole, after an error or Ctrl-C.
     backend : "naive", "numpy", "numba" or "cython"; None takes the default (see `fl.use_backend`).
     threads : the most threads to use; the result is the same bits for any number.
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -84,7 +90,11 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
+    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
+    if ignore_index is not None:
+        n = len(X := _check.array("X", X, 2))
+        y, rows = without(y, n, ignore_index)
+        sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
@@ -122,7 +132,7 @@ def svm_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -180,6 +190,7 @@ def predict(
     W: ArrayLike,
     X: ArrayLike,
     *,
+    k: int | None = None,
     bias: bool = False,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
@@ -190,10 +201,15 @@ def predict(
 
     With one column of W the lectures' binary rule: 1 where the score is >= 0, else 0.
 
+    k : ask for the k classes (n, k) with the largest scores instead, the largest first; at most as many as W's columns.
     W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+
+    >>> predict(np.array([[1.0, 3.0, 2.0]]), np.array([[1.0], [-1.0]]), k=2)
+    array([[1, 2],
+           [0, 2]])
     """
     S = scores(W, X, bias=bias, x_scale=x_scale, x_shift=x_shift, backend=backend, threads=threads)
-    return classes(S)
+    return classes(S) if k is None else largest_few(S, k)
 
 
 def warmup(backend: str | None = None, *, loss: str | None = None) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _solvers
 from fastlin._affine import affine
 from fastlin._extras import need
-from fastlin._objective import make_objective, start_weights, with_defaults
+from fastlin._labels import ClassWeight, LabelOptions, of_rows
+from fastlin._objective import make_objective, with_defaults
 from fastlin._problem import Problem
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
@@ -52,6 +53,9 @@ def minimize(
     tol: float = 1e-6,
     bias: bool = True,
     W: ArrayLike | None = None,
+    classes: int | None = None,
+    class_weight: ClassWeight | None = None,
+    ignore_index: int | None = None,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
@@ -63,8 +67,9 @@ def minimize(
 
     Parameters
     ----------
-    X, y, loss, reg, bias, W, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. Without W the
-        fit is in float64, whatever X is: float32, float16 and uint8 rows are read where they lie.
+    X, y, loss, reg, bias, W, classes, class_weight, ignore_index, sample_weight, x_scale, x_shift, backend, threads,
+    hyper : as in `train`. Without W the fit is in float64, whatever X is: float32, float16 and uint8 rows are read
+        where they lie.
     solver : one of `fastlin.minimize.SOLVERS`; "auto" takes the one that docs/solvers.md gives for such a problem.
     max_iter : the largest number of iterations, each of which takes one or a few passes over X; None: the solver's own.
     tol : stop where no entry of the gradient is larger (with L1, of the smallest subgradient). 0 goes on as long as the
@@ -101,9 +106,12 @@ def minimize(
         max_iter = _check.count("max_iter", max_iter)
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
-    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
     X = _check.array("X", X, 2)
-    start = start_weights(loss, W, X, y, bias, np.float64)
+    labels = LabelOptions(classes, class_weight, ignore_index)
+    start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
+    if rows is not None:
+        sample_weight = of_rows(rows, len(X), sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)
     problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
     losses: list[float] = []

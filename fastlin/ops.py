@@ -36,20 +36,23 @@ ADAM = {
     "eps": EPS,
     "weight_decay": WEIGHT_DECAY,
 }
+SMOOTHING = {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}
 MARGIN = Hyper(1.0, "[0, inf)", 0.5)
 
 
 LOSSES: dict[str, Loss] = {
     row.name: row
     for row in (
-        Loss("softmax", {"label_smoothing": Hyper(0.0, "[0, 1]", 0.1)}),
+        Loss("softmax", SMOOTHING, probabilities="softmax", soft="soft_softmax"),
         Loss("svm", {"margin": MARGIN}),
         Loss("squared_svm", {"margin": MARGIN}),
         Loss("crammer_singer_svm", {"margin": MARGIN}),
+        # What softmax is where y are no labels but the probabilities of the classes.
+        Loss("soft_softmax", SMOOTHING, targets="[0, 1]", probabilities="softmax"),
         # One class against the rest, and regression: the sum over the scores, each of which has a target, a number.
         Loss("one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
         Loss("squared_one_vs_rest_svm", {"margin": MARGIN}, targets="[0, 1]"),
-        Loss("logistic", targets="[0, 1]"),
+        Loss("logistic", targets="[0, 1]", probabilities="sigmoid"),
         Loss("sigmoid_squared", targets="[-inf, inf]"),
         Loss("squared_error", targets="[-inf, inf]", predicts="values"),
         Loss("absolute_error", targets="[-inf, inf]", predicts="values"),

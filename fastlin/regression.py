@@ -41,7 +41,7 @@ def logistic_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -87,7 +87,7 @@ def sigmoid_squared_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -133,7 +133,7 @@ def squared_error_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -179,7 +179,7 @@ def absolute_error_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises
@@ -227,7 +227,7 @@ def huber_loss(
 
     Returns
     -------
-    loss : float.
+    loss : float; with reduction="none" an array (n,).
     dW : array like W; `out` if that was given.
 
     Raises

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 from fastlin import _check, _check_state
@@ -44,6 +45,11 @@ class Schedule:
 
     def _within(self, **intervals: str) -> None:
         _check.fields(self, **intervals)
+
+    def __repr__(self) -> str:
+        """As it was written: without what has its default."""
+        shown = [f for f in fields(self) if f.init and getattr(self, f.name) != f.default]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 
 @dataclass(frozen=True)
@@ -83,32 +89,85 @@ class step(Schedule):
         return self.lr * self.factor ** sum(t >= reached for reached in self.at)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class cosine(Schedule):
-    """lr (1 + cos(pi t / T)) / 2 (lecture 3, "Cosine"; Loshchilov & Hutter 2017), and 0 from T on."""
+    """low + (lr - low) (1 + cos(pi t / T)) / 2 (lecture 3, "Cosine"; Loshchilov & Hutter 2017), and low from T on.
+
+    low is torch's eta_min.
+    """
 
     lr: float
     T: int
+    low: float = 0.0
 
     def __post_init__(self) -> None:
-        self._within(lr="[0, inf)", T="(0, inf)")
+        self._within(lr="[0, inf)", T="(0, inf)", low="[0, inf)")
 
     def __call__(self, t: int) -> float:
-        return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(t, self.T) / self.T))
+        return self.low + 0.5 * (self.lr - self.low) * (1.0 + math.cos(math.pi * min(t, self.T) / self.T))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class linear(Schedule):
-    """lr (1 - t / T) (lecture 3, "Linear"), and 0 from T on."""
+    """lr (start + (end - start) t / T): from start lr to end lr, where it stays from T on.
+
+    By default lr (1 - t / T) (lecture 3, "Linear"). torch's LinearLR(start_factor, end_factor, total_iters).
+    """
 
     lr: float
     T: int
+    start: float = 1.0
+    end: float = 0.0
 
     def __post_init__(self) -> None:
-        self._within(lr="[0, inf)", T="(0, inf)")
+        self._within(lr="[0, inf)", T="(0, inf)", start="[0, inf)", end="[0, inf)")
+        _check.number("lr * the larger of start and end", self.lr * max(self.start, self.end), "[0, inf)")
 
     def __call__(self, t: int) -> float:
-        return self.lr * (1.0 - min(t, self.T) / self.T)
+        part = min(t, self.T) / self.T
+        return self.lr * (self.start + (self.end - self.start) * part)
+
+
+@dataclass(frozen=True, repr=False)
+class polynomial(Schedule):
+    """lr (1 - t / T)^power, and 0 from T on: torch's PolynomialLR. power 1 is `linear`."""
+
+    lr: float
+    T: int
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", T="(0, inf)", power="(0, inf)")
+
+    def __call__(self, t: int) -> float:
+        return float(self.lr * (1.0 - min(t, self.T) / self.T) ** self.power)
+
+
+@dataclass(frozen=True, repr=False)
+class cyclic(Schedule):
+    """Up from `low` to lr in `up` steps and back in `down` (None: as many), again and again (Smith 2017).
+
+    low + (lr - low) x factor^k gamma^t, with x in [0, 1] the way up and k the number of the cycle from 0: torch's
+    CyclicLR "triangular", with factor=0.5 its "triangular2", with gamma < 1 its "exp_range".
+    """
+
+    lr: float
+    low: float
+    up: int = 2000
+    down: int | None = None
+    factor: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._within(lr="[0, inf)", low="[0, inf)", factor="(0, 1]", gamma="(0, 1]")
+        object.__setattr__(self, "up", _check.count("up", self.up))
+        object.__setattr__(self, "down", None if self.down is None else _check.count("down", self.down))
+
+    def __call__(self, t: int) -> float:
+        down = self.up if self.down is None else self.down
+        cycle, since = divmod(t, self.up + down)
+        x = since / self.up if since < self.up else (self.up + down - since) / down
+        return self.low + (self.lr - self.low) * x * self.factor**cycle * self.gamma**t
 
 
 @dataclass(frozen=True)
@@ -151,11 +210,13 @@ class cosine_restarts(Schedule):
         return self.low + 0.5 * (self.lr - self.low) * (1.0 + math.cos(math.pi * since / T))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class one_cycle(Schedule):
-    """Up to lr and far down again, along cosines (Smith & Topin 2019; torch's OneCycleLR, whose words these are).
+    """Up to lr and far down again (Smith & Topin 2019; torch's OneCycleLR, whose words these are).
 
-    From lr / div_factor to lr by step pct_start T - 1, to lr / div_factor / final_div_factor by step T - 1.
+    From lr / div_factor to lr by step pct_start T - 1, to lr / div_factor / final_div_factor by step T - 1; with
+    three_phase back to lr / div_factor in between, by step 2 pct_start T - 2. anneal_strategy "cos" goes along cosines,
+    "linear" along lines.
     """
 
     lr: float
@@ -163,29 +224,38 @@ class one_cycle(Schedule):
     pct_start: float = 0.3
     div_factor: float = 25.0
     final_div_factor: float = 1e4
+    anneal_strategy: str = "cos"
+    three_phase: bool = False
 
     def __post_init__(self) -> None:
         self._within(
             lr="[0, inf)", T="[2, inf)", pct_start="(0, 1)", div_factor="[1, inf)", final_div_factor="[1, inf)"
         )
+        _check.choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
+        if _check.flag("three_phase", self.three_phase) and self.pct_start > 0.5:
+            raise ValueError(f"pct_start must be at most 0.5 with three_phase=True; found {self.pct_start!r}")
 
     def __call__(self, t: int) -> float:
-        start, peak, end = self.lr / self.div_factor, self.pct_start * self.T - 1.0, self.T - 1.0
-        if t <= peak:
-            return _along_cosine(start, self.lr, t / peak if peak else 1.0)
-        return _along_cosine(self.lr, start / self.final_div_factor, min((t - peak) / (end - peak), 1.0))
+        start, top = self.lr / self.div_factor, self.pct_start * self.T - 1.0
+        between = [(2.0 * top, start)] if self.three_phase else []
+        points = [(0.0, start), (top, self.lr), *between, (self.T - 1.0, start / self.final_div_factor)]
+        number = min(sum(t > step for step, _ in points[1:]), len(points) - 2)
+        (before, high), (after, low) = points[number : number + 2]
+        part = min((t - before) / (after - before), 1.0) if after > before else 1.0
+        return _along_cosine(high, low, part) if self.anneal_strategy == "cos" else high + (low - high) * part
 
 
 def _along_cosine(start: float, end: float, part: float) -> float:
     return end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * part))
 
 
-@dataclass
+@dataclass(repr=False)
 class plateau(Schedule):
     """lr, times `factor` whenever more than `patience` reports in a row were no better than the best before.
 
-    Better is smaller by more than `threshold` of the best (torch's ReduceLROnPlateau, mode "min"). Call
-    `optimizer.report(metric)`, once an epoch for instance; for an accuracy report its negative.
+    Better is smaller by more than `threshold` of the best (torch's ReduceLROnPlateau, mode "min"), or with
+    threshold_mode="abs" by more than `threshold`. After a reduction the next `cooldown` reports are not counted as bad.
+    Call `optimizer.report(metric)`, once an epoch for instance; for an accuracy report its negative.
     """
 
     lr: float
@@ -193,13 +263,17 @@ class plateau(Schedule):
     patience: int = 10
     threshold: float = 1e-4
     min_lr: float = 0.0
+    cooldown: int = 0
+    threshold_mode: str = "rel"
     _now: float = field(init=False, repr=False)
     _best: float = field(init=False, repr=False, default=math.inf)
     _bad: int = field(init=False, repr=False, default=0)
+    _cooling: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
         self._within(lr="[0, inf)", factor="(0, 1)", threshold="[0, inf)", min_lr="[0, inf)")
-        object.__setattr__(self, "patience", _check.count("patience", self.patience, 0))
+        self.patience, self.cooldown = (_check.count(n, getattr(self, n), 0) for n in ("patience", "cooldown"))
+        _check.choice("threshold_mode", self.threshold_mode, ("rel", "abs"))
         self._now = self.lr
 
     def __call__(self, t: int) -> float:
@@ -208,22 +282,24 @@ class plateau(Schedule):
     def report(self, metric: float) -> None:
         """Take note of a metric for which smaller is better. A NaN counts as no improvement."""
         metric = _check.real("metric", metric)
-        margin = self.threshold * abs(self._best) if self._best < math.inf else 0.0
-        if metric < self._best - margin:
-            self._best, self._bad = metric, 0
-            return
-        self._bad += 1
+        size = abs(self._best) if self.threshold_mode == "rel" else 1.0
+        margin = self.threshold * size if self._best < math.inf else 0.0
+        better = metric < self._best - margin
+        self._best, self._bad = (metric, 0) if better else (self._best, self._bad + 1)
+        if self._cooling:
+            self._cooling, self._bad = self._cooling - 1, 0
         if self._bad > self.patience:
             self._now = min(self._now, max(self.factor * self._now, self.min_lr))
-            self._bad = 0
+            self._cooling, self._bad = self.cooldown, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The current rate, the best report, and the number of reports since the last improvement or reduction."""
-        return {"now": self._now, "best": self._best, "bad": self._bad}
+        """The current rate, the best report, the bad reports since an improvement or reduction, and what is to cool."""
+        found = {"now": self._now, "best": self._best, "bad": self._bad}
+        return found | ({"cooling": self._cooling} if self.cooldown else {})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state that `state_dict` returned; nothing has been changed after an error."""
-        unknown = [key for key in state if key not in ("now", "best", "bad")]
+        unknown = [key for key in state if key not in self.state_dict()]
         if unknown:
             raise ValueError(f"the state of a plateau has no {_check.shown(unknown[0])}")
         now, best = (_check_state.scalar(_check_state.state_entry("plateau", state, key)) for key in ("now", "best"))
@@ -231,10 +307,13 @@ class plateau(Schedule):
             raise ValueError(f"now of a plateau must be a number in [0, lr = {self.lr}]; found {_check.shown(now)}")
         if not isinstance(best, float) or math.isnan(best):
             raise ValueError(f"best of a plateau must be a float, not NaN; found {_check.shown(best)}")
-        bad = _check_state.state_count(
-            "bad of a plateau", _check_state.state_entry("plateau", state, "bad"), self.patience
-        )
-        self._now, self._best, self._bad = float(now), best, bad
+        most = {"bad": self.patience} | ({"cooling": self.cooldown} if self.cooldown else {})
+        counts = [
+            _check_state.state_count(f"{key} of a plateau", _check_state.state_entry("plateau", state, key), high)
+            for key, high in most.items()
+        ]
+        self._now, self._best = float(now), best
+        self._bad, self._cooling = (*counts, 0)[:2]
 
 
 @dataclass(frozen=True)
@@ -276,6 +355,39 @@ class warmup(_Composed):
         if t < self.steps:
             return t / self.steps * _rate(self.schedule, 0)
         return _rate(self.schedule, t - self.steps)
+
+
+@dataclass(frozen=True)
+class sequential(Schedule):
+    """One schedule after the other, each from its own beginning: the next takes over at each of the steps `at`.
+
+    torch's SequentialLR. A schedule may be a number: sequential((0.1, 0.05, 0.001), at=(30, 60)) is a rate for each
+    part. None may be a `plateau`, whose reports have no step.
+    """
+
+    schedules: tuple[Lr, ...]
+    at: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("schedules", "at"):
+            if not isinstance(getattr(self, name), Sequence) or isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a sequence; found {_check.kind(getattr(self, name))}")
+        parts = tuple(_check.learning_rate(lr, f"schedules[{i}]") for i, lr in enumerate(self.schedules))
+        at = tuple(_check.count("at", t) for t in self.at)
+        if len(parts) != len(at) + 1 or any(before >= after for before, after in pairwise(at)):
+            raise ValueError(
+                f"at must hold the {max(len(parts) - 1, 0)} ascending steps, where one of the {len(parts)} schedules "
+                f"follows another; found {_check.shown(self.at)}"
+            )
+        for i, lr in enumerate(parts):
+            if isinstance(lr, Schedule) and lr.state_dict():
+                raise ValueError(f"schedules[{i}] is {lr!r}, which changes by reports, not by steps; pass another")
+        object.__setattr__(self, "schedules", parts)
+        object.__setattr__(self, "at", at)
+
+    def __call__(self, t: int) -> float:
+        number = sum(t >= begin for begin in self.at)
+        return _rate(self.schedules[number], t - (0, *self.at)[number])
 
 
 @dataclass(frozen=True)
@@ -367,13 +479,16 @@ __all__ = [
     "constant",
     "cosine",
     "cosine_restarts",
+    "cyclic",
     "inverse_sqrt",
     "linear",
     "one_cycle",
     "plateau",
     "plot",
+    "polynomial",
     "scale_lr",
     "scaled",
+    "sequential",
     "step",
     "warmup",
 ]

@@ -84,7 +84,9 @@ def random_search(
     """
     tries, target = _check.count("tries", tries), _target(target)
     rng = np.random.default_rng(_check.count("seed", seed, 0))
-    objective = make_objective(loss, with_defaults(loss, hyper, "random_search"), reg, bias, backend, threads)
+    objective = make_objective(
+        loss, with_defaults(loss, hyper, "random_search"), reg, bias, backend, threads
+    ).for_targets(y)
     show = _check.flag("progress", progress)
     inputs = _inputs(objective, X, y, None)
     shape, dtype = inputs.W.shape, inputs.W.dtype
@@ -161,7 +163,9 @@ def random_local_search(
     temperature = _check.number("temperature", temperature, "[0, inf)")
     seed = _check.count("seed", seed, 0)
     rng, chances = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    objective = make_objective(loss, with_defaults(loss, hyper, "random_local_search"), reg, bias, backend, threads)
+    objective = make_objective(
+        loss, with_defaults(loss, hyper, "random_local_search"), reg, bias, backend, threads
+    ).for_targets(y)
     show = _check.flag("progress", progress)
     inputs = _inputs(objective, X, y, W)
     _check.held("scale", scale, inputs.W.dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +17,16 @@ from fastlin._affine import affine
 from fastlin._check import Array, Inputs
 from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
-from fastlin._objective import Objective, make_objective, prediction, score, start_weights, with_defaults
+from fastlin._labels import ClassWeight, LabelOptions
+from fastlin._objective import (
+    Objective,
+    best_classes,
+    make_objective,
+    prediction,
+    score,
+    share_among,
+    with_defaults,
+)
 from fastlin._training import State, Training
 from fastlin.optim import SGD
 from fastlin.penalties import Penalty
@@ -50,16 +61,40 @@ class TrainResult:
     solved: Solved | None = None  # of `minimize`: how it ended
 
     def scores(self, X: ArrayLike) -> Array:
-        """The scores (n, c) of the rows of X."""
-        return losses.scores(self.W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
+        """The scores (n, c) of the rows of X; of float64 where X is, also for a W of float32."""
+        X = _check.array("X", X, 2)
+        W = _check.weights(self.W)
+        if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
+            W = W.astype(np.float64)
+        return losses.scores(W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike, k: int | None = None) -> Array:
         """What the loss predicts for each row of X.
 
         A regression ("squared_error", "absolute_error", "huber"): values (n,), or (n, k) for k columns of W. Others:
         classes (n,), those of the largest score; with one column of W 1 where the score is >= 0, else 0.
+
+        k : ask for the k classes (n, k) with the largest scores, the largest first; W has a column for each class.
         """
-        return prediction(ops.LOSSES[self.loss_name], self.scores(X))
+        row, S = ops.LOSSES[self.loss_name], self.scores(X)
+        return prediction(row, S) if k is None else best_classes(row, S, k)
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """The probabilities of the classes of each row of X.
+
+        "softmax": softmax(scores), (n, c). "logistic": sigma(score), (n, c) for c columns of W, each one class against
+        the rest, so that a row need not sum to 1; for one column (n, 2), those of the classes 0 and 1, which do.
+        Raises ValueError for other losses: their scores are no log-odds.
+        """
+        row = ops.LOSSES[self.loss_name]
+        if row.probabilities is None:
+            having = ", ".join(name for name, loss in ops.LOSSES.items() if loss.probabilities is not None)
+            raise ValueError(f"loss={self.loss_name!r} gives no probabilities; those that do: {having}. See .scores(X)")
+        S = self.scores(X)
+        if row.probabilities == "softmax":
+            return losses.softmax(S)
+        of_pairs = losses.softmax(np.stack([np.zeros_like(S), S], axis=-1))  # sigma(s) is the second of softmax(0, s)
+        return of_pairs[:, 0] if S.shape[1] == 1 else of_pairs[..., 1].copy()
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """R^2 of a regression (the mean over the columns of y), the accuracy of a classifier.
@@ -69,11 +104,15 @@ class TrainResult:
         """
         return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
-    def accuracy(self, X: ArrayLike, y: ArrayLike) -> float:
-        """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others."""
-        if ops.LOSSES[self.loss_name].predicts == "values":
+    def accuracy(self, X: ArrayLike, y: ArrayLike, k: int | None = None) -> float:
+        """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others.
+
+        k : the class is to be among those of the k largest scores: k=5 gives the top-5 accuracy.
+        """
+        row = ops.LOSSES[self.loss_name]
+        if row.predicts == "values":
             raise ValueError(f"{self.loss_name} is a regression and predicts no classes: ask for score(X, y), its R^2")
-        return self.score(X, y)
+        return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
     def save(self, path: FilePath) -> None:
         """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
@@ -115,11 +154,16 @@ def train(
     loss: str = "softmax",
     optimizer: Steps | None = None,
     reg: float | Penalty = 0.0,
-    epochs: int = 10,
+    epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int = 256,
+    shuffle: bool = True,
     seed: int = 0,
     bias: bool = True,
     W: ArrayLike | None = None,
+    classes: int | None = None,
+    class_weight: ClassWeight | None = None,
+    ignore_index: int | None = None,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
@@ -141,18 +185,29 @@ def train(
     ----------
     X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
-    y : (n,) integers in [0, c). For a loss with targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for
-        a W with one column, such as the 0 and 1 of "logistic". A regression takes numbers (n,) of any type as that.
+    y : (n,) integers in [0, c); for "softmax" also floats (n, c), the probabilities of the classes. For a loss with
+        targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for a W with one column, such as the 0 and 1 of
+        "logistic". A regression takes numbers (n,) of any type as that.
     loss : "softmax", "svm", "squared_svm" or another of `fastlin.ops.losses()`. "logistic" and others with targets set
         one class against the rest where y are labels. Its hyper-parameters are arguments too: margin, delta ...
     optimizer : such as `fl.SGD(0.1, momentum=0.9)` or `fl.Adam()`, or any object with step(W, dW); None is
         `fl.SGD(0.01, momentum=0.9)`. One that has report(metric) gets the validation loss, or the loss, each epoch.
     reg : lam of lam * sum(W^2), or a penalty.
+    epochs : how often all rows are gone through; None: 10, or as often as `steps` asks for.
+    steps : stop after so many mini-batch steps instead, in the middle of an epoch if need be, and note the loss of each
+        in the history. Such a run has no state to be resumed from.
     batch_size : rows in a batch; the last batch of an epoch takes what is left.
+    shuffle : False takes the rows in their order in every epoch.
     seed : of the shuffling. The same seed gives the same bits, for any number of threads.
     bias : fit b as the last row of W.
     W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes, or a column for each target.
-    validation : (X, y), measured after each epoch.
+    classes : the number of columns of W, where y may lack the last labels; None: max(y) + 1.
+    class_weight : what the rows of each class are multiplied by, beside their sample_weight, where y are labels: a dict
+        from labels to numbers (1 for others), numbers (c,), or "balanced", n / (classes present * rows of the class),
+        rows counted by their sample_weight. The mean still divides by the rows: torch's `weight=` divides by the sum of
+        the rows' weights w, which is ours with class_weight / mean(w), for a batch of all rows.
+    ignore_index : rows with this label, such as -100, are left out: no batch has them, and no mean counts them.
+    validation : (X, y), measured after each epoch, with a class for every label and all rows alike.
     sample_weight, x_scale, x_shift : as in `softmax_loss`. The features of `validation` are mapped alike.
     patience : stop after so many epochs in a row without a lower validation loss (without validation: loss), and
         return the weights of the epoch where it was lowest.
@@ -175,46 +230,69 @@ def train(
     TrainResult with .W, .state for `resume`, and .history: a list with an entry for each epoch of "loss" (the mean
     over its batches, penalty included, each before its step), "lr" (of its first step, if the optimizer has .lr_now),
     "seconds" (in epochs so far) and, with validation, "validation_loss" (penalty included) and "validation_accuracy",
-    or "validation_r2" for a regression: those of .score(X, y).
+    or "validation_r2" for a regression: those of .score(X, y). With `steps` also "step_loss", an entry for each step:
+    the loss of its batch, penalty included, before the step.
 
     Raises
     ------
     ValueError, TypeError : for bad input, naming the argument, or the part of the state; nothing has been changed then.
+    RuntimeWarning : the loss of an epoch is NaN or Inf, once: which epoch, and what may be the cause.
     KeyboardInterrupt : Ctrl-C, between two kernel calls. The checkpoint of the last complete epoch is there.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> train(X, [0, 0, 1, 1], epochs=50).predict(X)
     array([0, 0, 1, 1])
     """
-    epochs, batch_size = _check.count("epochs", epochs), _check.count("batch_size", batch_size)
     tol = None if tol is None else _check.number("tol", tol, "[0, inf)")
     progress = _check.flag("progress", progress)
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
-    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
+    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads).for_targets(y)
     X = _check.array("X", X, 2)
-    inputs = objective.inputs(start_weights(loss, W, X, y, bias), X, y, sample_weight)
+    options = LabelOptions(classes, class_weight, ignore_index)
+    start, y, sample_weight, rows = options.apply(objective.loss.name, W, X, y, bias, sample_weight)
+    inputs = objective.inputs(start, X, y, sample_weight)
     training = Training(
         inputs=inputs,
+        rows=rows,
         objective=objective,
         scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
         optimizer=_optimizer(optimizer),
-        batch_size=batch_size,
+        batch_size=_check.count("batch_size", batch_size),
+        shuffle=_check.flag("shuffle", shuffle),
+        steps=None if steps is None else _check.count("steps", steps),
         seed=_check.count("seed", seed, 0),
         validation=None if validation is None else _validation_inputs(objective, inputs.W, validation),
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
     )
+    epochs = _epochs(epochs, training)
+    _begin(training, checkpoint, resume, progress)
+    result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
+    return _run(training, result, epochs, tol, checkpoint, progress, callback)
+
+
+def _epochs(epochs: int | None, training: Training) -> int:
+    """How many there are to be, of which the last may be cut off by `steps`."""
+    if training.steps is None:
+        return 10 if epochs is None else _check.count("epochs", epochs)
+    if epochs is not None:
+        raise ValueError("epochs and steps are both given; pass one of them")
+    return -(-training.steps // training.batches)
+
+
+def _begin(training: Training, checkpoint: FilePath | None, resume: State | FilePath | None, progress: bool) -> None:
+    """Stand where the run is to begin, after what speaks against a checkpoint or a bar."""
     if progress:
         need("tqdm", "progress", "a progress bar")
     if checkpoint is not None or resume is not None:
+        if training.steps is not None:
+            raise ValueError("a run of so many steps has no state between them for checkpoint and resume; pass epochs=")
         _check_resumable(training.optimizer)
     if checkpoint is not None:
         _save.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(_state(resume))
-    result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
-    return _run(training, result, epochs, tol, checkpoint, progress, callback)
 
 
 def _run(
@@ -228,11 +306,15 @@ def _run(
 ) -> TrainResult:
     """Epochs until there is nothing left to do."""
     _update(result, training)
+    warned = False
     with progress_bar("epochs", progress, epochs, training.epoch) as advance:
         while not training.finished(epochs, tol):
             with ops.use_backend(training.objective.backend):
                 training.run_epoch()
             _update(result, training)
+            if not warned and not math.isfinite(training.history["loss"][-1]):
+                warned = True
+                warnings.warn(training.what_spoilt_the_loss(), RuntimeWarning, stacklevel=3)
             if checkpoint is not None and result.state is not None:
                 _save.save(checkpoint, result.state)
             advance(_last(training.history))
@@ -250,7 +332,11 @@ def _update(result: TrainResult, training: Training) -> None:
 
 def _last(history: dict[str, list[float]]) -> str:
     """The last epoch in a few words, for the progress bar."""
-    found = {name.replace("validation_", "val "): values[-1] for name, values in history.items() if name != "seconds"}
+    found = {
+        name.replace("validation_", "val "): values[-1]
+        for name, values in history.items()
+        if name not in ("seconds", "step_loss")
+    }
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
@@ -269,6 +355,8 @@ def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple
 def _optimizer(optimizer: Any) -> Steps:
     if optimizer is None:
         return SGD(0.01, momentum=0.9)
+    if isinstance(optimizer, str):
+        raise TypeError(f"optimizer must be an object such as fl.Adam(1e-3); found the name {_check.shown(optimizer)}")
     found: Steps = _check.instance("optimizer", optimizer)
     if not callable(getattr(found, "step", None)):
         raise TypeError(f"optimizer must have step(W, dW), such as fl.SGD(0.1); found {_check.kind(found)}")

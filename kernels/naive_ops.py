@@ -112,6 +112,27 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     return loss
 
 
+def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothing):
+    c = scores.shape[0]
+    loss = 0.0
+    for r, row in enumerate(targets.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        row_max = max(s)
+        z = total = 0.0
+        for j in range(c):
+            row[j] = (1.0 - label_smoothing) * row[j] + label_smoothing / c
+            z += math.exp(s[j] - row_max)
+            total += row[j]
+        loss += weight * total * math.log(z)
+        for j in range(c):
+            shifted = s[j] - row_max
+            if row[j]:
+                loss -= weight * row[j] * shifted
+            scores[j, r] = weight * (total * math.exp(shifted) / z - row[j])
+    return loss
+
+
 def svm_epilogue(scores, y, sample_weight, scratch, margin):
     loss = 0.0
     for r, label in enumerate(y.tolist()):

@@ -323,6 +323,44 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
 
 
 @jit
+def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothing):
+    c, rows = scores.shape
+    real = sample_weight.dtype.type
+    row_max, z, target_logit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    off_value, on_value = real(label_smoothing / c), real(1.0 - label_smoothing)
+    least = real(-69 if scores.itemsize == 4 else -667)  # as for labels
+    s = row(scores, 0)
+    for r in range(rows):
+        row_max[r] = s[r]
+        z[r] = target_logit[r] = 0
+    for j in range(1, c):
+        s = row(scores, j)
+        for r in range(rows):
+            row_max[r] = s[r] if s[r] > row_max[r] else row_max[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            goal = on_value * targets[r, j] + off_value
+            target_logit[r] += real(0) if goal == 0 else goal * (s[r] - row_max[r])  # 0 * -inf would be NaN
+        for r in range(rows):
+            shifted = s[r] - row_max[r]
+            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
+            z[r] += s[r]
+    loss, total = 0.0, row_max  # the sum of a row's targets, in the place of what is not needed any more
+    for r in range(rows):
+        total[r] = c * off_value
+        for j in range(c):
+            total[r] += on_value * targets[r, j]
+        loss += np.float64(sample_weight[r]) * np.float64(total[r] * log_from_1(z[r]) - target_logit[r])
+        z[r] = sample_weight[r] * total[r] / z[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            s[r] = s[r] * z[r] - (on_value * targets[r, j] + off_value) * sample_weight[r]
+    return loss
+
+
+@jit
 def svm_epilogue(scores, y, sample_weight, scratch, margin):
     c, rows = scores.shape
     real = sample_weight.dtype.type

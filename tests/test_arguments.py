@@ -39,8 +39,10 @@ OPTIMIZERS = [name for name in fl.optim.__all__ if name != "Optimizer"]
 SCHEDULES = {
     "constant": {"lr": 0.1},
     "step": {"lr": 0.1, "at": (3, 6), "factor": 0.5},
-    "cosine": {"lr": 0.1, "T": 10},
-    "linear": {"lr": 0.1, "T": 10},
+    "cosine": {"lr": 0.1, "T": 10, "low": 0.01},
+    "linear": {"lr": 0.1, "T": 10, "start": 0.5, "end": 1.0},
+    "polynomial": {"lr": 0.1, "T": 10, "power": 2.0},
+    "cyclic": {"lr": 0.1, "low": 0.01, "up": 3, "down": 4, "factor": 0.5, "gamma": 0.9},
     "inverse_sqrt": {"lr": 0.1},
     "cosine_restarts": {"lr": 0.1, "T": 10, "factor": 2, "low": 0.01},
     "one_cycle": {"lr": 0.1, "T": 10, "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 100.0},
@@ -431,7 +433,7 @@ def fit_search(X, y, **given):
 @pytest.mark.parametrize("loss", CLASSIFIERS)
 def test_one_class_is_predicted(loss, label, fit):
     """W has a single column where y is 0 throughout: the class 0, not a score that is 1 from 0 on."""
-    if fit is fit_search and label == 0 and fl.ops.LOSSES[loss].targets is not None:
+    if fit is fit_search and label == 0 and fl.ops.LOSSES[loss].binary:
         pytest.skip("a random W of a binary loss may be above 0 for some rows")
     X, y = np.random.default_rng(0).standard_normal((20, 3)), np.full(20, label)
     result = fit(X, y, loss=loss)
@@ -449,7 +451,7 @@ def test_one_column_and_two(loss):
     assert result.W.shape[1] == 2
     assert np.array_equal(result.predict(X), y)
     assert result.accuracy(X, y) == 1.0
-    if fl.ops.LOSSES[loss].targets is None:
+    if not fl.ops.LOSSES[loss].binary:
         return
     result = fit_train(X, y, loss=loss, W=np.zeros((2, 1)))
     assert np.array_equal(result.predict(X), y)

@@ -292,6 +292,7 @@ def test_rows_are_read_where_they_lie(layout, storage, compiled, dtype, sizes, c
     np.testing.assert_array_equal(laid, X)
 
 
+@pytest.mark.filterwarnings("ignore:the loss of epoch:RuntimeWarning")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("clip_norm", [None, 0.1])
 def test_what_is_no_number_reaches_W(bad, clip_norm, compiled, dtype, sizes, calls):
@@ -304,6 +305,7 @@ def test_what_is_no_number_reaches_W(bad, clip_norm, compiled, dtype, sizes, cal
     assert np.isnan(found.history["loss"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:the loss of epoch:RuntimeWarning")
 @pytest.mark.parametrize("reg", [fl.L1(0.1), fl.L2(0.1)])
 def test_an_infinite_weight_keeps_to_itself(reg, compiled, dtype, calls):
     """No row has a gradient for this class, so that only the penalty reads its weight."""

@@ -70,3 +70,32 @@ def test_a_step_that_is_rounded_away():
     for method in ("central", "forward"):
         with pytest.raises(ValueError, match="h is 1e-05, too small to change entry 0 of W"):
             fl.numerical_gradient(lambda W: float(W.sum()), np.array([1e30]), method=method)
+
+
+def test_some_entries_are_compared():
+    """As many as are asked for, others with another seed; one that is wrong is found when it is among them."""
+    seen = []
+
+    def f(W):
+        seen.append(W.copy())
+        dW = 2 * W
+        dW[7, 3] += 1
+        return (W**2).sum(), dW
+
+    W = np.ones((50, 10))
+    assert fl.check_gradient(f, W, samples=10)
+    assert len(seen) == 21
+    touched = {int(np.flatnonzero(each - W)[0]) for each in seen[1:]}
+    assert len(touched) == 10
+    found = [fl.check_gradient(f, W, samples=50, seed=seed) for seed in range(30)]
+    assert {check.ok for check in found} == {True, False}
+    assert {check.index for check in found if not check} == {(7, 3)}
+    for samples in (500, 501, 10**9, None):
+        check = fl.check_gradient(f, W, samples=samples)
+        assert (check.ok, check.index, check.analytic) == (False, (7, 3), 3.0)
+
+
+@pytest.mark.parametrize(("how", "message"), [({"samples": 0}, "samples must be"), ({"seed": -1}, "seed must be")])
+def test_wrong_samples(how, message):
+    with pytest.raises(ValueError, match=message):
+        fl.check_gradient(lambda W: ((W**2).sum(), 2 * W), np.ones(3), **how)

@@ -43,7 +43,7 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False):
             with mpmath.workdps(30):
                 parts = [BY_ELEMENT[kind](mpmath.mpf(v), t, HYPER) for v, t in zip(s, targets, strict=True)]
                 loss = float(mpmath.fsum(parts))
-        elif kind == "softmax":
+        elif kind in ("softmax", "soft_softmax"):
             largest = max(s)
             log_z = largest + math.log(math.fsum(math.exp(v - largest) for v in s))
             smoothing = HYPER["label_smoothing"]
@@ -60,6 +60,9 @@ def oracle_loss(kind, W, X, y, *, reg=0.0, weight=None, bias=False):
 def public_loss(kind, *args, **how):
     """The public function with the oracle's hyper-parameters, those that it has."""
     how = {name: HYPER[name] for name in ops.LOSSES[kind].hyper} | how
+    if kind == "soft_softmax":
+        W, X, y, *others = args
+        return fl.softmax_loss(W, X, np.eye(W.shape[1])[y], *others, **how)
     if not kind.endswith("svm"):
         return getattr(fl, f"{kind}_loss")(*args, **how)
     variant = next((name for name in ("crammer_singer", "one_vs_rest") if name in kind), "weston_watkins")

@@ -19,6 +19,13 @@ ALL = [
     schedules.plateau(0.1, patience=2),
     schedules.warmup(schedules.cosine(0.1, 90), 10),
     schedules.scaled(schedules.linear(0.1, 100), 4.0),
+    schedules.cosine(0.1, 100, low=0.01),
+    schedules.linear(0.1, 100, start=0.25, end=1.5),
+    schedules.polynomial(0.1, 100, 2.0),
+    schedules.cyclic(0.1, 0.01, up=7, down=5, factor=0.5, gamma=0.99),
+    schedules.sequential((schedules.linear(0.1, 10, 0.1, 1.0), schedules.cosine(0.1, 50), 0.01), (10, 60)),
+    schedules.one_cycle(0.1, 100, anneal_strategy="linear", three_phase=True),
+    schedules.plateau(0.1, patience=2, cooldown=3, threshold_mode="abs"),
 ]
 
 
@@ -142,3 +149,104 @@ def test_what_stands_around_a_number_has_no_state():
 def test_a_schedule_without_a_rate_says_so():
     with pytest.raises(NotImplementedError):
         schedules.Schedule()(0)
+
+
+# ---- Against torch --------------------------------------------------------------------------------------------
+
+TORCHS = {
+    "LinearLR": (schedules.linear(0.5, 7, 0.2, 0.9), {"start_factor": 0.2, "end_factor": 0.9, "total_iters": 7}),
+    "CosineAnnealingLR": (schedules.cosine(0.5, 40, 0.01), {"T_max": 40, "eta_min": 0.01}),
+    "PolynomialLR": (schedules.polynomial(0.5, 12, 2.5), {"total_iters": 12, "power": 2.5}),
+    "CyclicLR": (
+        schedules.cyclic(0.5, 0.1, up=4, down=7),
+        {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 4, "step_size_down": 7, "cycle_momentum": False},
+    ),
+    "CyclicLR triangular2": (
+        schedules.cyclic(0.5, 0.1, up=4, factor=0.5),
+        {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 4, "mode": "triangular2", "cycle_momentum": False},
+    ),
+    "CyclicLR exp_range": (
+        schedules.cyclic(0.5, 0.1, up=4, gamma=0.9),
+        {"base_lr": 0.1, "max_lr": 0.5, "step_size_up": 4, "mode": "exp_range", "gamma": 0.9, "cycle_momentum": False},
+    ),
+    **{
+        f"OneCycleLR {anneal} {three}": (
+            schedules.one_cycle(0.5, 41, 0.35, anneal_strategy=anneal, three_phase=three),
+            {"max_lr": 0.5, "total_steps": 41, "pct_start": 0.35, "anneal_strategy": anneal, "three_phase": three},
+        )
+        for anneal in ("cos", "linear")
+        for three in (True, False)
+    },
+}
+
+
+def torchs(name, lr=0.5, **given):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    return optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **given)
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+@pytest.mark.parametrize("name", TORCHS)
+def test_rates_are_torchs(name):
+    schedule, given = TORCHS[name]
+    optimizer, theirs = torchs(name.partition(" ")[0], **given)
+    for t in range(40):
+        assert schedule(t) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=1e-15), t
+        theirs.step()
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_one_after_the_other_is_torchs():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = torch.optim.lr_scheduler
+    parts = [scheduler.LinearLR(optimizer, 0.1, 1.0, 6), scheduler.CosineAnnealingLR(optimizer, 20)]
+    theirs = scheduler.SequentialLR(optimizer, parts, [6])
+    ours = schedules.sequential((schedules.linear(0.5, 6, 0.1, 1.0), schedules.cosine(0.5, 20)), at=(6,))
+    for t in range(26):
+        assert ours(t) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-15), t
+        theirs.step()
+
+
+@pytest.mark.parametrize("mode", ["rel", "abs"])
+@pytest.mark.parametrize("cooldown", [0, 1, 3])
+def test_plateaus_are_torchs(mode, cooldown):
+    how = {"factor": 0.5, "patience": 1, "threshold": 0.1, "cooldown": cooldown, "threshold_mode": mode}
+    optimizer, theirs = torchs("ReduceLROnPlateau", **how, eps=0.0)
+    ours = schedules.plateau(0.5, **how)
+    for t in range(60):
+        metric = 5.0 / (1 + t % 23) + 0.3 * math.sin(t)
+        theirs.step(metric)
+        ours.report(metric)
+        assert ours(t) == pytest.approx(optimizer.param_groups[0]["lr"])
+        twin = schedules.plateau(0.5, **how)
+        twin.load_state_dict(ours.state_dict())
+        assert twin == ours
+
+
+def test_a_rate_for_each_part():
+    schedule = schedules.sequential((0.1, 0.05, 0.001), at=(30, 60))
+    assert [schedule(t) for t in (0, 29, 30, 59, 60, 999)] == [0.1, 0.1, 0.05, 0.05, 0.001, 0.001]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: schedules.sequential((0.1, 0.2), (3, 4)), ValueError, "at must hold the 1 ascending steps"),
+        (lambda: schedules.sequential((0.1, 0.2, 0.3), (4, 4)), ValueError, "at must hold the 2 ascending steps"),
+        (lambda: schedules.sequential((0.1, "x"), (4,)), TypeError, r"schedules\[1\] must be a number"),
+        (lambda: schedules.sequential(0.1, (4,)), TypeError, "schedules must be a sequence; found 0.1"),
+        (lambda: schedules.sequential((0.1, schedules.plateau(1.0)), (4,)), ValueError, "which changes by reports"),
+        (lambda: schedules.linear(1e300, 5, end=1e300), ValueError, "larger of start and end must be in"),
+        (lambda: schedules.one_cycle(1, 9, 0.6, three_phase=True), ValueError, "pct_start must be at most 0.5"),
+        (lambda: schedules.one_cycle(1, 9, anneal_strategy="sin"), ValueError, "anneal_strategy must be one of"),
+        (lambda: schedules.plateau(1, threshold_mode="x"), ValueError, "threshold_mode must be one of"),
+        (lambda: schedules.plateau(1, cooldown=-1), ValueError, "cooldown must be an integer of at least 0"),
+        (lambda: schedules.cyclic(0.1, 0.0, up=0), ValueError, "up must be an integer of at least 1"),
+    ],
+)
+def test_bad_arguments_of_the_newer_ones(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()

@@ -7,7 +7,7 @@ import fastlin as fl
 from fastlin import cli, ops
 
 REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "values"]
-BINARY = [name for name, row in ops.LOSSES.items() if row.targets is not None and row.predicts == "classes"]
+BINARY = [name for name, row in ops.LOSSES.items() if row.binary]
 
 
 def houses(n=400, seed=0):

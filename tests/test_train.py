@@ -245,7 +245,9 @@ def test_an_optimizer_of_the_callers_own(blobs):
 
 def test_a_rate_that_is_too_high_ends_in_nan_not_in_an_error(blobs):
     X, y = blobs
-    result = fl.train(X, y, optimizer=fl.SGD(1e200), epochs=3, average="polyak", patience=2, validation=(X, y), reg=0.1)
+    how = {"average": "polyak", "patience": 2, "validation": (X, y), "reg": 0.1}
+    with pytest.warns(RuntimeWarning, match="the loss of epoch 1 is inf"):
+        result = fl.train(X, y, optimizer=fl.SGD(1e200), epochs=3, **how)
     assert not np.isfinite(result.history["loss"][-1])
 
 

@@ -59,7 +59,7 @@ cdef Epilogue bind_epilogue(str name, void *float_fn, void *double_fn, str y, st
         Epilogue(), f"{name}_epilogue", float_fn, double_fn, f"scores {y} sample_weight scratch {hyper}")
 
 
-# ---- Losses by row: y are labels ----------------------------------------------------------------------------
+# ---- Losses by row: y are labels, but for soft_softmax ----------------------------------------------------------------------------
 
 cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
     cdef Py_ssize_t rows = block.rows
@@ -104,6 +104,53 @@ cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
     for r in range(rows):
         scores[y[r] * stride + r] -= on_value * sample_weight[r]
         loss += <double> sample_weight[r] * <double> target_logit[r]
+    return loss
+
+
+cdef double soft_softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
+    # The same for a target of each class.
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t c = block.c
+    cdef const floating *targets = <const floating *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating off_value = <floating> (block.hyper[0] / c)
+    cdef floating on_value = <floating> (1.0 - block.hyper[0])
+    cdef floating *row_max = <floating *> block.scratch
+    cdef floating *z = row_max + rows
+    cdef floating *target_logit = row_max + 2 * rows
+    cdef floating *total = row_max  # the sum of a row's targets, once its largest score is not needed any more
+    cdef floating *s
+    cdef floating shifted, goal
+    cdef floating least = -69 if floating is float else -667
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        row_max[r] = scores[r]
+        z[r] = 0
+        target_logit[r] = 0
+    for j in range(1, c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            row_max[r] = s[r] if s[r] > row_max[r] else row_max[r]
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            goal = on_value * targets[r * c + j] + off_value
+            target_logit[r] += 0 if goal == 0 else goal * (s[r] - row_max[r])  # 0 * -inf would be NaN
+        for r in range(rows):
+            shifted = s[r] - row_max[r]
+            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # keeps a NaN
+            z[r] += s[r]
+    for r in range(rows):
+        total[r] = c * off_value
+        for j in range(c):
+            total[r] += on_value * targets[r * c + j]
+        loss += <double> sample_weight[r] * <double> (total[r] * log_of(z[r]) - target_logit[r])
+        z[r] = sample_weight[r] * total[r] / z[r]
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            s[r] = s[r] * z[r] - (on_value * targets[r * c + j] + off_value) * sample_weight[r]
     return loss
 
 
@@ -216,6 +263,8 @@ cdef double crammer_singer_svm(floating *scores, const ScoreBlock *block) noexce
 
 
 softmax_epilogue = bind_epilogue("softmax", <void *> softmax[float], <void *> softmax[double], "y", "label_smoothing")
+soft_softmax_epilogue = bind_epilogue(
+    "soft_softmax", <void *> soft_softmax[float], <void *> soft_softmax[double], "targets", "label_smoothing")
 svm_epilogue = bind_epilogue("svm", <void *> svm[float], <void *> svm[double], "y", "margin")
 squared_svm_epilogue = bind_epilogue(
     "squared_svm", <void *> squared_svm[float], <void *> squared_svm[double], "y", "margin")

@@ -41,14 +41,19 @@ def _softmax(found: Scores) -> Slopes:
     P = np.exp(shifted)
     P /= P.sum(axis=1, keepdims=True)
     c = S.shape[1]
-    T = np.full(S.shape, smoothing / c)
-    T[np.arange(len(y)), y] += 1 - smoothing
+    soft = y.ndim == 2
+    T = y if soft else np.eye(c)[y]
+    T = (1 - smoothing) * T + smoothing / c
+    total = T.sum(axis=1)
     most = delta.max(axis=1) + eps * np.abs(shifted).max(axis=1)
     rounding = CLOSE * eps * np.sqrt(c)
-    moved = np.minimum(1.0, P * (np.expm1(np.minimum(2 * most, 9.0)) + rounding)[:, None]) + rounding * (P + T)
+    off = np.minimum(1.0, P * (np.expm1(np.minimum(2 * most, 9.0)) + rounding)[:, None])
+    moved = total[:, None] * off + rounding * (total[:, None] * P + T)
     moved += 1e-29 if eps > 1e-10 else 1e-289  # compiled kernels take what is below a tenth of this for 0
     loss = -(T * (shifted - np.log(np.exp(shifted).sum(axis=1))[:, None])).sum(axis=1)
-    return Slopes(np.abs(P - T), moved, 2 * most + rounding * (1 + loss + np.abs(shifted).max(axis=1) * smoothing))
+    spread = total if soft else smoothing  # of the sum over classes: what more than one target adds to it
+    room = total * 2 * most + rounding * (1 + loss + np.abs(shifted).max(axis=1) * spread)
+    return Slopes(np.abs(total[:, None] * P - T), moved, room)
 
 
 def _terms(found: Scores) -> tuple[Numbers, Numbers]:
@@ -161,6 +166,7 @@ def _huber(found: Scores) -> Slopes:
 
 SLOPES: dict[str, Callable[[Scores], Slopes]] = {
     "softmax": _softmax,
+    "soft_softmax": _softmax,
     "svm": _svm,
     "squared_svm": _squared_svm,
     "crammer_singer_svm": _crammer_singer,

@@ -69,6 +69,8 @@ def loss_of(call: Call) -> tuple[str, str | None]:
     if name == "svm":
         given = call.given.get("variant", "weston_watkins"), bool(call.given.get("squared", False))
         name = public_losses.HINGES[given]
+    if call.name == "softmax_loss (soft)":
+        name = "soft_softmax"
     hyper = list(ops.LOSSES[name].hyper)
     return name, hyper[0] if hyper else None
 
@@ -80,6 +82,23 @@ def out_is_returned(row: Row, call: Call, arguments: dict[str, Any], value: Any)
     require(type(loss) is float, f"the loss is a {type(loss).__name__}")
     require(out is None or dW is out, "out is not returned")
     require(dW.shape == W.shape and dW.dtype == W.dtype, f"dW is {dW.dtype} {dW.shape}, W {W.dtype} {W.shape}")
+
+
+def rows_sum_to_the_loss(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """A float64 for each row, whose sum and its gradient are those of reduction="sum"."""
+    _, (loss, dW) = fresh(row, call, reduction="sum", out=None)
+    losses, gradient = value
+    require(losses.shape == (len(np.asarray(arguments["X"])),) and losses.dtype == float, f"losses {losses.shape}")
+    require(alike(gradient, dW) or arguments.get("out") is not None, "the gradient is not that of the sum")
+    require(arguments.get("out") is None or gradient is arguments["out"], "out is not returned")
+    if np.isfinite(losses).all() and np.isfinite(loss):
+        off, size = abs(losses.sum() - loss), np.abs(losses).sum()
+        eps = float(np.finfo(np.asarray(arguments["W"]).dtype).eps)
+        problem = problem_of(arguments | {"y": np.zeros(0)})
+        room = 0.0 if problem is None else float(problem.delta(eps).sum() * (1 + np.abs(problem.weight).max(initial=0)))
+        require(
+            problem is None or off <= 1e3 * eps * size + 100 * room + 1e-30, f"the losses sum to {off:.3g} beside it"
+        )
 
 
 def problem_of(arguments: dict[str, Any]) -> exact.Problem | None:
@@ -95,7 +114,12 @@ def problem_of(arguments: dict[str, Any]) -> exact.Problem | None:
     scale, shift = found.get("x_scale", np.ones(())), found.get("x_shift", np.zeros(()))
     size = np.broadcast_to(np.abs(X) * np.abs(scale) + np.abs(shift), X.shape)
     y = _targets(np.asarray(given["y"]), n, W.shape[1], loss_needs_targets(arguments))
-    return exact.Problem(W[:d], b, X * scale + shift, size, y, found.get("sample_weight", np.ones(n)))
+    weight = found.get("sample_weight", np.ones(n))
+    if arguments.get("ignore_index") is not None:
+        keeps = y != int(arguments["ignore_index"])
+        mean = arguments.get("reduction", "mean") == "mean"
+        y, weight = np.where(keeps, y, 0), keeps * weight * (n / keeps.sum() if mean else 1.0)
+    return exact.Problem(W[:d], b, X * scale + shift, size, y, weight)
 
 
 def loss_needs_targets(arguments: dict[str, Any]) -> bool:
@@ -191,6 +215,23 @@ def classes_are_largest(row: Row, call: Call, arguments: dict[str, Any], value: 
     require(bool(((value >= 0) & (value < c)).all()), "a class is out of range")
     short = S.max(axis=1) - S[rows, value]
     require(bool((short <= 2 * delta.max(axis=1)).all()), "a class does not have the largest score")
+
+
+def few_are_largest(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """The k classes of a row differ, and no score is larger than one before it, up to rounding."""
+    problem = problem_of(arguments | {"y": np.zeros(0)})
+    if problem is None:
+        return
+    S, delta = problem.S, problem.delta(float(np.finfo(np.asarray(arguments["W"]).dtype).eps)).max(axis=1)
+    n, c = S.shape
+    k = value.shape[1]
+    require(value.shape[0] == n and value.dtype.kind == "i" and k <= c, f"the classes are {value.dtype} {value.shape}")
+    others = np.argsort(~(value[:, :, None] == np.arange(c)).any(axis=1), axis=1, kind="stable")  # the k found first
+    require(bool((np.sort(value, axis=1) == others[:, :k]).all()), "a class is there twice, or out of range")
+    order = np.take_along_axis(S, np.hstack([value, others[:, k:]]), axis=1)
+    beyond = order[:, k - 1 :].max(axis=1) - order[:, k - 1]
+    rising = np.diff(order[:, :k], axis=1).max(axis=1, initial=0.0)
+    require(bool((np.maximum(beyond, rising) <= 2 * delta).all()), "a class has a larger score than one before it")
 
 
 def sums_to_one(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:

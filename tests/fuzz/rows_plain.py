@@ -16,7 +16,7 @@ from . import laws
 from .harness import Row
 from .laws import require
 from .rows_optim import schedule_or_number
-from .specs import A, Odd
+from .specs import A, Make, Odd
 from .strategies import (
     LONG,
     NO_NUMBERS,
@@ -80,6 +80,24 @@ def _at() -> Arg:
     return Arg(good, st.sampled_from([[30, 60], (2**70,), A((2,), "int64", "labels:9")]), bad)
 
 
+def _parts_at() -> Arg:
+    bad = st.sampled_from(
+        [(), (1,), (2, 2), (5, 3), (0, 3), (-1, 3), (1.5, 2), ("a", "b"), 3, None, "ab", Odd("object")]
+    )
+    return Arg(st.sampled_from([(1, 2), [3, 90], (30, 2**62)]), st.just((5, 2**70)), bad, False)
+
+
+FACTOR = number("[0, inf)", usual=(1.0, 0.0, 1 / 3))
+PARTS = Arg(
+    st.sampled_from([(0.1, 0.2, 0.0), [0.1, Make("schedules.cosine", (("lr", 0.1), ("T", 9))), 0.3]]),
+    None,
+    st.sampled_from(
+        [(), 0.1, None, "abc", (0.1, 0.2), (0.1, -1.0, 0.2), (0.1, Make("schedules.plateau", (("lr", 0.1),)), 0.2)]
+    ),
+    False,
+)
+
+
 def _plotted(sizes: Sizes) -> Arguments:
     good = st.sampled_from([0.1, [0.1, 0.2], Odd("rate halves")])
     bad = st.sampled_from([[], ["a"], "abc", None, [None], 1j, Odd("object"), [float("nan")], Odd("rate text")])
@@ -107,8 +125,19 @@ AS_SCHEDULE = Arg(
 SCHEDULES = (
     schedule_row("constant", lr=LR),
     schedule_row("step", lr=LR, at=_at(), factor=number("(0, inf)", usual=(0.1,))),
-    schedule_row("cosine", lr=LR, T=LENGTH),
-    schedule_row("linear", lr=LR, T=LENGTH),
+    schedule_row("cosine", lr=LR, T=LENGTH, low=number("[0, inf)", usual=(0.0, 0.01))),
+    schedule_row("linear", lr=LR, T=LENGTH, start=FACTOR, end=FACTOR),
+    schedule_row("polynomial", lr=LR, T=LENGTH, power=number("(0, inf)", usual=(1.0, 2.0))),
+    schedule_row(
+        "cyclic",
+        lr=LR,
+        low=number("[0, inf)", optional=False, usual=(0.01,)),
+        up=count(1, st.integers(1, 50)),
+        down=count(1, st.integers(1, 50), none=True),
+        factor=number("(0, 1]", usual=(0.5,)),
+        gamma=number("(0, 1]", usual=(0.99,)),
+    ),
+    schedule_row("sequential", schedules=PARTS, at=_parts_at()),
     schedule_row("inverse_sqrt", lr=LR),
     schedule_row(
         "cosine_restarts",
@@ -124,6 +153,8 @@ SCHEDULES = (
         pct_start=number("(0, 1)"),
         div_factor=number("[1, inf)"),
         final_div_factor=number("[1, inf)"),
+        anneal_strategy=choice(["cos", "linear"]),
+        three_phase=flag(st.just(False)),
     ),
     schedule_row(
         "plateau",
@@ -132,6 +163,8 @@ SCHEDULES = (
         patience=count(0, st.integers(0, 5)),
         threshold=number("[0, inf)"),
         min_lr=number("[0, inf)"),
+        cooldown=count(0, st.integers(0, 5)),
+        threshold_mode=choice(["rel", "abs"]),
     ),
     schedule_row("warmup", schedule=AS_SCHEDULE, steps=count(1, st.integers(1, 50), optional=False)),
     schedule_row("scaled", schedule=AS_SCHEDULE, factor=number("[0, inf)", optional=False)),
@@ -318,7 +351,11 @@ def _agrees(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None
 
 def _check_gradient(sizes: Sizes) -> Arguments:
     # float32 leaves a difference quotient only a few digits, so that it may disagree
-    return _differences(WITH_GRADIENT, "float64", "float32")(sizes) | {"rtol": number("[0, inf)", usual=(1e-3,))}
+    return _differences(WITH_GRADIENT, "float64", "float32")(sizes) | {
+        "rtol": number("[0, inf)", usual=(1e-3,)),
+        "samples": count(1, st.integers(1, 20), none=True),
+        "seed": count(0, st.integers(0, 99)),
+    }
 
 
 def _rtol_only_if_usual(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:

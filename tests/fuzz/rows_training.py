@@ -16,7 +16,7 @@ from fastlin import ops
 from . import laws
 from .harness import Row, fresh
 from .laws import require
-from .rows_losses import of_scores
+from .rows_losses import few, of_scores
 from .rows_optim import OPTIMIZERS
 from .specs import A, Here, Make, Odd
 from .strategies import (
@@ -35,6 +35,7 @@ from .strategies import (
     count,
     features,
     flag,
+    ignored,
     labels,
     number,
     other_shapes,
@@ -64,20 +65,25 @@ OF_TARGETS = [name for name, row in ops.LOSSES.items() if row.targets is not Non
 REGRESSIONS = [name for name, row in ops.LOSSES.items() if row.predicts == "values"]
 
 
+ALSO = ("classes", "class_weight", "ignore_index", "sample_weight", "x_scale", "x_shift")
+
+
 def fit(sizes: Sizes, *also: str) -> Arguments:
     """What all that fit a W have in common; `also` are others of `problem` that are arguments too."""
     X = features(sizes)
     found = {
         "X": Arg(X.good, X.odd, X.bad.filter(_no_features), False),
         "y": Arg(st.just(Together({})), _strange_labels(sizes), _wrong_labels(sizes), False),
-        "loss": Arg(_loss_and_y(sizes), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False),
+        "loss": Arg(
+            _loss_and_y(sizes, "classes" in also), None, choice(ops.losses()).bad.map(_with_labels(sizes)), False
+        ),
         "reg": penalty(),
         "bias": Arg(st.just(sizes.bias), None, flag().bad, False),
         "backend": backend(sizes),
         "threads": threads(),
         "seed": count(0, st.integers(0, 99)),
     }
-    more = {
+    more = label_options() | {
         "sample_weight": row_weights(sizes),
         "x_scale": column_map(sizes._replace(dtype="float64")),  # W may be of float64 where X is not
         "x_shift": column_map(sizes._replace(dtype="float64")),
@@ -91,7 +97,7 @@ def _no_features(value: Any) -> bool:
     return not (matrix and value.dtype not in NO_FEATURES)
 
 
-def _loss_and_y(sizes: Sizes) -> Any:
+def _loss_and_y(sizes: Sizes, labelled: bool) -> Any:
     """A loss, labels or targets for it, and perhaps its hyper-parameter, weights to start from, rows to validate."""
     n, c = sizes.n, sizes.c
     y = A((n,), "int64", f"labels:{c}", 5)
@@ -104,7 +110,32 @@ def _loss_and_y(sizes: Sizes) -> Any:
         Together({"loss": "svm", "margin": 0.5, "y": y}),
         Together({"loss": "softmax", "label_smoothing": 0.1, "y": y}),
     ]
+    if labelled:
+        found += [
+            Together({"loss": name, "y": y} | more)
+            for name in ("softmax", "squared_one_vs_rest_svm")
+            for more in (
+                {"classes": c + 2},
+                {"class_weight": "balanced"},
+                {"class_weight": {0: 0.5, np.int64(c - 1): 2}},
+                {"class_weight": A((c,), "float32", "unit"), "ignore_index": -100},
+            )
+            if c > 1 or name == "softmax"
+        ]
     return st.sampled_from(found)
+
+
+def label_options() -> Arguments:
+    """What is said about labels beside them; what is good is drawn with the loss."""
+    return {
+        "classes": Arg(st.none(), None, st.sampled_from([0, -1, 1.5, "3", True, 2**70, [], Odd("object")])),
+        "class_weight": Arg(
+            st.none(),
+            None,
+            st.sampled_from(["uniform", b"balanced", 3.0, {-1: 1.0}, {0: -1.0}, {0: "a"}, {"a": 1.0}, Odd("object")]),
+        ),
+        "ignore_index": Arg(st.none(), None, ignored().bad),
+    }
 
 
 def _with_labels(sizes: Sizes) -> Callable[[Any], Together]:
@@ -152,12 +183,15 @@ def of_train(sizes: Sizes) -> Arguments:
         Odd("object"),
         (A((3, sizes.d + 1), "uint8"), A((3,), "int64")),
     ]
-    patience = count(1, st.integers(1, 3), none=True)
+    epochs, patience = count(1, st.integers(1, 3), optional=False), count(1, st.integers(1, 3), none=True)
+    steps = st.integers(1, 9).map(lambda n: Together({"steps": n, "checkpoint": None}))
     average = number("(0, 1)", usual=(0.9,), none=True)
     words = average.bad.filter(lambda value: value != "polyak")
-    return fit(sizes, "sample_weight", "x_scale", "x_shift") | {
+    return fit(sizes, *ALSO) | {
         "optimizer": Arg(st.sampled_from([None, *good]), st.just(Odd("own optimizer")), st.sampled_from(wrong)),
-        "epochs": count(1, st.integers(1, 3), optional=False),
+        "epochs": Arg(st.one_of(epochs.good, steps), epochs.odd, epochs.bad.filter(lambda n: n is not None), False),
+        "steps": Arg(st.none(), None, count(1, st.just(1)).bad.filter(lambda n: n is not None)),
+        "shuffle": flag(),
         "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
         "validation": Arg(st.none(), X, st.sampled_from(wrong_validation)),
         "patience": Arg(patience.good, None, patience.bad),
@@ -218,7 +252,7 @@ def stops_at_target(row: Row, call: Call, arguments: dict[str, Any], value: Any)
 
 def of_minimize(sizes: Sizes) -> Arguments:
     """The arguments of minimize."""
-    found = fit(sizes, "sample_weight", "x_scale", "x_shift")
+    found = fit(sizes, *ALSO)
     del found["seed"]
     return found | {
         "solver": choice(["auto", "lbfgs", "bfgs", "cg"] if sizes.rows * sizes.c < 60 else ["auto", "lbfgs"]),
@@ -330,7 +364,33 @@ def result_of(method: str) -> Callable[..., Any]:
 def of_result(sizes: Sizes) -> Arguments:
     """The arguments of scores and predict of a result."""
     found = of_scores(sizes)
+    wide = features(sizes._replace(dtype="float64"))  # a float32 W takes it too
+    odd = st.one_of(found["X"].odd, wide.good.filter(lambda X: X.dtype == "float64"))
+    found["X"] = Arg(found["X"].good, odd, wide.bad, False)
     return {name: found[name] for name in ("W", "X", "bias", "x_scale", "x_shift")}
+
+
+def of_few_of_result(sizes: Sizes) -> Arguments:
+    """And those of predict for several classes."""
+    return of_result(sizes) | {"k": few(sizes)}
+
+
+def of_probabilities(sizes: Sizes) -> Arguments:
+    """And those of predict_proba."""
+    return of_result(sizes) | {"loss_name": Arg(st.sampled_from(["softmax", "logistic"]))}
+
+
+def are_probabilities(row: Row, call: Call, arguments: dict[str, Any], value: Any) -> None:
+    """Numbers in [0, 1]; of softmax, and of two classes by one score, the rows sum to 1."""
+    W, logistic = np.asarray(arguments["W"]), arguments.get("loss_name") == "logistic"
+    c = 2 if logistic and W.shape[1] == 1 else W.shape[1]
+    require(value.shape == (len(np.asarray(arguments["X"])), c), f"the probabilities have shape {value.shape}")
+    if np.isnan(value).any() and call.odd:
+        return
+    require(bool(((value >= 0) & (value <= 1)).all()), "a probability is outside of [0, 1]")
+    if not logistic or W.shape[1] == 1:
+        off = np.abs(value.sum(axis=1, dtype=float) - 1).max(initial=0.0)
+        require(off <= 1e-5, f"probabilities sum to 1 with an error of {off:.2g}")
 
 
 def of_score(sizes: Sizes) -> Arguments:
@@ -486,9 +546,10 @@ FEATURES = (
         raises=(ConvergenceWarning,),  # k-means found fewer different patches than words
     ),
 )
+LOST = (RuntimeWarning,)  # of a loss that is not finite: rates and features are drawn that no step survives
 FIT_LAWS = (a_fit, same_fit, fits_as_naive)
 ROWS = (
-    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",)),
+    Row("train", fl.train, of_train, FIT_LAWS, shapes=SHAPES, cost=2, files=True, words=("must end in",), raises=LOST),
     Row("sweep", fl.sweep, of_sweep, (a_choice, same_choice), shapes=FOLDED, cost=8),
     Row("minimize", fl.minimize, of_minimize, (a_fit, same_fit), shapes=SHAPES, cost=3),
     Row(
@@ -510,8 +571,11 @@ ROWS = (
     ),
     Row("TrainResult.scores", result_of("scores"), of_result, (laws.scores_are_products,)),
     Row("TrainResult.predict", result_of("predict"), of_result, (laws.same_again,)),
+    Row("TrainResult.predict (k)", result_of("predict"), of_few_of_result, (laws.few_are_largest,)),
+    Row("TrainResult.predict_proba", result_of("predict_proba"), of_probabilities, (are_probabilities,)),
     Row("TrainResult.score", result_of("score"), of_score, (a_share,)),
     Row("TrainResult.accuracy", result_of("accuracy"), of_score, (a_share,)),
+    Row("TrainResult.accuracy (k)", result_of("accuracy"), lambda s: of_score(s) | {"k": few(s)}, (a_share,)),
     Row("TrainResult.save", _save_and_load, _saved, (as_saved,), files=True, words=("must end in",)),
     *FEATURES,
 )

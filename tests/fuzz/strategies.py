@@ -385,6 +385,12 @@ def _numbers_only(strategy: Drawn, n: int) -> Drawn:
     return strategy if n else strategy.filter(lambda value: not isinstance(value, A) or 0 not in value.shape)
 
 
+def ignored() -> Arg:
+    """A label that marks rows to leave out: that of no row, or of some."""
+    wrong = [1.5, "1", b"1", True, math.nan, (), [], {}, A((1,), "int64"), *_things()]
+    return Arg(st.sampled_from([None, -100, 2**40, np.int64(-5), -(2**70)]), st.integers(0, 3), st.sampled_from(wrong))
+
+
 def targets(sizes: Sizes, interval: str) -> Arg:
     """y (n, c) of numbers in an interval, labels (n,) if c > 1, or numbers (n,) if c = 1."""
     n, c = sizes.n, sizes.c

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import rows_files, rows_losses, rows_optim, rows_plain, rows_training
+from . import rows_estimators, rows_files, rows_losses, rows_optim, rows_plain, rows_training
 from .harness import Row
 
 ROWS: tuple[Row, ...] = (
@@ -11,6 +11,7 @@ ROWS: tuple[Row, ...] = (
     *rows_plain.ROWS,
     *rows_training.ROWS,
     *rows_files.ROWS,
+    *rows_estimators.ROWS,
 )
 
 _BY_STEPS = "the machine of test_machines.py calls it, between steps"
@@ -18,6 +19,7 @@ _MODULE = "a module, whose names have rows of their own"
 NO_ROW = {
     "Dataset": "a record of what loaders return; it takes anything",
     "GradientCheck": "a record of what check_gradient returns",
+    "LogisticRegression": "scikit-learn's own parameters and checks of them; its own tests run on ours",
     "Optimizer": "the base of the optimizers; it has no instances of its own",
     "Optimizer.check_state": "load_state_dict calls it, and a resumed run",
     "Optimizer.load_state_dict": _BY_STEPS,
@@ -28,6 +30,7 @@ NO_ROW = {
     "SearchResult.accuracy": "TrainResult's",
     "SearchResult.load": "TrainResult's",
     "SearchResult.predict": "TrainResult's",
+    "SearchResult.predict_proba": "TrainResult's",
     "SearchResult.save": "TrainResult's",
     "SearchResult.score": "TrainResult's",
     "SearchResult.scores": "TrainResult's",
