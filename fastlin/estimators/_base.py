@@ -21,6 +21,7 @@ from fastlin.minimize import SOLVERS, without_warning
 from fastlin.train import TrainResult, train
 
 SGD = "sgd"
+PLAIN = 1e-6  # of a gradient, enough for predictions
 BLOCK = 1 << 18  # entries of X that are looked at together
 SMALL = 1 << 20  # multiplications for the scores: a pass over X takes less than a millisecond
 
@@ -80,7 +81,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             self._keep(self._train(X, y, weights, W, strata))
             return
         name, hyper = self._loss(columns)
-        tol = (1e-12 if X.size * columns <= SMALL else 1e-6) if self.tol is None else self.tol
+        tol = (1e-12 if X.size * columns <= SMALL else PLAIN) if self.tol is None else self.tol
         result = without_warning(
             X,
             y,
@@ -96,8 +97,10 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             threads=self.n_threads,
             **hyper,
         )
-        if tol and result.solved is not None and not result.solved.converged:  # who passes 0 wants so many iterations
-            warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=3)
+        solved: Any = result.solved
+        enough = PLAIN if self.tol is None else math.inf if tol == 0 else tol  # 0 asks for max_iter iterations
+        if not (solved.converged or solved.gradient <= enough):
+            warnings.warn(solved.message, ConvergenceWarning, stacklevel=3)
         self._keep(result)
 
     def _train(self, X: Array, y: Array, weights: Array | None, W: Array, strata: Array | None) -> TrainResult:

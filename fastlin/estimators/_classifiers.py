@@ -161,7 +161,8 @@ class SoftmaxClassifier(LinearClassifier):
     class_weight : {label: weight}, or "balanced": each class counts alike.
     solver : "auto" or another solver of `fl.minimize`, full batch; or "sgd": mini-batch steps, as `fl.train`.
     tol, max_iter : of full-batch solvers: the largest entry of the gradient to stop at, and iterations at most. None:
-        1e-12 for small data, where that costs milliseconds (n * d * c <= 2^20), else 1e-6; the solver's own max_iter.
+        1e-6, and on to 1e-12 with small data, where that costs milliseconds (n * d * c <= 2^20); the solver's own
+        max_iter.
     warm_start : begin at the coef_ and intercept_ of the last fit.
     optimizer, epochs, batch_size, average : of "sgd", as in `fl.train`; rates follow a schedule that the optimizer has.
     early_stopping, validation_fraction, patience : of "sgd": hold out that share of the rows of each class, and stop

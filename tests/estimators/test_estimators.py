@@ -220,7 +220,10 @@ def test_partial_fit_after_fit(solver):
 
 def test_a_step_that_leaves_the_numbers_is_told():
     X, y = data()
-    with pytest.raises(ValueError, match="lower the optimizer's lr"):
+    with (
+        pytest.warns(RuntimeWarning, match="loss of epoch"),
+        pytest.raises(ValueError, match="lower the optimizer's lr"),
+    ):
         fl.SVMClassifier(solver="sgd", optimizer=fl.SGD(1e30), epochs=9).fit(1e9 * X, y)
 
 

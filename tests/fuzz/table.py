@@ -17,7 +17,7 @@ ROWS: tuple[Row, ...] = (
 _BY_STEPS = "the machine of test_machines.py calls it, between steps"
 _MODULE = "a module, whose names have rows of their own"
 NO_ROW = {
-    "ConvergenceWarning": "a warning of minimize and sweep",
+    "ConvergenceWarning": "a warning, which fits give",
     "Dataset": "a record of what loaders return; it takes anything",
     "GradientCheck": "a record of what check_gradient returns",
     "LogisticRegression": "scikit-learn's own parameters and checks of them; its own tests run on ours",
