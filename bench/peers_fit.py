@@ -269,6 +269,9 @@ def parse() -> argparse.Namespace:
                 parser.error(f"--{option}: no {name!r}; there are {', '.join(known)}")
     if not 1 <= arguments.threads <= len(cpus()):
         parser.error(f"--threads must be from 1 to the {len(cpus())} physical cores, found {arguments.threads}")
+    for path, columns in ((arguments.csv, COLUMNS), (curves_of(arguments.csv), CURVE_COLUMNS)):
+        if path.exists() and path.read_text().partition("\n")[0].rstrip() != ",".join(columns):
+            parser.error(f"{path} has other columns than this program writes; move it away")
     for name, least in (("rounds", 1), ("seconds", 0.01)):
         if getattr(arguments, name) < least:
             parser.error(f"--{name} must be at least {least}, found {getattr(arguments, name)}")

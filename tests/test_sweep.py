@@ -66,14 +66,29 @@ def test_weights_count_as_in_scikit_learn():
     np.testing.assert_allclose(found.model.W[:-1], expected.coef_.T, atol=1e-4)
 
 
-def test_each_fit_starts_where_the_one_with_more_penalty_ended():
+def test_fits_start_where_those_with_more_penalty_lead():
+    """With a fine grid they take far fewer passes over X than cold fits take."""
     X, y = DIGITS
-    warm = fl.sweep(X, y, GRID, validation=(X, y))
-    alone = [fl.sweep(X, y, [C], validation=(X, y)) for C in GRID]
-    passes = [
-        sum(fit.solved.passes for fit in fits) for fits in ([row[0] for row in warm.models], [r.model for r in alone])
-    ]
-    assert passes[0] < passes[1]
+    grid = np.logspace(-4, 2, 25)
+    path = fl.sweep(X, y, grid, validation=(X, y)).models
+    cold = [fl.minimize(X, y, reg=0.5 / C / len(y)) for C in grid]
+    assert sum(row[0].solved.passes for row in path) < 0.6 * sum(fit.solved.passes for fit in cold)
+
+
+def test_the_order_of_C_does_not_matter():
+    X, y = IRIS
+    one = fl.sweep(X, y, GRID, cv=3)
+    other = fl.sweep(X, y, GRID[::-1], cv=3)
+    assert one.scores.tolist() == other.scores[::-1].tolist()
+    assert one.best == other.best
+    assert one.model.W.tolist() == other.model.W.tolist()
+
+
+@pytest.mark.parametrize("grid", [[1.0, 1.0, 1.0], [0.1, 1.0, np.inf, np.inf], [1e-300, 1.0, 1e300]])
+def test_no_step_over_log_C_is_too_long(grid):
+    X, y = IRIS
+    found = fl.sweep(X, y, grid, validation=(X, y), tol=0.0, max_iter=20)
+    assert all(np.isfinite(row[0].W).all() for row in found.models)
 
 
 def test_of_equal_scores_the_strongest_penalty_wins():
