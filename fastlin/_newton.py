@@ -47,10 +47,15 @@ def minimize(
 def _along(problem: Problem, here: Point, direction: Array) -> Point | None:
     """A lower point in this direction: the whole step, or a half of it, or a half of that ..."""
     slope, length = dot(here.gradient, direction), 1.0
+    size, rounding = dot(here.gradient, here.gradient), problem.resolution * abs(here.value)
     for _ in range(HALVINGS):
         there = problem.at(here.x + length * direction)
         if there.value <= here.value + FALL * length * slope and there.value < here.value:
             return there
+        if there.value <= here.value + rounding and dot(there.gradient, there.gradient) < size / 4:
+            return there  # the value tells nothing any more, but the gradient does
+        if -length * slope <= rounding:
+            return None
         length /= 2
     return None
 

@@ -159,11 +159,19 @@ def _of_squared_hinge(S: Array, y: Array, margin: float) -> Array:
     return second
 
 
+def _of_squared_svm(S: Array, y: Array, margin: float) -> Array:
+    rows = np.arange(len(y))
+    A: Array = 2.0 * (S - S[rows, y][:, None] + margin > 0)
+    A[rows, y] = -1.0
+    return A
+
+
 SECOND: dict[str, tuple[str, Callable[..., Array]]] = {
     "softmax": ("softmax_curvature", _of_softmax),
     "logistic": ("element_curvature", _of_logistic),
     "squared_error": ("element_curvature", _of_squared_error),
     "huber": ("element_curvature", _of_huber),
+    "squared_svm": ("svm_curvature", _of_squared_svm),
     "squared_one_vs_rest_svm": ("element_curvature", _of_squared_hinge),
 }
 
@@ -177,15 +185,21 @@ def _mean_of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
     return mean
 
 
+def _mean_of_soft_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
+    total = (1 - label_smoothing) * y.sum(axis=1) + label_smoothing  # of the targets of a row
+    mean: Array = total * _mean_of_softmax(S, y, label_smoothing)
+    return mean
+
+
 def _mean_of_squared_svm(S: Array, y: Array, margin: float) -> Array:
-    v = S - S[np.arange(len(y)), y][:, None] + margin
-    violating = (v > 0).sum(axis=1) - (margin > 0)
-    mean: Array = 4.0 * violating / S.shape[1]  # 2 for each violating class, and as many for the row's own
+    A = _of_squared_svm(S, y, margin)
+    mean: Array = 2.0 * np.maximum(A, 0).mean(axis=1)  # of each violating class, and as much for the row's own
     return mean
 
 
 MEAN_SECOND: dict[str, Callable[..., Array]] = {
     "softmax": _mean_of_softmax,
+    "soft_softmax": _mean_of_soft_softmax,
     "squared_svm": _mean_of_squared_svm,
     **{
         name: lambda S, y, *hyper, second=second: second(S, y, *hyper).mean(axis=1)

@@ -12,13 +12,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _lbfgs
+from fastlin import _lbfgs, _newton
 from fastlin._check import Array
 from fastlin._linalg import Means, cholesky, gram, product
 from fastlin._problem import Point, Problem
 
 ROWS = 8  # for each feature, in G: with 4 some searches take a tenth more passes, with all rows none fewer
 FIRST, LONGER = 10, 3  # iterations in the first basis, and how many times more in each that follows
+POLISH = 10  # Newton's steps at the end
 LEAST_SHARE = 1e-3  # of the largest curvature, that a row has at least
 JITTER = 1e-12  # of the largest entry of the diagonal, where there is no penalty
 
@@ -86,6 +87,9 @@ def minimize(
         count = min(stage, max_iter - done)
         here, flat, moved = _in_one_basis(problem, here, count, tol, note)
         done, stage = done + count, stage * LONGER
+    if flat and here.steepest > tol and problem.curved:  # what the value no longer shows, Newton's steps still reach
+        basis = Basis(problem, here.x)
+        here, _ = _newton.minimize(problem, here, POLISH, tol, note, lambda r: basis.to_W(basis.gradient(r)))
     return here, flat
 
 

@@ -67,6 +67,8 @@ CURVATURES: dict[str, Loss] = {
     for row in (
         # 1/2 sum_j A_j (s_j - sum_k A_k s_k)^2, where the A_j are the probabilities of softmax and sum to 1.
         Loss("softmax_curvature", targets="[0, 1]"),
+        # 1/2 sum_j A_j (s_j - s_y)^2, where A_j is 2 for a class that violates the margin, else 0; A_y is -1.
+        Loss("svm_curvature", targets="[-1, inf]"),
         # 1/2 sum_j A_j s_j^2, where A_j is the second derivative of a loss by element.
         Loss("element_curvature", targets="[-inf, inf]"),
     )

@@ -277,5 +277,26 @@ def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
     return loss
 
 
+def svm_curvature_epilogue(scores, targets, sample_weight, scratch):
+    loss = 0.0
+    for r, A in enumerate(targets.tolist()):
+        s = scores[:, r].tolist()
+        weight = float(sample_weight[r])
+        own = 0.0
+        total = 0.0
+        for j in range(len(s)):
+            if A[j] < 0.0:
+                own = s[j]
+        for j in range(len(s)):
+            slope = max(A[j], 0.0) * (s[j] - own)
+            loss += weight * 0.5 * slope * (s[j] - own)
+            scores[j, r] = weight * slope
+            total += slope
+        for j in range(len(s)):
+            if A[j] < 0.0:
+                scores[j, r] = -weight * total
+    return loss
+
+
 def element_curvature_epilogue(scores, targets, sample_weight, scratch):
     return by_element(scores, targets, sample_weight, lambda s, t: (0.5 * t * s * s, t * s))

@@ -561,3 +561,35 @@ def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
     for r in range(rows):
         loss += np.float64(sample_weight[r]) * np.float64(real(0.5) * total[r])
     return loss
+
+
+@jit
+def svm_curvature_epilogue(scores, targets, sample_weight, scratch):
+    c, rows = scores.shape
+    real = sample_weight.dtype.type
+    own, total, slopes = row(scratch, 0), row(scratch, 1), row(scratch, 2)
+    for r in range(rows):
+        own[r] = 0
+        total[r] = 0
+        slopes[r] = 0
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            own[r] = s[r] if targets[r, j] < 0 else own[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            A = targets[r, j]
+            difference = s[r] - own[r]
+            slope = (real(0) if A < 0 else A) * difference
+            total[r] += slope * difference
+            slopes[r] += slope
+            s[r] = slope * sample_weight[r]
+    for j in range(c):
+        s = row(scores, j)
+        for r in range(rows):
+            s[r] = -slopes[r] * sample_weight[r] if targets[r, j] < 0 else s[r]
+    loss = 0.0
+    for r in range(rows):
+        loss += np.float64(sample_weight[r]) * np.float64(real(0.5) * total[r])
+    return loss

@@ -229,6 +229,18 @@ def softmax_curvature_epilogue(scores, targets, sample_weight, scratch):
 
 
 @quiet
+def svm_curvature_epilogue(scores, targets, sample_weight, scratch):
+    own = targets.T < 0
+    A = np.maximum(targets.T, 0)
+    scores -= np.where(own, scores, 0).sum(axis=0)
+    loss = weighted((A * np.square(scores)).sum(axis=0), sample_weight) / 2
+    scores *= A
+    scores *= sample_weight
+    scores -= own * scores.sum(axis=0)
+    return loss
+
+
+@quiet
 def element_curvature_epilogue(scores, targets, sample_weight, scratch):
     loss = weighted((targets.T * np.square(scores)).sum(axis=0), sample_weight) / 2
     scores *= targets.T

@@ -58,7 +58,14 @@ def test_curvatures_of_all_backends(curvature, dtype, backend):
     A = rng.random((37, 5))
     if curvature == "softmax_curvature":
         A /= A.sum(axis=1, keepdims=True)
-    G = A.T * (S - (A.T * S).sum(axis=0) if curvature == "softmax_curvature" else S) * weight
+        G = A.T * (S - (A.T * S).sum(axis=0)) * weight
+    elif curvature == "svm_curvature":
+        A[np.arange(37), rng.integers(0, 5, 37)] = -1.0
+        own = A.T == -1.0
+        G = np.where(own, 0.0, A.T) * (S - S.T[own.T]) * weight
+        G -= own * G.sum(axis=0)
+    else:
+        G = A.T * S * weight
     found, scratch = S.astype(dtype), np.empty((3, 37), dtype)
     kernel = ops.kernel(f"{curvature}_epilogue", backend, dtype)
     value = kernel(found, np.ascontiguousarray(A, dtype), weight.astype(dtype), scratch)
@@ -93,14 +100,14 @@ def test_factors_and_second_moments(d, backend):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("solver", SMOOTH)
-@pytest.mark.parametrize("loss", [*CURVED, "squared_svm"])
+@pytest.mark.parametrize("loss", [*CURVED, "sigmoid_squared"])
 def test_solvers_find_what_scipy_finds(table, loss, solver, bias):
     X, y = table
     X = X / X.std(axis=0)
     if ops.LOSSES[loss].targets is not None:
         y = np.eye(4)[y]
     if solver == "newton-cg" and loss not in CURVED:
-        with pytest.raises(ValueError, match=r"solver 'newton-cg' needs a second derivative.* squared_svm"):
+        with pytest.raises(ValueError, match=r"solver 'newton-cg' needs a second derivative.* sigmoid_squared"):
             fl.minimize(X, y, loss=loss, solver=solver)
         return
     found = fl.minimize(X, y, loss=loss, reg=1e-3, bias=bias, solver=solver, tol=1e-9)

@@ -445,6 +445,44 @@ cdef double softmax_curvature(floating *scores, const ScoreBlock *block) noexcep
     return loss
 
 
+cdef double svm_curvature(floating *scores, const ScoreBlock *block) noexcept nogil:
+    cdef Py_ssize_t rows = block.rows
+    cdef Py_ssize_t c = block.c
+    cdef const floating *targets = <const floating *> block.y
+    cdef const floating *sample_weight = <const floating *> block.sample_weight
+    cdef floating *own = <floating *> block.scratch
+    cdef floating *total = own + rows
+    cdef floating *slopes = own + 2 * rows
+    cdef floating *s
+    cdef floating A, difference, slope
+    cdef Py_ssize_t j, r
+    cdef double loss = 0.0
+    for r in range(rows):
+        own[r] = total[r] = slopes[r] = 0
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            own[r] = s[r] if targets[r * c + j] < 0 else own[r]
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            A = targets[r * c + j]
+            difference = s[r] - own[r]
+            slope = (0 if A < 0 else A) * difference
+            total[r] += slope * difference
+            slopes[r] += slope
+            s[r] = slope * sample_weight[r]
+    for j in range(c):
+        s = scores + j * block.stride
+        for r in range(rows):
+            s[r] = -slopes[r] * sample_weight[r] if targets[r * c + j] < 0 else s[r]
+    for r in range(rows):
+        loss += <double> sample_weight[r] * 0.5 * <double> total[r]
+    return loss
+
+
+svm_curvature_epilogue = bind_epilogue(
+    "svm_curvature", <void *> svm_curvature[float], <void *> svm_curvature[double], "targets", "")
 element_curvature_epilogue = bind_epilogue(
     "element_curvature", <void *> element_curvature[float], <void *> element_curvature[double], "targets", "")
 softmax_curvature_epilogue = bind_epilogue(
