@@ -19,7 +19,6 @@ from fastlin._laps import laps
 from fastlin._rows import Loss
 from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
 
-
 REDUCTIONS = ("mean", "sum", "none")
 
 
