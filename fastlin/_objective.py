@@ -19,6 +19,8 @@ from fastlin._laps import laps
 from fastlin._rows import Loss
 from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
 
+REDUCTIONS = ("mean", "sum", "none")
+
 
 class Objective(NamedTuple):
     """What is minimised and how it is computed, apart from the arrays. All is checked, every default filled in."""
@@ -50,7 +52,7 @@ class Objective(NamedTuple):
         out: Array | None = None,
     ) -> tuple[Any, Array]:
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
-        _check.choice("reduction", reduction, ("mean", "sum", "none"))
+        _check.choice("reduction", reduction, REDUCTIONS)
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
             self._refuse_float32(inputs.W)

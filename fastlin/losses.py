@@ -18,7 +18,7 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
-from fastlin._objective import classes, largest_few, make_objective, with_defaults
+from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -92,6 +92,7 @@ def softmax_loss(
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
     if ignore_index is not None:
+        _check.choice("reduction", reduction, REDUCTIONS)
         n = len(X := _check.array("X", X, 2))
         y, rows = without(y, n, ignore_index)
         sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")

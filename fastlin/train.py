@@ -287,7 +287,9 @@ def _begin(training: Training, checkpoint: FilePath | None, resume: State | File
         need("tqdm", "progress", "a progress bar")
     if checkpoint is not None or resume is not None:
         if training.steps is not None:
-            raise ValueError("a run of so many steps has no state between them for checkpoint and resume; pass epochs=")
+            raise ValueError(
+                "a run of so many steps=, with no state to go on from, takes no checkpoint and no resume; pass epochs="
+            )
         _check_resumable(training.optimizer)
     if checkpoint is not None:
         _save.check_path("checkpoint", checkpoint)

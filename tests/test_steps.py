@@ -76,8 +76,8 @@ def test_rows_in_their_order_are_another_run():
     [
         ({"steps": 0}, "steps must be an integer of at least 1; found 0"),
         ({"steps": 3, "epochs": 2}, "epochs and steps are both given; pass one of them"),
-        ({"steps": 3, "checkpoint": "a.npz"}, "no state between them for checkpoint and resume; pass epochs="),
-        ({"steps": 3, "resume": {}}, "no state between them for checkpoint and resume; pass epochs="),
+        ({"steps": 3, "checkpoint": "a.npz"}, "takes no checkpoint and no resume; pass epochs="),
+        ({"steps": 3, "resume": {}}, "takes no checkpoint and no resume; pass epochs="),
         ({"shuffle": 1}, "shuffle must be True or False; found 1"),
     ],
 )

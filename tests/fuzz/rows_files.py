@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,9 @@ def _resume(resume: Any) -> Any:
     optimizer = fl.Adam(0.1)
     before = repr(optimizer.state_dict())
     try:
-        return fl.train(**files.problem(), optimizer=optimizer, epochs=4, resume=resume)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the loss of epoch", RuntimeWarning)  # of a state with huge numbers
+            return fl.train(**files.problem(), optimizer=optimizer, epochs=4, resume=resume)
     except BaseException:
         require(repr(optimizer.state_dict()) == before, "the optimizer has changed though the resume was refused")
         raise

@@ -161,12 +161,14 @@ def _without_W(found: Arguments) -> Arguments:
     return found | {"loss": Arg(plain, None, found["loss"].bad, False)}
 
 
+KEPT = (Here("a.npz"), Here("b.safetensors"))
+
+
 def of_train(sizes: Sizes) -> Arguments:
     """The arguments of train."""
     good = [Make(f"optim.{name}", (("lr", 0.05),)) for name in OPTIMIZERS]
     wrong = [True, 3, "adam", [], Odd("object"), Odd("class"), Odd("optimizer class"), Odd("optimizer without step")]
     wrong += [Odd("optimizer step no function"), {}, Odd("function")]
-    kept = [Here("a.npz"), Here("b.safetensors")]
     nowhere = [Here("missing/a.npz"), Here("a.txt"), Here(""), 3, [], 1j, Odd("object"), "", "a\0b.npz"]
     X = st.tuples(
         st.builds(A, st.just((3, sizes.d)), st.just("uint8"), st.just("labels:9"), SEEDS),
@@ -185,12 +187,15 @@ def of_train(sizes: Sizes) -> Arguments:
         (A((3, sizes.d + 1), "uint8"), A((3,), "int64")),
     ]
     epochs, patience = count(1, st.integers(1, 3), optional=False), count(1, st.integers(1, 3), none=True)
-    steps = st.integers(1, 9).map(lambda n: Together({"steps": n, "checkpoint": None}))
+    steps = st.integers(1, 9).map(lambda n: Together({"steps": n}))  # which are not kept
+    epochs_kept = st.sampled_from([Together({"epochs": 2, "checkpoint": path}) for path in KEPT])
     average = number("(0, 1)", usual=(0.9,), none=True)
     words = average.bad.filter(lambda value: value != "polyak")
     return fit(sizes, *ALSO) | {
         "optimizer": Arg(st.sampled_from([None, *good]), st.just(Odd("own optimizer")), st.sampled_from(wrong)),
-        "epochs": Arg(st.one_of(epochs.good, steps), epochs.odd, epochs.bad.filter(lambda n: n is not None), False),
+        "epochs": Arg(
+            st.one_of(epochs.good, steps, epochs_kept), epochs.odd, epochs.bad.filter(lambda n: n is not None), False
+        ),
         "steps": Arg(st.none(), None, count(1, st.just(1)).bad.filter(lambda n: n is not None)),
         "shuffle": flag(),
         "batch_size": count(1, st.sampled_from([1, 2, 7, 64, 1000])),
@@ -198,7 +203,7 @@ def of_train(sizes: Sizes) -> Arguments:
         "patience": Arg(patience.good, None, patience.bad),
         "tol": number("[0, inf)", usual=(1e-3,), none=True),
         "average": Arg(st.one_of(average.good, st.just("polyak")), average.odd, words),
-        "checkpoint": Arg(st.sampled_from([None, *kept]), None, st.sampled_from(nowhere)),
+        "checkpoint": Arg(st.none(), None, st.sampled_from(nowhere)),
         "callback": Arg(st.sampled_from([None, Odd("goes on")]), None, st.sampled_from([3, "abc", [], True])),
     }
 
@@ -420,11 +425,10 @@ def _save_and_load(path: Any, W: Any, bias: Any = True, x_scale: Any = None, los
 
 def _saved(sizes: Sizes) -> Arguments:
     W, place = weights(sizes), of_train(sizes)["checkpoint"]
-    good = place.good.filter(lambda path: path is not None)
     plain = W.good.filter(lambda spec: spec.layout != "list" and spec.shape[0] > 0)
     named = Arg(st.sampled_from(["softmax", "squared_error"]))
     return {
-        "path": Arg(good, None, place.bad, False),
+        "path": Arg(st.sampled_from(KEPT), None, place.bad, False),
         "W": Arg(plain, optional=False),
         "bias": Arg(st.booleans()),
         "loss_name": named,
