@@ -107,10 +107,10 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
 def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothing):
     goal = (1 - label_smoothing) * targets.T + label_smoothing / len(scores)
     total = goal.sum(axis=0)
-    scores -= scores.max(axis=0)
+    scores -= np.max(scores, axis=0)
     target_logit = np.where(goal == 0, 0, goal * scores).sum(axis=0)  # 0 * -inf would be NaN
     np.exp(scores, out=scores)
-    z = scores.sum(axis=0)
+    z = np.sum(scores, axis=0)
     scores *= total / z
     scores -= goal
     scores *= sample_weight
