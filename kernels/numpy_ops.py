@@ -109,8 +109,7 @@ def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothi
     total = goal.sum(axis=0)
     scores -= np.max(scores, axis=0)
     target_logit = np.where(goal == 0, 0, goal * scores).sum(axis=0)  # 0 * -inf would be NaN
-    np.exp(scores, out=scores)
-    z = np.sum(scores, axis=0)
+    z = np.exp(scores, out=scores).sum(axis=0)
     scores *= total / z
     scores -= goal
     scores *= sample_weight

@@ -203,13 +203,13 @@ GRADIENTS: dict[str, Mutant | list[Mutant]] = {
     "forward-differences": (GRADCHECK, "entries[i] = here - h", "entries[i] = here"),
     "directional-slope": (OPS, "scores[y, rows] -= 1 - label_smoothing", "scores[y, rows] -= 0.9 - label_smoothing"),
     "sizes-of-derivatives": [
-        (GRADCHECK, "gradient = np.empty_like(W)", "gradient = np.empty((W.size, 1), W.dtype)"),
+        (GRADCHECK, "np.array(slopes, W.dtype).reshape(W.shape)", "np.array(slopes, W.dtype).reshape(-1, 1)"),
         (LOSSES, "probabilities[some].sum(axis=-1", "probabilities[some].max(axis=-1"),
     ],
     "jacobian": (
         GRADCHECK,
-        "gradient.flat[i] = _slope(f, W, i, h, f_here)",
-        "gradient.flat[-1 - i] = _slope(f, W, i, h, f_here)",
+        "slopes = [_slope(f, W, i, h, f_here) for i in range(W.size)]",
+        "slopes = [_slope(f, W, i, h, f_here) for i in reversed(range(W.size))]",
     ),
     "analytic-gradient": (
         OPS,
@@ -285,13 +285,13 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
     "step-decay": (SCHEDULES, "sum(t >= reached for", "sum(t > reached for"),
     "cosine-decay": (
         SCHEDULES,
-        "return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(t, self.T) / self.T))",
-        "return self.lr * (1.0 - min(t, self.T) / self.T)",
+        "0.5 * (self.lr - self.low) * (1.0 + math.cos(math.pi * min(t, self.T) / self.T))",
+        "(self.lr - self.low) * (1.0 - min(t, self.T) / self.T)",
     ),
     "linear-decay": (
         SCHEDULES,
-        "return self.lr * (1.0 - min(t, self.T) / self.T)",
-        "return self.lr * (1.0 - min(t, self.T) / self.T) ** 2",
+        "        part = min(t, self.T) / self.T\n",
+        "        part = (min(t, self.T) / self.T) ** 2\n",
     ),
     "inverse-sqrt-decay": (SCHEDULES, "return self.lr / math.sqrt(max(t, 1))", "return self.lr / max(t, 1)"),
     "linear-warmup": (
@@ -411,13 +411,13 @@ DESCENT: dict[str, Mutant | list[Mutant]] = {
     ),
     "lbfgs-in-mini-batches": (
         MINIMIZE,
-        "start = start_weights(loss, W, X, y, bias,",
-        "start = start_weights(loss, None, X, y, bias,",
+        "labels.apply(objective.loss.name, W, X, y,",
+        "labels.apply(objective.loss.name, None, X, y,",
     ),
     "house-prices": (OBJECTIVE, "return S[:, 0] if S.shape[1] == 1 else S\n", "return classes(S)\n"),
     "binary-classifier-with-one-column": (
         OBJECTIVE,
-        "return classes(S) if loss.targets is not None else largest(S)",
+        "return classes(S) if loss.binary else largest(S)",
         "return largest(S)",
     ),
     "double-descent": (TOYS, "X = np.linspace(-1.0, 1.0, n)[:, None]", "X = np.linspace(-0.7, 0.7, n)[:, None]"),
