@@ -223,7 +223,7 @@ def batch_by_batch() -> Curve:
     passes, losses = [0.0], [_all_rows(W)]
     while passes[-1] < PASSES:
         rows = rng.choice(len(X), BATCH, replace=False)
-        result = fl.minimize(X[rows], y[rows], reg=REG, W=W, max_iter=CHUNK, tol=0.0)
+        result = fl.minimize(X[rows], y[rows], solver="lbfgs", reg=REG, W=W, max_iter=CHUNK, tol=0.0)
         W = result.W
         passes.append(passes[-1] + len(result.history["loss"]) * BATCH / len(X))
         losses.append(_all_rows(W))

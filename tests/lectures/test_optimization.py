@@ -473,7 +473,7 @@ def test_hessian_size():
 def test_lbfgs_in_full_batches(digits):
     """As many passes over the rows: L-BFGS, by a recursion of our own, ends far below descent with momentum."""
     X = digits.X.astype(np.float64)
-    quasi = fl.minimize(X, digits.y, reg=1e-3, max_iter=60)
+    quasi = fl.minimize(X, digits.y, solver="lbfgs", reg=1e-3, max_iter=60)
     passes = 2 * len(quasi.history["loss"])  # more than it took
     plain = fl.train(X, digits.y, reg=1e-3, epochs=passes, batch_size=len(X), optimizer=fl.SGD(0.1, momentum=0.9))
     lowest = fl.minimize(X, digits.y, reg=1e-3, max_iter=1000).history["loss"][-1]

@@ -96,10 +96,10 @@ def test_lbfgs_in_mini_batches():
     X, y, rng, W, passes = digits.X, digits.y, np.random.default_rng(0), None, 0.0
     while passes < 20:
         rows = rng.choice(len(X), 128, replace=False)
-        result = fl.minimize(X[rows], y[rows], reg=1e-3, W=W, max_iter=20, tol=0.0)
+        result = fl.minimize(X[rows], y[rows], solver="lbfgs", reg=1e-3, W=W, max_iter=20, tol=0.0)
         if W is not None:  # it goes on from where the last one ended
             before = fl.softmax_loss(W, X[rows], y[rows], 1e-3, bias=True)[0]
             assert result.history["loss"][0] == pytest.approx(before, rel=1e-5)
         W, passes = result.W, passes + len(result.history["loss"]) * 128 / len(X)
-    full = fl.minimize(X, y, reg=1e-3, max_iter=15).history["loss"]
+    full = fl.minimize(X, y, solver="lbfgs", reg=1e-3, max_iter=15).history["loss"]
     assert fl.softmax_loss(W, X, y, 1e-3, bias=True)[0] > full[-1] + 0.08
