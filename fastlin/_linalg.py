@@ -15,6 +15,7 @@ from fastlin import _pool, _run, ops
 from fastlin._check import Array
 from fastlin._plan import COPY_BYTES
 
+TINY = 10_000  # multiplications, which BLAS does in its caller's thread, before a kernel would begin
 BASE = 32  # a matrix of so few columns is factored column by column
 FEATURES = 64  # of a task of `gram`
 ROW_NUMBERS = 1 << 18  # of the rows that a task of `gram` goes through at once: 2 MB
@@ -34,7 +35,10 @@ class Means(NamedTuple):
 
 def product(A: Array, B: Array, means: Means) -> Array:
     """A @ B of float64 matrices: the scores of the rows of A with weights B."""
-    return _run.scores(B, np.ascontiguousarray(A), *means).T if means.compiled else A @ B
+    if not means.compiled or A.size * B.shape[1] <= TINY:
+        found: Array = A @ B
+        return found
+    return _run.scores(B, np.ascontiguousarray(A), *means).T
 
 
 def gram(X: Array, weight: Array, means: Means) -> tuple[Array, Array]:
