@@ -59,7 +59,7 @@ cdef Epilogue bind_epilogue(str name, void *float_fn, void *double_fn, str y, st
         Epilogue(), f"{name}_epilogue", float_fn, double_fn, f"scores {y} sample_weight scratch {hyper}")
 
 
-# ---- Losses by row: y are labels, but for soft_softmax ----------------------------------------------------------------------------
+# ---- Losses by row: y are labels, but for soft_softmax ------------------------------------------------------
 
 cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
     cdef Py_ssize_t rows = block.rows
