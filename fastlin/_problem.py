@@ -50,17 +50,18 @@ class Problem:
 
     def at(self, x: Array) -> Point:
         """The value and the gradient at x."""
-        return self._at(self.objective, x)
+        return self.of(self.objective, x)
 
     def smooth_at(self, x: Array) -> Point:
         """The same without absolute values."""
-        return self._at(self._smooth, x)
+        return self.of(self._smooth, x)
 
     @property
     def _smooth(self) -> Objective:
         return self.objective._replace(penalty=L2(self.l2) if self.l2 else None)
 
-    def _at(self, objective: Objective, x: Array) -> Point:
+    def of(self, objective: Objective, x: Array) -> Point:
+        """The same of another objective on these data."""
         self.passes += 1
         here = self.inputs._replace(W=self.weights(x))
         value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)

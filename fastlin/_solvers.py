@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs, _newton, _owlqn, _whitened
+from fastlin import _lbfgs, _newton, _owlqn, _smoothed, _whitened
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._problem import MEAN_SECOND, Point, Problem
@@ -26,9 +26,10 @@ OURS = {
     "whitened-lbfgs": _whitened.minimize,
     "newton-cg": _newton.minimize,
     "owlqn": _owlqn.minimize,
+    "smoothed": _smoothed.minimize,
 }
 SOLVERS = (*OURS, *SCIPYS)
-MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000}  # else 1000
+MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
 
 WHITENING = 30  # passes over X that it may cost to make the columns white: three bases save more
 
@@ -49,6 +50,11 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
             f"solver 'newton-cg' needs a second derivative, and no L1: {problem.objective.loss.name} with this penalty "
             "has none; pass solver='auto'"
         )
+    if chosen == "smoothed" and not _smoothed.can(problem):
+        raise ValueError(
+            f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
+            f"{problem.objective.loss.name}: pass solver='auto'"
+        )
     start = problem.at(problem.start)
     note(start.value)
     if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
@@ -64,6 +70,8 @@ def choose(problem: Problem) -> str:
     """The solver that "auto" takes: docs/solvers.md has the measurements."""
     if problem.l1.any():
         return "owlqn"
+    if _smoothed.can(problem):
+        return "smoothed"
     (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis

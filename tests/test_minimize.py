@@ -5,6 +5,7 @@ import pytest
 from scipy import optimize
 from sklearn.datasets import load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 import fastlin as fl
 from fastlin import _linalg, _owlqn, _problem, ops, testing
@@ -152,6 +153,51 @@ def test_the_optimum_of_scikit_learn(C):
     reference, _ = fl.softmax_loss(W, X, y, 1 / (2 * C * len(y)), bias=True)
     assert found.history["loss"][-1] <= reference * (1 + 1e-9)
     np.testing.assert_allclose(found.W[:-1], W[:-1], atol=1e-4)
+
+
+# ---- Kinks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["svm", "one_vs_rest_svm"])
+def test_hinges_end_at_the_minimum(loss):
+    """Whatever W is near has a higher loss."""
+    data, lam = load_iris(), 1e-2
+    X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    y = data.target if loss == "svm" else np.eye(3)[data.target]
+    found = fl.minimize(X, y, loss=loss, reg=lam, bias=False)
+    assert found.solved.solver == "smoothed"
+    assert found.solved.converged
+    value = found.history["loss"][-1]
+    problem = problem_of(X, y, loss, lam, bias=False)
+    for step in np.random.default_rng(0).standard_normal((400, found.W.size)):
+        for length in (1e-1, 1e-3, 1e-5):
+            assert problem.at(found.W.ravel() + length * step).value >= value * (1 - 1e-7)
+
+
+def test_the_hinge_of_liblinear():
+    data, C = load_wine(), 0.5
+    X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    model = LinearSVC(loss="hinge", C=C, fit_intercept=False, tol=1e-9, max_iter=1_000_000).fit(X, data.target)
+    lam, W = 1 / (2 * C * len(X)), np.ascontiguousarray(model.coef_.T)
+    reference, _ = fl.svm_loss(W, X, data.target, lam, variant="one_vs_rest")
+    found = fl.minimize(X, np.eye(3)[data.target], loss="one_vs_rest_svm", reg=lam, bias=False)
+    assert found.history["loss"][-1] == pytest.approx(reference, rel=1e-6)
+
+
+def test_least_absolute_errors():
+    """A linear programme solves the same problem."""
+    rng = np.random.default_rng(0)
+    X, t = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    found = fl.minimize(X, t, loss="absolute_error", bias=False)
+    cost = np.concatenate([np.zeros(4), np.full(60, 1 / 60)])
+    above = np.block([[X, -np.eye(60)], [-X, -np.eye(60)]])
+    best = optimize.linprog(cost, above, np.concatenate([t, -t]), bounds=[(None, None)] * 4 + [(0, None)] * 60)
+    assert found.history["loss"][-1] == pytest.approx(best.fun, rel=1e-6)
+
+
+def test_smoothing_is_for_kinks(table):
+    with pytest.raises(ValueError, match=r"solver 'smoothed' is for svm, .*; found softmax"):
+        fl.minimize(*table, solver="smoothed")
 
 
 # ---- Exact zeros -----------------------------------------------------------------------------------------------

@@ -1,0 +1,86 @@
+"""Losses with kinks, by smooth ones that come ever closer: L-BFGS on each, from where the one before ended.
+
+Of width w: a hinge is a parabola from 0 to w and a line of slope 1 beyond,
+
+    h_w(v) = (max(v, 0)^2 - max(v - w, 0)^2) / (2 w),    h_w <= max(v, 0) <= h_w + w / 2,
+
+so that the kernels of the squared hinges, with the margins m and m - w, give it (Chapelle 2007 smooths hinges so). An
+absolute error is huber_w / w. A smooth loss is nowhere above the loss with kinks: the difference of the two at the end
+bounds how much the smoothing costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastlin import _lbfgs, ops
+from fastlin._check import Array
+from fastlin._problem import Point, Problem, point
+from fastlin.penalties import L2
+
+SQUARED = {"svm": "squared_svm", "one_vs_rest_svm": "squared_one_vs_rest_svm"}
+SMOOTHED = (*SQUARED, "absolute_error")
+NARROWER = 10.0  # times, from one width to the next
+STEPS = 1000  # of L-BFGS, for a width
+COSTS = 1e-7  # of the value, that the last smoothing may cost
+SETTLED = 1e-6  # of the value, by which it falls from the last width but one to the last
+
+
+def can(problem: Problem) -> bool:
+    """Whether the loss is one of these, and the penalty one of squares."""
+    return problem.objective.loss.name in SMOOTHED and isinstance(problem.objective.penalty, L2 | None)
+
+
+@np.errstate(all="ignore")
+def minimize(
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool]:
+    """Where the last of at most max_iter widths led, and whether a narrower one would lower the loss no more."""
+    width, flat = _first_width(problem, here), False
+    for _ in range(max_iter):
+        if here.steepest <= tol or flat or not np.isfinite(here.value):
+            break
+        smooth, start = _smooth(problem, width), here.x
+        end, _ = _lbfgs.minimize(smooth, smooth(start), STEPS, tol, lambda value: None, problem.resolution)
+        there = problem.at(end.x)
+        cheap = there.value - end.value <= COSTS * abs(there.value)
+        flat = cheap and here.value - there.value <= SETTLED * abs(there.value)
+        if there.value < here.value:
+            here = there
+        note(here.value)
+        width /= NARROWER
+    return here, flat
+
+
+def _first_width(problem: Problem, start: Point) -> float:
+    """The margin, or the size of the errors at the start."""
+    if problem.objective.loss.name in SQUARED:
+        return problem.objective.hyper[0] or 1.0
+    return start.value / problem.inputs.W.shape[1] or 1.0
+
+
+def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:
+    """The smooth loss of this width, penalty included."""
+    objective = problem.objective
+    if objective.loss.name == "absolute_error":
+        huber = objective._replace(loss=ops.LOSSES["huber"], hyper=(width,), penalty=_scaled(problem.l2 * width))
+        return lambda x: _times(problem.of(huber, x), 1.0 / width)
+    (margin,), squared = objective.hyper, ops.LOSSES[SQUARED[objective.loss.name]]
+    whole = objective._replace(loss=squared, penalty=_scaled(2.0 * width * problem.l2))
+    beyond = objective._replace(loss=squared, hyper=(margin - width,), penalty=None)
+
+    def at(x: Array) -> Point:
+        a, b = problem.of(whole, x), problem.of(beyond, x)
+        return point(x, (a.value - b.value) / (2.0 * width), (a.gradient - b.gradient) / (2.0 * width))
+
+    return at
+
+
+def _scaled(lam: float) -> L2 | None:
+    return L2(lam) if lam else None
+
+
+def _times(there: Point, factor: float) -> Point:
+    return point(there.x, factor * there.value, factor * there.gradient)
