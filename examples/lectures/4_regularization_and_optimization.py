@@ -432,7 +432,7 @@ print(f"8 * (10^7)^2 bytes = {8 * 1e7**2 / 1e12:.0f} terabytes")
 # "rank 1". L-BFGS does not store it: ``solver="lbfgs"``. It works very well in full batch mode: gradient
 # descent with twice as many steps gets less far. In minibatches it does not work well, and we do not offer it.
 
-quasi = fl.minimize(digits.X, digits.y, solver="lbfgs", reg=1e-3, max_iter=60)
+quasi = fl.minimize(digits.X, digits.y, solver="lbfgs", reg=1e-3, max_iter=60, tol=0)
 descent = fl.train(
     digits.X, digits.y, reg=1e-3, epochs=120, batch_size=len(digits.X), optimizer=fl.SGD(0.1, momentum=0.9)
 )
