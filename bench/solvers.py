@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from fit_problems import embeddings, images, table
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from fastlin import _solvers, _whitened
@@ -33,36 +34,10 @@ def data_sets() -> Iterator[tuple[str, Array, Array, float]]:
     yield "digits 0 to 16", X, y, 1.0
     yield "digits / 16", X / 16, y, 1.0
     yield "digits / 16", X / 16, y, 100.0
-    yield "one-hot columns, and others of scales 1e-3 to 1e4", *table(), 1.0
-    yield "images with dark pixels", *images(), 1.0
-    yield "features of unit norm, 30 classes", *embeddings(), 1.0
-    yield "features of unit norm, 30 classes", *embeddings(), 100.0
-
-
-def table(n: int = 20_000) -> tuple[Array, Array]:
-    """Three columns of categories as one-hot columns, and six of numbers whose scales differ widely."""
-    rng, scales = np.random.default_rng(2), np.logspace(-3, 4, 6)
-    categories = np.hstack([np.eye(k)[rng.integers(0, k, n)] for k in (5, 12, 40)])
-    numbers = rng.standard_normal((n, 6))
-    scores = np.hstack([categories, numbers]) @ rng.standard_normal((63, 4)) + rng.gumbel(size=(n, 4))
-    return np.hstack([categories, numbers * scales]), scores.argmax(axis=1)
-
-
-def images(n: int = 10_000) -> tuple[Array, Array]:
-    """A template for each class plus noise, between 0 and 1, in float32; many pixels are always 0."""
-    rng = np.random.default_rng(0)
-    templates, y = rng.random((10, 784)) * (rng.random((10, 784)) < 0.2), rng.integers(0, 10, n)
-    noise = 0.35 * rng.standard_normal((n, 784)) * (rng.random(784) < 0.6)
-    return np.clip(0.5 * templates[y] + noise, 0, 1).astype(np.float32), y
-
-
-def embeddings(n: int = 6000, d: int = 192, c: int = 30) -> tuple[Array, Array]:
-    """A mean for each class plus noise, whose directions have scales from 1 to 0.06; rows of unit norm."""
-    rng, scales = np.random.default_rng(5), np.logspace(0, -1.2, d)
-    turn = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    means, y = rng.standard_normal((c, d)) * scales, rng.integers(0, c, n)
-    X = (0.5 * means[y] + rng.standard_normal((n, d)) * scales) @ turn
-    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), y
+    yield "one-hot columns, and others of scales 1e-3 to 1e4", *table(tested=0)[:2], 1.0
+    yield "images with dark borders", *images(10_000, tested=0)[:2], 1.0
+    for C in (1.0, 100.0):
+        yield "features of unit norm, 30 classes", *embeddings(6000, d=192, c=30, tested=0)[:2], C
 
 
 def curve(solver: str, X: Array, y: Array, C: float) -> list[tuple[int, float]]:

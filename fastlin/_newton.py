@@ -60,12 +60,12 @@ def _along(problem: Problem, here: Point, direction: Array) -> Point | None:
     return None
 
 
-def solve(product: Product, b: Array, enough: float, inverse: Product | None, most: int = MOST_PRODUCTS) -> Array:
+def solve(product: Product, b: Array, enough: float, inverse: Product | None) -> Array:
     """An x with ||A x - b|| <= enough, for the positive definite A of `product`; where A is flat, what was reached."""
     x, residual = np.zeros_like(b), b.copy()
     z = residual if inverse is None else inverse(residual)
     p, rz = z.copy(), dot(residual, z)
-    for step in range(most):
+    for step in range(MOST_PRODUCTS):
         Ap = product(p)
         curvature = dot(p, Ap)
         if curvature <= EPS * dot(p, p):

@@ -31,7 +31,7 @@ OURS = {
 SOLVERS = (*OURS, *SCIPYS)
 MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
 
-WHITENING = 30  # passes over X that it may cost to make the columns white: three bases save more
+WHITENING = 30  # passes over X that it may cost to make the columns white
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
 

@@ -17,7 +17,7 @@ from fastlin._check import Array
 from fastlin._linalg import Means, cholesky, gram, product
 from fastlin._problem import Point, Problem
 
-ROWS = 8  # for each feature, in G: with 4 some searches take a tenth more passes, with all rows none fewer
+ROWS = 8  # for each feature, in G: a mean of as many products as that needs no more rows to be near that of all
 FIRST, LONGER = 10, 3  # iterations in the first basis, and how many times more in each that follows
 POLISH = 10  # Newton's steps at the end
 LEAST_SHARE = 1e-3  # of the largest curvature, that a row has at least
