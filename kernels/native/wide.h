@@ -60,7 +60,8 @@ static const char *NAME(wide_panel)(
 ) {
     enum { COLUMNS = WIDE_BYTES / (WIDE_VECTORS * VECTOR_BYTES) };
     REAL panel[COLUMNS * WIDE_VECTORS * V] __attribute__((aligned(VECTOR_BYTES)));
-    REAL T[WIDE_BLOCK * WIDE_VECTORS * V] __attribute__((aligned(VECTOR_BYTES)));
+    /* The last tile has WIDE_ROWS rows too, of which some may be beyond the block's last one. */
+    REAL T[(WIDE_BLOCK + WIDE_ROWS - 1) * WIDE_VECTORS * V] __attribute__((aligned(VECTOR_BYTES)));
     const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c, ld = sizes->scores;
     const int vectors = (int)divide_up(c, V);
     const ptrdiff_t width = vectors * V;
