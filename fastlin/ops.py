@@ -135,6 +135,7 @@ UPDATES: dict[str, Op] = {
 
 OPS: dict[str, Op] = {
     "exp": Op("function", {"x": FLAT, "out": FLAT}, writes=("out",)),
+    "log1p": Op("function", {"x": FLAT, "out": FLAT}, writes=("out",)),  # log(1 + x) of 0 <= x <= 1
     # Between the caller's W (d, c) or (d + 1, c), of any strides, and the kernels' `weights` (c, d + 1), whose last
     # column is 0 where W has no b. parts (parts, c, d + 1) are summed in order, into the first.
     "to_class_major": Op(
