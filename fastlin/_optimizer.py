@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import starmap
+from operator import call as run
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,16 +152,17 @@ class Optimizer:
         scalars = (self.t + 1, rate, *self.hyper.values()) if self._counts else (rate, *self.hyper.values())
         calls, compiled = [], not b_apart
         for slot, w, g, given in ready:
-            kernel, ranges, team, whole = _step.route(self.rule, backend, w.size, w.itemsize, len(slot.state), threads)
-            calls.append((w, g, slot.state, scalars, fused, ranges, team))
-            compiled = compiled and whole and given is None
+            route = _step.route(self.rule, backend, w.size, w.itemsize, len(slot.state), threads)
+            compiled = compiled and route.whole and given is None
+            call = w, g, slot.state, scalars, fused, route.ranges, route.threads
+            calls.append((route.kernel, *call) if route.prepare is None else route.prepare(*call))
         fresh = not self._slots
         if fresh:
             self._slots = [slot for slot, _, _, _ in ready]
         try:
             if compiled:
                 self.t += 1
-                any(starmap(kernel, calls))  # all of them in C: Python answers Ctrl-C after the last
+                any(starmap(run, calls))  # all of them in C: Python answers Ctrl-C after the last
             else:
                 with CtrlCLater():
                     self.t += 1

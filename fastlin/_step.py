@@ -30,7 +30,7 @@ def update(
     threads: int,
 ) -> None:
     """One step of `rule` over w, g and its state: flat contiguous arrays of one size and dtype."""
-    kernel, ranges, team, _ = route(rule, backend, w.size, w.itemsize, len(state), threads)
+    kernel, _, ranges, team, _ = route(rule, backend, w.size, w.itemsize, len(state), threads)
     if ranges:
         kernel(w, g, state, scalars, stages, ranges, team)
         return
@@ -42,10 +42,11 @@ def update(
 class Route(NamedTuple):
     """How a step over arrays of some size is taken."""
 
-    kernel: Callable[..., None]
+    kernel: Callable[..., Any]
+    prepare: Callable[..., Any] | None  # ops.step_preparation, for arrays that need one call
     ranges: int  # 0 if the arrays need several calls
     threads: int
-    whole: bool  # it is one call of compiled code, in which Python answers no Ctrl-C
+    whole: bool  # it is one call of a function of C, in which Python answers no Ctrl-C
 
 
 @lru_cache(maxsize=1024)
@@ -55,10 +56,11 @@ def route(rule: str, backend: str, n: int, itemsize: int, states: int, threads: 
     _compile(rule, backend, itemsize)
     if not ops.BACKENDS[backend].compiled:
         quiet = np.errstate(all="ignore")  # naive stores Python's numbers in float32 arrays, which may become inf
-        return Route(quiet(kernel), 1, 1, whole=False)
+        return Route(quiet(kernel), None, 1, 1, whole=False)
     ranges, team = _plan.step_plan(n, itemsize * (2 + states), threads)
+    prepare = ops.step_preparation(rule, backend) if ranges else None
     python = isinstance(kernel, FunctionType) or isinstance(getattr(kernel, "__wrapped__", None), FunctionType)
-    return Route(kernel, ranges, team, whole=bool(ranges) and not python)
+    return Route(kernel, prepare, ranges, team, whole=bool(ranges) and not (python and prepare is None))
 
 
 @lru_cache(maxsize=1024)

@@ -135,6 +135,7 @@ UPDATES: dict[str, Op] = {
 
 OPS: dict[str, Op] = {
     "exp": Op("function", {"x": FLAT, "out": FLAT}, writes=("out",)),
+    "log1p": Op("function", {"x": FLAT, "out": FLAT}, writes=("out",)),  # log(1 + x) of 0 <= x <= 1
     # Between the caller's W (d, c) or (d + 1, c), of any strides, and the kernels' `weights` (c, d + 1), whose last
     # column is 0 where W has no b. parts (parts, c, d + 1) are summed in order, into the first.
     "to_class_major": Op(
@@ -374,12 +375,21 @@ def kernel(op: str, backend: str, dtype: str) -> Callable[..., Any]:
 
 def _compose(driver: str, backend: str, *pieces: str, **forms: Any) -> Callable[..., None]:
     """The kernel that a backend's driver makes of its functions of these names, behind what its row says."""
-    found, row = module(backend), DRIVERS[driver]
-    made: Callable[..., None] = getattr(found, f"{driver}_driver")(*(getattr(found, name) for name in pieces))
-    if not BACKENDS[backend].compiled:
-        return made
+    made = _made(driver, backend, pieces)
+    return guard(made, _contract(driver, pieces, forms)) if BACKENDS[backend].compiled else made
+
+
+@cache
+def _made(driver: str, backend: str, pieces: tuple[str, ...]) -> Any:
+    """What a backend's driver makes of its functions of these names."""
+    found = module(backend)
+    return getattr(found, f"{driver}_driver")(*(getattr(found, name) for name in pieces))
+
+
+def _contract(driver: str, pieces: tuple[str, ...], forms: Mapping[str, Any]) -> Contract:
+    row = DRIVERS[driver]
     takes = {name: filled(form, forms) for name, form in row.takes.items()}
-    return guard(made, Contract(f"{driver} of {', '.join(pieces)}", takes, row.writes, row.where))
+    return Contract(f"{driver} of {', '.join(pieces)}", takes, row.writes, row.where)
 
 
 def filled(form: Form, forms: Mapping[str, Any]) -> Form:
@@ -429,6 +439,17 @@ def epoch_kernel(loss: Loss, storage: Storage, update: str, backend: str) -> Cal
 def step_kernel(update: str, backend: str) -> Callable[..., None]:
     """One step of an optimizer: the row "step" of DRIVERS."""
     return _compose("step", backend, "clip_stage", update, "prox_stage", **_update_forms(update))
+
+
+@cache
+def step_preparation(update: str, backend: str) -> Callable[..., Any] | None:
+    """prepare(*args), for the arguments of a step: a function of C that takes this step, and its own arguments.
+
+    None where the kernel is such a function itself, and where Python takes part in a step.
+    """
+    pieces = "clip_stage", update, "prox_stage"
+    prepare = getattr(_made("step", backend, pieces), "prepare", None)
+    return prepare and guard(prepare, _contract("step", pieces, _update_forms(update)))
 
 
 @cache

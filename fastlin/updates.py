@@ -399,9 +399,9 @@ def _apply(
     w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
     _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)
     backend = ops.resolve(backend)
-    kernel, ranges, team, whole = _step.route(rule, backend, w.size, w.itemsize, len(state), threads)
-    if whole:
-        kernel(w, g, tuple(state), values, NO_STAGES, ranges, team)
+    route = _step.route(rule, backend, w.size, w.itemsize, len(state), threads)
+    if route.whole:
+        route.kernel(w, g, tuple(state), values, NO_STAGES, route.ranges, route.threads)
         return
     with CtrlCLater():
         _step.update(rule, w, g, tuple(state), values, NO_STAGES, backend, threads)

@@ -234,12 +234,16 @@ def losses_driver(add_product, epilogue):
 
 
 def step_driver(clip_stage, update, prox_stage):
-    """The kernel is compiled once for each dtype."""
+    """The kernel is compiled once for each dtype.
+
+    kernel.prepare(*args) returns a function of C and the arguments with which it takes the step: between the first and
+    the last change of the arrays Python does nothing then, and answers no Ctrl-C.
+    """
     pieces = clip_stage, update, prox_stage
     member = jit_member(step_member(*pieces), named_after("step", *pieces))
     args, compiled = update_args(update), {}
 
-    def step(w, g, state, scalars, stages, ranges, threads):
+    def prepare(w, g, state, scalars, stages, ranges, threads):
         if w.itemsize not in compiled:
             run = compile_step(member, numba.from_dtype(w.dtype), args)
             compiled[w.itemsize] = run, np.empty((0, STEP_CHUNK), w.dtype)
@@ -247,8 +251,13 @@ def step_driver(clip_stage, update, prox_stage):
         if stages != NO_STAGES:
             clipped = np.empty((threads, STEP_CHUNK), w.dtype)
         job = w, g, state, scalars, stages, clipped, ranges, np.zeros(PROGRESS_SIZE, np.intp)
-        run(job_slot_for(threads), threads, job)
+        return run, job_slot_for(threads), threads, job
 
+    def step(*args):
+        run, *job = prepare(*args)
+        run(*job)
+
+    step.prepare = prepare
     return step
 
 

@@ -68,6 +68,7 @@ class Format(NamedTuple):
     ln2_lo: float
     exp: tuple[float, ...]
     log_terms: int
+    artanh: tuple[float, ...]
 
 
 # exp(r) = 1 + r + r^2 q(r) for |r| <= ln(2)/2; q by Remez exchange in 50 digits, levelling the relative error of exp
@@ -79,6 +80,7 @@ _FLOAT = Format(
         *(0.0083687168797281399469, 0.0013814598646664034453),
     ),
     log_terms=5,
+    artanh=(0.33333208142852466810, 0.20010763618408527500, 0.14000902652648072785, 0.14005993344525266466),
 )
 _DOUBLE = Format(
     *(52, 2.0**52, 1023, -746.0, 0.693145751953125, 1.42860682030941723212e-6),
@@ -88,6 +90,11 @@ _DOUBLE = Format(
         *(2.7557242336680357124e-6, 2.7632655759332030799e-7, 2.5110049895858716253e-8),
     ),
     log_terms=11,
+    artanh=(
+        *(0.33333333333333154850, 0.20000000000077558240, 0.14285714274058979340, 0.11111111976824728959),
+        *(0.090908722394804840676, 0.076932741976567767857, 0.066505606702652919366, 0.060524726242341449005),
+        *(0.041724848912067917518, 0.085048800735366668164),
+    ),
 )
 
 
@@ -129,6 +136,15 @@ def _emit_log(context, b, signature, args):
     return b.select(nan, s.value, log.value)
 
 
+def _emit_log1p(context, b, signature, args):
+    """2 artanh(z) with z = x / (2 + x) <= 1/3, where artanh(z) = z + z^3 q(z^2): q by Remez exchange, as above."""
+    x = Real(b, args[0])
+    z = x / (x + 2)
+    squared = z * z
+    twice = z * 2
+    return (twice + twice * squared * squared.polynomial(_format(x).artanh)).value
+
+
 @intrinsic
 def exp_below_highest(typingctx, x):
     """exp(x) for x up to 88 (float) or 709 (double), to 1.1 ulp; NaN for NaN."""
@@ -139,6 +155,12 @@ def exp_below_highest(typingctx, x):
 def log_from_1(typingctx, s):
     """log(s) for finite s >= 1, to 3 ulp; NaN for NaN."""
     return s(s), _emit_log
+
+
+@intrinsic
+def log1p_to_1(typingctx, x):
+    """log(1 + x) for 0 <= x <= 1, to 2 ulp however small x is; NaN for NaN."""
+    return x(x), _emit_log1p
 
 
 def _half_bits_to_float(b, bits):

@@ -7,7 +7,7 @@ is computed before the loop, so that the loop takes one root and one division fo
 import numpy as np
 
 from fastlin.kernels import naive_updates, records
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import inlined, jit
 
 nadam_product = jit(naive_updates.nadam_product)
 nadam_rates = jit(naive_updates.nadam_rates)
@@ -25,6 +25,16 @@ def jit_elements(function):
     return jit(function, fastmath=False)
 
 
+@inlined
+def normal(moment):
+    """The moment, or 0 if it is below the smallest normal number.
+
+    Where gradients stay 0, moments decay to there, and then for ever: 0.9 times 4 of the last units is rounded to 4.
+    With such numbers processors are up to ten times as slow.
+    """
+    return type(moment)(0) if abs(moment) < np.finfo(type(moment)).tiny else moment
+
+
 @jit_elements
 def sgd_update(w, g, lr, weight_decay):
     real = w.dtype.type
@@ -38,7 +48,7 @@ def momentum_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
     lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
-        v[i] = momentum * v[i] + (g[i] + weight_decay * w[i])
+        v[i] = momentum * normal(v[i]) + (g[i] + weight_decay * w[i])
         w[i] -= lr * v[i]
 
 
@@ -47,7 +57,7 @@ def velocity_update(w, g, v, lr, momentum, weight_decay):
     real = w.dtype.type
     lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
-        v[i] = momentum * v[i] - lr * (g[i] + weight_decay * w[i])
+        v[i] = momentum * normal(v[i]) - lr * (g[i] + weight_decay * w[i])
         w[i] += v[i]
 
 
@@ -57,7 +67,7 @@ def nesterov_update(w, g, v, lr, momentum, weight_decay):
     lr, momentum, weight_decay = real(lr), real(momentum), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        v[i] = momentum * v[i] + gradient
+        v[i] = momentum * normal(v[i]) + gradient
         w[i] -= lr * (gradient + momentum * v[i])
 
 
@@ -103,7 +113,7 @@ def adam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= lr * m[i] / (np.sqrt(v[i] * bias_correction2) + eps)
 
@@ -115,7 +125,7 @@ def adam_almost_update(w, g, m, v, lr, beta1, beta2, eps, weight_decay):
     lr, beta1, beta2, eps, weight_decay = real(lr), real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= lr * m[i] / (np.sqrt(v[i]) + eps)
 
@@ -128,7 +138,7 @@ def adamw_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     one_minus_beta1, one_minus_beta2 = real(1.0 - beta1), real(1.0 - beta2)
     beta1, beta2, eps = real(beta1), real(beta2), real(eps)
     for i in range(w.size):
-        m[i] = beta1 * m[i] + one_minus_beta1 * g[i]
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * g[i]
         v[i] = beta2 * v[i] + one_minus_beta2 * g[i] * g[i]
         w[i] = w[i] - decoupled_decay * w[i] - lr * m[i] / (np.sqrt(v[i] * bias_correction2) + eps)
 
@@ -141,7 +151,7 @@ def amsgrad_update(w, g, m, v, v_max, t, lr, beta1, beta2, eps, weight_decay):
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         v_max[i] = v_max[i] if v_max[i] >= v[i] else v[i]  # a NaN becomes the maximum
         w[i] -= lr * m[i] / (np.sqrt(v_max[i] * bias_correction2) + eps)
@@ -156,7 +166,7 @@ def nadam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay, momentum_de
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= (of_gradient * gradient + of_moment * m[i]) / (np.sqrt(v[i] * bias_correction2) + eps)
 
@@ -170,7 +180,7 @@ def radam_update(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= rate * m[i] / (np.sqrt(v[i]) + eps) if rate != 0 else rate_alone * m[i]
 
@@ -182,7 +192,7 @@ def adamax_update(w, g, m, u, t, lr, beta1, beta2, eps, weight_decay):
     beta1, beta2, eps, weight_decay = real(beta1), real(beta2), real(eps), real(weight_decay)
     for i in range(w.size):
         gradient = g[i] + weight_decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         size, before = abs(gradient) + eps, beta2 * u[i]
         u[i] = before if before > size else size  # a NaN becomes the maximum
         w[i] -= rate * m[i] / u[i]
@@ -197,7 +207,7 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
     for i in range(w.size):
         direction = beta1 * m[i] + one_minus_beta1 * g[i]
         sign = one if direction > 0 else -one if direction < 0 else direction  # keeps 0 and NaN
-        m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
+        m[i] = beta2 * normal(m[i]) + one_minus_beta2 * g[i]
         w[i] = w[i] - decoupled_decay * w[i] - lr * sign
 
 

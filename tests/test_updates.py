@@ -206,6 +206,23 @@ def test_subnormal_squares_count(compiled):
     np.testing.assert_allclose(w, -g / np.sqrt(v.astype(float)), rtol=1e-6)
 
 
+MOMENTS = {
+    rule: "m" if "m" in ops.OPS[rule].state else "v" for rule in RULES if {"m", "momentum"} & {*ops.OPS[rule].args}
+}
+
+
+@pytest.mark.parametrize("rule", MOMENTS)
+def test_moments_decay_to_zero(rule, compiled, dtype):
+    """They do not stay among the subnormal numbers, with which processors are slow; Inf and NaN are kept."""
+    info, op = np.finfo(dtype), ops.OPS[rule]
+    scalars = [*([2] if "t" in op.args else []), *(testing.off_neutral(rule) | {"weight_decay": 0.0}).values()]
+    start = np.resize(np.array([info.tiny, info.tiny / 8, 4 * info.smallest_subnormal, np.inf, np.nan], dtype), 67)
+    states = {name: np.ones(67, dtype) for name in op.state} | {MOMENTS[rule]: start.copy()}
+    for _ in range(2):
+        ops.kernel(rule, compiled, dtype)(np.ones(67, dtype), np.zeros(67, dtype), *states.values(), *scalars)
+    np.testing.assert_array_equal(states[MOMENTS[rule]], np.where(np.isfinite(start), 0, start))
+
+
 # ---- Clip, prox, norm ------------------------------------------------------------------------------------
 
 

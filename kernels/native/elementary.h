@@ -1,6 +1,7 @@
-/* exp and log of one number, in a few multiply-adds without tables or branches, so that compilers vectorise
+/* exp, log and log1p of one number, in a few multiply-adds without tables or branches, so that compilers vectorise
  * loops which call them. exp: at most 1.1 ULP over its whole range, gradual underflow to 0, inf above, NaN for
- * NaN. log: at most 3 ULP for 1 <= x < 2^20, which is what the sum of a softmax can be.
+ * NaN. log: at most 3 ULP for 1 <= x < 2^20, which is what the sum of a softmax can be. log1p: at most 2 ULP for
+ * 0 <= x <= 1, however small x is, which is what exp(-|score|) can be; NaN for NaN.
  *
  * exp(r) = 1 + r + r^2 q(r) on |r| <= ln(2)/2, with q by Remez exchange in 50 digits: relative error 3.1e-9
  * (float) and 7.7e-18 (double), a twentieth of an ULP. x = n ln 2 + r, with ln 2 in two parts of which the
@@ -85,6 +86,32 @@ static inline double log_double(double x) {
     p = p * z2 + 1;
     const double exponent = double_of(n + bits_of_double(0x1p52)) - 0x1p52;
     return exponent * 0.69314718055994530942 + 2 * z * p + (x - x);
+}
+
+/* log(1 + x) = 2 artanh z with z = x / (2 + x) <= 1/3: x is never added to a 1 that would swallow it.
+ * artanh(z) = z + z^3 q(z^2), with q by Remez exchange: relative error 4.5e-9 (float) and 1.3e-18 (double). */
+static inline float log1p_float(float x) {
+    const float z = x / (2 + x), z2 = z * z;
+    float q = 0.14005993344525266466f;
+    q = q * z2 + 0.14000902652648072785f;
+    q = q * z2 + 0.20010763618408527500f;
+    q = q * z2 + 0.33333208142852466810f;
+    return 2 * z + 2 * z * z2 * q;
+}
+
+static inline double log1p_double(double x) {
+    const double z = x / (2 + x), z2 = z * z;
+    double q = 0.085048800735366668164;
+    q = q * z2 + 0.041724848912067917518;
+    q = q * z2 + 0.060524726242341449005;
+    q = q * z2 + 0.066505606702652919366;
+    q = q * z2 + 0.076932741976567767857;
+    q = q * z2 + 0.090908722394804840676;
+    q = q * z2 + 0.11111111976824728959;
+    q = q * z2 + 0.14285714274058979340;
+    q = q * z2 + 0.20000000000077558240;
+    q = q * z2 + 0.33333333333333154850;
+    return 2 * z + 2 * z * z2 * q;
 }
 
 #endif

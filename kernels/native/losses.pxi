@@ -6,6 +6,8 @@ cdef extern from "elementary.h" nogil:
     double exp_double(double x) noexcept
     float log_float(float x) noexcept
     double log_double(double x) noexcept
+    float log1p_float(float x) noexcept
+    double log1p_double(double x) noexcept
 
 
 cdef inline floating exp_of(floating x) noexcept nogil:
@@ -16,11 +18,22 @@ cdef inline floating log_of(floating x) noexcept nogil:
     return log_float(x) if floating is float else log_double(x)
 
 
+cdef inline floating log1p_of(floating x) noexcept nogil:
+    return log1p_float(x) if floating is float else log1p_double(x)
+
+
 def exp(const floating[::1] x, floating[::1] out):
     cdef Py_ssize_t i
     with nogil:
         for i in range(x.shape[0]):
             out[i] = exp_of(x[i])
+
+
+def log1p(const floating[::1] x, floating[::1] out):
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(x.shape[0]):
+            out[i] = log1p_of(x[i])
 
 
 # ---- Pieces -----------------------------------------------------------------------------------------------
@@ -334,7 +347,7 @@ cdef double squared_one_vs_rest_svm(floating *scores, const ScoreBlock *block) n
 cdef inline floating cross_entropy(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
     cdef floating e = exp_of(s if s < 0 else -s)  # never overflows
     slope[0] = (1 if s >= 0 else e) / (1 + e) - t
-    return (0 if s <= 0 else s) - t * s + log_of(1 + e)
+    return (0 if s <= 0 else s) - t * s + log1p_of(e)
 
 
 cdef double logistic(floating *scores, const ScoreBlock *block) noexcept nogil:

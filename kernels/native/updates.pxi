@@ -7,6 +7,7 @@
 # gcc vectorises such a loop without knowing whether the arrays overlap. The last n % LANES numbers are copied into
 # short arrays, so that every number is computed by the same instructions, whatever its place is.
 
+from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport exp as c_exp, expm1, log as c_log
 
 cdef extern from "estimate.h" nogil:
@@ -112,6 +113,15 @@ cdef class SumSquares(Piece):
         return value
 
 
+# ---- Moments --------------------------------------------------------------------------------------------------
+
+cdef inline floating normal(floating moment) noexcept nogil:
+    # The moment, or 0 if it is below the smallest normal number. Where gradients stay 0, moments decay to there, and then
+    # for ever: 0.9 times 4 of the last units is rounded to 4. With such numbers processors are up to ten times as slow.
+    cdef floating least = FLT_MIN if floating is float else DBL_MIN
+    return 0 if (-moment if moment < 0 else moment) < least else moment  # keeps a NaN
+
+
 # ---- Loops of LANES numbers -----------------------------------------------------------------------------------
 
 cdef inline void take_roots(floating *x) noexcept nogil:
@@ -168,7 +178,7 @@ cdef void momentum(
     cdef floating decay = <floating> hyper[2]
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = mu * v[i] + (g[i] + decay * w[i])
+        v[i] = mu * normal(v[i]) + (g[i] + decay * w[i])
         w[i] -= rate * v[i]
 
 
@@ -180,7 +190,7 @@ cdef void velocity(
     cdef floating decay = <floating> hyper[2]
     cdef Py_ssize_t i
     for i in range(n):
-        v[i] = mu * v[i] - rate * (g[i] + decay * w[i])
+        v[i] = mu * normal(v[i]) - rate * (g[i] + decay * w[i])
         w[i] += v[i]
 
 
@@ -194,7 +204,7 @@ cdef void nesterov(
     cdef Py_ssize_t i
     for i in range(n):
         gradient = g[i] + decay * w[i]
-        v[i] = mu * v[i] + gradient
+        v[i] = mu * normal(v[i]) + gradient
         w[i] -= rate * (gradient + mu * v[i])
 
 
@@ -213,7 +223,7 @@ cdef void lion(
         direction = beta1 * m[i] + one_minus_beta1 * g[i]
         sign = 1 if direction > 0 else direction  # keeps 0 and NaN
         sign = -1 if direction < 0 else sign
-        m[i] = beta2 * m[i] + one_minus_beta2 * g[i]
+        m[i] = beta2 * normal(m[i]) + one_minus_beta2 * g[i]
         w[i] = w[i] - decoupled_decay * w[i] - rate * sign
 
 
@@ -231,7 +241,7 @@ cdef void adamax(
     cdef Py_ssize_t i
     for i in range(n):
         gradient = g[i] + decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         size = (-gradient if gradient < 0 else gradient) + eps
         before = beta2 * u[i]
         u[i] = before if before > size else size  # a NaN becomes the maximum
@@ -354,7 +364,7 @@ cdef inline void adam_lanes(
     while i + LANES <= n:
         for k in range(LANES):
             gradient = g[i + k] + decay * w[i + k]
-            first[k] = beta1 * m[i + k] + one_minus_beta1 * gradient
+            first[k] = beta1 * normal(m[i + k]) + one_minus_beta1 * gradient
             second[k] = beta2 * v[i + k] + one_minus_beta2 * gradient * gradient
             step[k] = moment_rate * first[k] + gradient_rate * gradient
             root[k] = second[k] * bias_correction2
@@ -475,7 +485,7 @@ cdef inline void momentum_lanes(
     cdef Py_ssize_t i
     for i in range(n):
         gradient = g[i] + decay * w[i]
-        m[i] = beta1 * m[i] + one_minus_beta1 * gradient
+        m[i] = beta1 * normal(m[i]) + one_minus_beta1 * gradient
         v[i] = beta2 * v[i] + one_minus_beta2 * gradient * gradient
         w[i] -= lr * m[i]
 

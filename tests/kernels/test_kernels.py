@@ -10,7 +10,7 @@ import pytest
 import fastlin as fl
 from fastlin import _plan, ops, testing
 
-# ---- exp -------------------------------------------------------------------------------------------------
+# ---- exp and log1p ---------------------------------------------------------------------------------------
 
 
 def exp_inputs(dtype):
@@ -52,6 +52,37 @@ def test_exp_at_the_ends(compiled, dtype):
     found = np.empty_like(x)
     ops.kernel("exp", compiled, dtype)(x, found)
     np.testing.assert_array_equal(found, np.array([np.inf, 0, np.nan, np.inf, 0, 1, np.inf, 0], dtype))
+
+
+def test_log1p_within_two_ulp(compiled, dtype):
+    """Of all sizes of number between the smallest and 1: log(1 + x) would be 0 below half an eps."""
+    mpmath = pytest.importorskip("mpmath")
+    mpmath.mp.prec = 120
+    info = np.finfo(dtype)
+    rng = np.random.default_rng(0)
+    powers = np.exp(rng.uniform(np.log(info.tiny), 0, 2000))
+    ends = [0.0, 1.0, info.tiny, info.eps, 1 - info.eps, np.nextafter(np.dtype(dtype).type(1), 0)]
+    x = np.concatenate([np.linspace(0, 1, 2001), powers, ends]).astype(dtype)
+    found = np.empty_like(x)
+    ops.kernel("log1p", compiled, dtype)(x, found)
+    for v, f in zip(x, found, strict=True):
+        exact = mpmath.log1p(float(v))
+        assert abs(mpmath.mpf(float(f)) - exact) <= 2 * float(np.spacing(np.dtype(dtype).type(float(exact)))), v
+
+
+def test_log1p_keeps_nan(compiled, dtype):
+    x = np.array([np.nan, 0.0, -0.0], dtype)
+    found = np.empty_like(x)
+    ops.kernel("log1p", compiled, dtype)(x, found)
+    np.testing.assert_array_equal(found, np.array([np.nan, 0.0, 0.0], dtype))
+
+
+def test_logistic_loss_of_a_certain_score(backend, dtype):
+    """exp(-37) is below the eps of a float64: the loss is exp(-37), and not 0."""
+    W = np.array([[-37.0]], dtype)
+    loss, dW = fl.logistic_loss(W, np.ones((1, 1), dtype), [[0.0]], backend=backend)
+    np.testing.assert_allclose(loss, np.exp(-37.0), rtol=8 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(dW, np.exp(-37.0), rtol=8 * np.finfo(dtype).eps)
 
 
 def test_tiny_probabilities_are_zero(compiled, dtype):
