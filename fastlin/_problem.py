@@ -15,6 +15,7 @@ from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
 ALL = slice(None)
+TOGETHER = 4096  # rows whose scores are made into curvatures at once
 ROUNDINGS = 8.0  # of a value, whose sums are of many terms
 
 
@@ -94,10 +95,12 @@ class Problem:
         """The product of the Hessian at x with a flat vector: one pass over X."""
         name, second = SECOND[self.objective.loss.name]
         n = self.inputs.X.shape[0]
-        scores = self.scores(x)
-        targets = second(scores, self.inputs.y, *self.objective.hyper)
+        targets = np.empty((n, self.inputs.W.shape[1]))
+        for first in range(0, n, TOGETHER):
+            some = slice(first, first + TOGETHER)
+            targets[some] = second(self.scores(x, some), self.inputs.y[some], *self.objective.hyper)
         curvature = self.objective._replace(loss=ops.CURVATURES[name], hyper=())
-        inputs = self.inputs._replace(y=read_only(np.ascontiguousarray(targets)), contiguous=False)
+        inputs = self.inputs._replace(y=read_only(targets), contiguous=False)
 
         def times(v: Array) -> Array:
             self.passes += 1
@@ -115,10 +118,14 @@ class Problem:
 
     def rows(self, some: slice) -> Array:
         """Some rows of X, mapped as x_scale and x_shift say."""
-        X = self.inputs.X[some]
+        return self.mapped(self.inputs.X[some])
+
+    def mapped(self, X: Array) -> Array:
+        """These rows of X, mapped as x_scale and x_shift say."""
         if self.scale_shift is None:
             return X
-        mapped: Array = X * self.scale_shift.scale[:, 0] + self.scale_shift.shift[:, 0]
+        mapped: Array = X * self.scale_shift.scale[:, 0]
+        mapped += self.scale_shift.shift[:, 0]
         return mapped
 
     def curvatures(self, x: Array, some: slice) -> Array:
@@ -134,7 +141,8 @@ class Problem:
 
 
 def _of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
-    P: Array = np.exp(S - S.max(axis=1, keepdims=True))
+    P: Array = S - S.max(axis=1, keepdims=True)
+    np.exp(P, out=P)
     P /= P.sum(axis=1, keepdims=True)
     return P
 

@@ -1,5 +1,7 @@
 """Every solver of `minimize` against SciPy and scikit-learn, on columns of widely different scale too."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -84,16 +86,70 @@ def test_factors_and_second_moments(d, backend):
     rng = np.random.default_rng(3)
     X, weight = np.asfortranarray(rng.standard_normal((d + 9, d)) + 3.0, "float32"), rng.random(d + 9)
     means = _linalg.Means(backend, 2)
-    mean, G = _linalg.gram(X, weight, means)
+    mean, panels = _linalg.gram(X, weight, means)
+    G = whole(panels)
     expected = np.cov(X.T.astype(float), aweights=weight, ddof=0).reshape(d, d)
     np.testing.assert_allclose(mean, np.average(X.astype(float), axis=0, weights=weight), rtol=1e-12)
-    np.testing.assert_allclose(G, expected, rtol=1e-10, atol=1e-12)
-    A = G + 0.1 * np.eye(d)
-    L, inverse = _linalg.cholesky(A, means)
-    np.testing.assert_allclose(L, np.linalg.cholesky(A), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(inverse @ L, np.eye(d), atol=1e-11)
+    np.testing.assert_allclose(G, np.tril(expected), rtol=1e-10, atol=1e-12)
+    _, shifted = _linalg.gram(X, weight, means, lambda rows: 2.0 * rows - 1.0)
+    np.testing.assert_allclose(whole(shifted), 4 * G, rtol=1e-7, atol=1e-7)
+    A = expected + 0.1 * np.eye(d)
+    L = np.linalg.cholesky(A)
+    factor = _linalg.Factor(by_panels(A), means)
+    B = rng.standard_normal((d, 3))
+    B.setflags(write=False)
+    np.testing.assert_allclose(factor.times_transposed(B), L.T @ B, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(factor.solve(B), np.linalg.solve(L, B), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(factor.solve_transposed(B), np.linalg.solve(L.T, B), rtol=1e-9, atol=1e-10)
     with pytest.raises(np.linalg.LinAlgError):
-        _linalg.cholesky(A - 100 * np.eye(d), means)
+        _linalg.Factor(by_panels(A - 100 * np.eye(d)), means)
+
+
+def by_panels(A):
+    """A by rows, as `gram` gives it."""
+    firsts = range(0, len(A), _linalg.PANEL)
+    return [A[first : first + _linalg.PANEL, : first + _linalg.PANEL].copy() for first in firsts]
+
+
+def whole(panels):
+    """What is on and below the diagonal."""
+    A = np.zeros((panels[-1].shape[1],) * 2)
+    for panel in panels:
+        rows, last = panel.shape
+        A[last - rows : last, :last] = panel
+    return np.tril(A)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_fit_takes_little_memory_beside_X(dtype, scaled):
+    """Half a matrix d x d in float64, the weights that L-BFGS keeps, and blocks of rows: no copy of X."""
+    n, d, c = 6000, 700, 10
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 2, (n, d)).astype(dtype), rng.integers(0, c, n)
+    how = {"solver": "whitened-lbfgs", "reg": 1e-3, "backend": ops.installed()[-1]}
+    how |= {"x_scale": 0.5, "x_shift": -0.25} if scaled else {}
+    fl.minimize(X, y, max_iter=1, **how)  # what is imported, compiled and kept for the next call
+    tracemalloc.start()
+    fl.minimize(X, y, max_iter=12, tol=0.0, **how)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    matrix, weights, blocks = 8 * d * d, 8 * (d + 1) * c, 5 << 19
+    assert peak < matrix / 2 + 40 * weights + blocks  # 6.7 MB: another matrix has 3.9, X in float64 34
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_newtons_steps_take_the_memory_of_the_scores(dtype):
+    n, d, c = 40_000, 20, 40
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 2, (n, d)).astype(dtype), rng.integers(0, c, n)
+    how = {"solver": "newton-cg", "reg": 1e-3, "max_iter": 2, "tol": 0.0, "backend": ops.installed()[-1]}
+    fl.minimize(X, y, **how)
+    tracemalloc.start()
+    fl.minimize(X, y, **how)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * 8 * n * c  # curvatures, and blocks
 
 
 # ---- Smooth fits -----------------------------------------------------------------------------------------------
