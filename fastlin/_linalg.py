@@ -15,6 +15,7 @@ from fastlin import _pool, _run, ops
 from fastlin._check import Array
 
 TINY = 10_000  # multiplications, which BLAS does in its caller's thread, before a kernel would begin
+SMALL = 64  # rows of a system that LAPACK solves in its caller's thread
 BASE = 32  # a matrix of so few columns is factored column by column
 PANEL = 64  # rows of a matrix, which are a task of `gram`
 ROWS_BYTES = 512 << 10  # of rows that become float64 at once
@@ -41,6 +42,22 @@ def product(A: Array, B: Array, means: Means) -> Array:
         found: Array = A @ B
         return found
     return _run.scores(B, np.ascontiguousarray(A), *means).T
+
+
+def own_product(G: Array, X: Array, means: Means) -> Array:
+    """G @ X of float64 matrices, in this thread."""
+    total = np.zeros((len(G), X.shape[1]))
+    add_product(G, X, total, means)
+    return total
+
+
+def add_product(G: Array, X: Array, total: Array, means: Means) -> None:
+    """total += G @ X, in this thread."""
+    if not means.compiled or G.size * X.shape[1] <= TINY:
+        total += G @ X
+    else:
+        kernel = ops.kernel("add_product", means.backend, "float64")
+        kernel(X, np.ascontiguousarray(G), total, np.zeros(len(G)))
 
 
 def gram(X: Array, weight: Array, means: Means, mapped: Map | None = None) -> tuple[Array, list[Array]]:
@@ -125,28 +142,18 @@ class Factor:
 
         def subtract(task: int) -> Iterator[None]:
             panel = self._panels[k + task]
-            panel[:, first:last] += self._own_product(panel[:, :first], before)
+            panel[:, first:last] += own_product(panel[:, :first], before, self._means)
             yield
 
         _pool.pool.run(subtract, len(self._panels) - k, _pool.thread_limit(self._means.threads))
-
-    def _own_product(self, G: Array, X: Array) -> Array:
-        """G @ X, in this thread."""
-        total = np.zeros((len(G), X.shape[1]))
-        if not self._means.compiled or len(G) * X.size <= TINY:
-            np.matmul(G, X, out=total)
-        else:
-            kernel = ops.kernel("add_product", self._means.backend, "float64")
-            kernel(X, np.ascontiguousarray(G), total, np.zeros(len(G)))
-        return total
 
     def times_transposed(self, B: Array) -> Array:
         """L^T @ B, for B (d, c), whose memory is not written."""
         found = np.zeros_like(B)
         for panel, L in zip(self._panels, self._diagonal, strict=True):
             first, last = _ends(panel)
-            found[:first] += self._own_product(B[first:last].T, panel[:, :first]).T
-            found[first:last] += self._own_product(B[first:last].T, L).T
+            found[:first] += own_product(B[first:last].T, panel[:, :first], self._means).T
+            found[first:last] += own_product(B[first:last].T, L, self._means).T
         return found
 
     def solve(self, B: Array) -> Array:
@@ -163,9 +170,22 @@ class Factor:
         found = B.copy()
         for panel in reversed(self._panels):
             first, last = _ends(panel)
-            found[first:last] = self._own_product(found[first:last].T, panel[:, first:]).T
-            found[:first] -= self._own_product(found[first:last].T, panel[:, :first]).T
+            found[first:last] = own_product(found[first:last].T, panel[:, first:], self._means).T
+            found[:first] -= own_product(found[first:last].T, panel[:, :first], self._means).T
         return found
+
+
+def solved(A: Array, b: Array, means: Means) -> Array:
+    """A^-1 b of a symmetric, positive definite A, which may be overwritten.
+
+    Raises numpy.linalg.LinAlgError where A is not positive definite, or singular.
+    """
+    if len(A) <= SMALL:
+        found: Array = np.linalg.solve(A, b)
+        return found
+    firsts = range(0, len(A), PANEL)
+    factor = Factor([A[first : first + PANEL, : first + PANEL] for first in firsts], means)
+    return factor.solve_transposed(factor.solve(b[:, None]))[:, 0]
 
 
 def _ends(panel: Array) -> tuple[int, int]:

@@ -93,12 +93,12 @@ class Problem:
 
     def product(self, x: Array) -> Product:
         """The product of the Hessian at x with a flat vector: one pass over X."""
-        name, second = SECOND[self.objective.loss.name]
+        name, _ = SECOND[self.objective.loss.name]
         n = self.inputs.X.shape[0]
         targets = np.empty((n, self.inputs.W.shape[1]))
         for first in range(0, n, TOGETHER):
             some = slice(first, first + TOGETHER)
-            targets[some] = second(self.scores(x, some), self.inputs.y[some], *self.objective.hyper)
+            targets[some] = self.second_of(self.scores(x, some), some)
         curvature = self.objective._replace(loss=ops.CURVATURES[name], hyper=())
         inputs = self.inputs._replace(y=read_only(targets), contiguous=False)
 
@@ -108,6 +108,10 @@ class Problem:
             return Hv.ravel().astype(np.float64)
 
         return times
+
+    def second_of(self, S: Array, some: slice) -> Array:
+        """The second derivatives (n, c) in the scores of some rows, as `ops.CURVATURES` take them."""
+        return SECOND[self.objective.loss.name][1](S, self.inputs.y[some], *self.objective.hyper)
 
     def scores(self, x: Array, some: slice = ALL) -> Array:
         """The scores (n, c) at x, of some rows."""
