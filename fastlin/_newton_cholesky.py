@@ -32,7 +32,7 @@ def pays(problem: Problem) -> bool:
     (n, _), (rows, c) = problem.inputs.X.shape, problem.inputs.W.shape
     if not problem.curved or problem.objective.loss.name not in SMOOTH or rows * c > FEW:
         return False
-    return n * len(_pairs(problem)[0]) * rows * rows <= CHEAP
+    return bool(n * len(_pairs(problem)[0]) * rows * rows <= CHEAP)
 
 
 def minimize(

@@ -190,8 +190,8 @@ def test_same_bits_for_any_number_of_threads():
     lines = """
 import hashlib
 rng = np.random.default_rng(0)
-of_many = {"lbfgs": 1500, "whitened-lbfgs": 200, "newton-cg": 200, "newton-cholesky": 20, "owlqn": 1500}
-for solver, d in of_many.items():
+sizes = ("lbfgs", 1500), ("whitened-lbfgs", 200), ("newton-cg", 200), ("newton-cholesky", 20), ("owlqn", 1500)
+for solver, d in sizes:
     X, y = rng.standard_normal((60, d)), rng.integers(0, 10, 60)
     found = fl.minimize(X, y, solver=solver, max_iter=15, reg=1e-4, threads={})
     print(hashlib.sha256(found.W.tobytes()).hexdigest(), found.history["loss"])
