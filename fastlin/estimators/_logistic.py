@@ -19,6 +19,7 @@ from fastlin._check import Array
 from fastlin.estimators._base import read, scores
 from fastlin.minimize import without_warning
 from fastlin.penalties import L1, ElasticNet, Penalty
+from fastlin.sweep import penalty_of
 
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
 PENALTIES = {
@@ -108,15 +109,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     def _reg(self, total: float) -> float | Penalty:
         """The penalty beside a mean loss, of rows whose weights have this sum."""
-        ratio, C = self._ratio(), float(self.C)
-        if self.penalty is None or math.isinf(C):
-            return 0.0
-        strength = 1.0 / (C * total)
-        if ratio == 0:
-            return strength / 2.0
-        if ratio == 1:
-            return L1(strength)
-        return ElasticNet(strength * ratio, (1.0 - ratio) / (2.0 * ratio))
+        return 0.0 if self.penalty is None else penalty_of(float(self.C), self._ratio(), total)
 
     def _warn_of_old_words(self) -> None:
         """As scikit-learn warns."""
@@ -171,9 +164,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             sample_weight=weights,
         )
         W, d = result.W, X.shape[1]
-        if not binary:  # a summand common to all classes changes no probability
-            free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)  # that costs nothing, or less
-            W[free] -= W[free].mean(axis=1, keepdims=True)
+        centre(W, d, reg)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         self.coef_ = np.ascontiguousarray(W[:d].T, dtype)
         self.intercept_ = np.zeros(W.shape[1], dtype) if not self.fit_intercept else W[d].astype(dtype)
@@ -203,6 +194,16 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         if self.fit_intercept:
             W[d] = self.intercept_
         return W
+
+
+def centre(W: Array, d: int, reg: float | Penalty) -> None:
+    """Takes from W (d or d + 1, c) what is common to all classes: it changes no probability.
+
+    Of columns with absolute values in their penalty it would: there the intercepts alone.
+    """
+    if W.shape[1] > 1:
+        free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)
+        W[free] -= W[free].mean(axis=1, keepdims=True)
 
 
 def _dispatches() -> bool:
