@@ -167,12 +167,12 @@ def _settings(C: ArrayLike | None, solver: str, lr: Sequence[float] | None) -> l
     _check.choice("solver", solver, (*SOLVERS, "sgd"))
     if (solver == "sgd") != (lr is not None):
         raise ValueError(f"lr=[...] belongs to solver='sgd', which needs it; found lr={lr!r} and solver={solver!r}")
-    rates = [None] if lr is None else _numbers("lr", lr, "[0, inf)")
+    rates = [None] if lr is None else numbers("lr", lr, "[0, inf)")
     given = np.logspace(-6, 5, 45) if C is None else C
-    return [Setting(value, rate) for value in _numbers("C", given, "(0, inf]") for rate in rates]
+    return [Setting(value, rate) for value in numbers("C", given, "(0, inf]") for rate in rates]
 
 
-def _numbers(name: str, values: Any, interval: str) -> list[Any]:
+def numbers(name: str, values: Any, interval: str) -> list[Any]:
     found = _check.array(name, values, 1)
     if not found.size:
         raise ValueError(f"{name} is empty; pass at least one number in {interval}")

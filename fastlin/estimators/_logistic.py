@@ -70,6 +70,13 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         self._validate_params()
         self._warn_of_old_words()
         X, y = read(self, X, y=y)
+        codes = self._encode(y)
+        weights, total = self._weights(X, y, codes, sample_weight)
+        self._solve(X, codes, weights, self._reg(total))
+        return self
+
+    def _encode(self, y: Array) -> Array:
+        """The numbers of the classes, which become classes_."""
         if y.dtype.kind not in "biuU":  # these are classes, whatever they say: a tenth of a small fit
             check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -78,13 +85,11 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 f"This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
                 f"{self.classes_[0]!r}"
             )
-        weights, total = self._weights(X, y, codes, sample_weight)
-        self._solve(X, codes, weights, self._reg(total))
-        return self
+        return codes
 
     def decision_function(self, X: Any) -> Array:
         """The scores X @ coef_.T + intercept_: (n,) for two classes, above 0 for the second, else (n, c)."""
-        if _dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
+        if dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
             found: Array = super().decision_function(X)
             return found
         check_is_fitted(self)
@@ -99,7 +104,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         ignored = self.penalty is None and self.C != 1.0  # scikit-learn warns of it
         fits = "lbfgs newton-cg newton-cholesky sag saga" if not known or self._ratio() == 0 else "saga"
         refused = self.dual or self.max_iter == 0 or self.solver not in fits.split()
-        elsewhere = hasattr(X, "toarray") or _dispatches() or hasattr(self, "_skl_callbacks")
+        elsewhere = hasattr(X, "toarray") or dispatches() or hasattr(self, "_skl_callbacks")
         return known and not ignored and not refused and not elsewhere
 
     def _ratio(self) -> float:
@@ -206,6 +211,6 @@ def centre(W: Array, d: int, reg: float | Penalty) -> None:
         W[free] -= W[free].mean(axis=1, keepdims=True)
 
 
-def _dispatches() -> bool:
+def dispatches() -> bool:
     """Whether scikit-learn takes arrays of other packages."""
     return bool(sklearn.get_config()["array_api_dispatch"])
