@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from inspect import signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -63,6 +63,30 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
     >>> fl.LogisticRegressionCV(Cs=[0.01, 1.0], cv=2, **words).fit(X, y).C_
     1.0
     """
+
+    if TYPE_CHECKING:  # scikit-learn's own constructor: no type can be read off its defaults
+
+        def __init__(
+            self,
+            *,
+            Cs: int | ArrayLike = 10,
+            l1_ratios: ArrayLike | str | None = "warn",
+            fit_intercept: bool = True,
+            cv: Any = None,
+            dual: bool = False,
+            penalty: str = "deprecated",
+            scoring: Any = "warn",
+            solver: str = "lbfgs",
+            tol: float = 1e-4,
+            max_iter: int = 100,
+            class_weight: Any = None,
+            n_jobs: int | None = None,
+            verbose: int = 0,
+            refit: bool = True,
+            intercept_scaling: float = 1.0,
+            random_state: Any = None,
+            use_legacy_attributes: bool | str = "warn",
+        ) -> None: ...
 
     C_: Any
     l1_ratio_: Any
