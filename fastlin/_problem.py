@@ -37,6 +37,7 @@ class Problem:
     """The objective at weights x, which are W (d, c) or (d + 1, c) row after row, in float64.
 
     passes : how often X has been read, a loss with its gradient or a product with the Hessian each time.
+    latest : the x where the objective was evaluated last: after an iteration, the one that it led to.
     """
 
     def __init__(self, objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> None:
@@ -44,6 +45,7 @@ class Problem:
         self.start = inputs.W.astype(np.float64).ravel()
         self.resolution = ROUNDINGS * float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
         self.passes = 0
+        self.latest = self.start
 
     def weights(self, x: Array) -> Array:
         """x as W, of the dtype that the fit is in."""
@@ -64,6 +66,7 @@ class Problem:
     def of(self, objective: Objective, x: Array) -> Point:
         """The same of another objective on these data."""
         self.passes += 1
+        self.latest = x
         here = self.inputs._replace(W=self.weights(x))
         value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
         return point(x, value, dW.ravel().astype(np.float64))

@@ -49,6 +49,7 @@ def minimize(
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)
         if there.value < here.value:
             here = there
+        problem.latest = here.x
         note(here.value)
         width /= NARROWER
     return here, flat

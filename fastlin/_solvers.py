@@ -16,6 +16,10 @@ from fastlin.train import Solved
 Note = Callable[[float], object]
 
 
+class Stopped(Exception):  # noqa: N818  (it is no error)
+    """`note` raises it where the fit is to stop."""
+
+
 def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note) -> tuple[Point, bool]:
     return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution)
 
@@ -65,13 +69,17 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
         )
     start = problem.at(problem.start)
     note(start.value)
-    if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
-        end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
-    else:
-        end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+    stopped = False
+    try:
+        if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
+            end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
+        else:
+            end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+    except Stopped:
+        end, flat, stopped = problem.at(problem.latest), False, True
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
-    message = _message(chosen, end, converged, tol, count, most)
-    return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)
+    message = "a callback stopped it" if stopped else _message(chosen, end, converged, tol, count, most)
+    return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message, stopped)
 
 
 def choose(problem: Problem) -> str:
