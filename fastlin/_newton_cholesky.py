@@ -69,7 +69,7 @@ class Hessian:
         self._pairs = _pairs(problem)
         self._pair = np.zeros((c, c), np.intp)
         self._pair[self._pairs] = self._pair.T[self._pairs] = np.arange(len(self._pairs[0]))
-        step = max(1, NUMBERS // (len(self._pairs[0]) * rows))
+        step = max(1, NUMBERS // max(1, len(self._pairs[0]) * rows))
         self._blocks = [slice(first, min(n, first + step)) for first in range(0, n, step)]
         self._only = self._rows(self._blocks[0]) if len(self._blocks) == 1 else None
 

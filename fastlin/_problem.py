@@ -98,7 +98,7 @@ class Problem:
         """The product of the Hessian at x with a flat vector: one pass over X."""
         name, _ = SECOND[self.objective.loss.name]
         n = self.inputs.X.shape[0]
-        targets = np.empty((n, self.inputs.W.shape[1]))
+        targets = np.empty((n, self.inputs.W.shape[1]), self.inputs.W.dtype)
         for first in range(0, n, TOGETHER):
             some = slice(first, first + TOGETHER)
             targets[some] = self.second_of(self.scores(x, some), some)
@@ -111,6 +111,18 @@ class Problem:
             return Hv.ravel().astype(np.float64)
 
         return times
+
+    def pulled_back(self, D: Array) -> Array:
+        """The gradient, in x, of the mean over the rows i of sample_weight_i * sum_j D_ij s_ij.
+
+        That of squared errors at W = 0, for targets -D / 2.
+        """
+        self.passes += 1
+        linear = self.objective._replace(loss=ops.LOSSES["squared_error"], hyper=(), penalty=None)
+        W = self.weights(np.zeros_like(self.start))
+        inputs = self.inputs._replace(W=W, y=read_only(np.array(-0.5 * D, W.dtype, order="C")), contiguous=False)
+        gradient: Array = linear.at(inputs, self.scale_shift, self.inputs.X.shape[0], None)[1].ravel()
+        return gradient.astype(np.float64)
 
     def second_of(self, S: Array, some: slice) -> Array:
         """The second derivatives (n, c) in the scores of some rows, as `ops.CURVATURES` take them."""

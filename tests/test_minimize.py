@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import fastlin as fl
-from fastlin import _linalg, _owlqn, _problem, ops, testing
+from fastlin import _linalg, _owlqn, _problem, _smoothed, ops, testing
 from fastlin._objective import make_objective, with_defaults
 from fastlin._problem import Problem
 
@@ -237,6 +237,59 @@ def test_the_hinge_of_liblinear():
     reference, _ = fl.svm_loss(W, X, data.target, lam, variant="one_vs_rest")
     found = fl.minimize(X, np.eye(3)[data.target], loss="one_vs_rest_svm", reg=lam, bias=False)
     assert found.history["loss"][-1] == pytest.approx(reference, rel=1e-6)
+
+
+@pytest.mark.parametrize(("load", "C"), [(load_iris, 1.0), (load_wine, 0.5)])
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_largest_hinge_of_liblinear(load, C, margin, scaled):
+    """Crammer and Singer's; a margin of m is one of 1 with C / m and W / m."""
+    data = load()
+    X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    words = {"multi_class": "crammer_singer", "fit_intercept": False, "tol": 1e-9, "max_iter": 1_000_000}
+    W = margin * LinearSVC(C=C / margin, **words).fit(X, data.target).coef_.T
+    lam, how = 1 / (2 * C * len(X)), {"x_scale": 0.5, "x_shift": -1.0} if scaled else {}
+    S = X @ W
+    hinges = S - S[np.arange(len(S)), data.target][:, None] + margin * (1 - np.eye(3)[data.target])
+    reference = hinges.max(axis=1).mean() + lam * np.square(W).sum()
+    X = 2.0 * (X + 1.0) if scaled else X
+    found = fl.minimize(X, data.target, loss="crammer_singer_svm", margin=margin, reg=lam, bias=False, **how)
+    assert found.solved.solver == "smoothed"
+    assert found.solved.converged
+    assert found.history["loss"][-1] == pytest.approx(reference, rel=1e-7)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("reg", [0.0, 0.3])
+@pytest.mark.parametrize("loss", _smoothed.SMOOTHED)
+def test_smooth_losses_have_their_gradients(loss, reg, bias):
+    """And lie below the loss with kinks, by little where they are narrow."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
+    y = y if loss in ("svm", "crammer_singer_svm") else np.eye(4)[y]
+    problem = problem_of(X, y, loss, reg, bias=bias, sample_weight=rng.uniform(0, 2, 40))
+    x = rng.standard_normal(problem.start.size)
+    smooth = _smoothed._smooth(problem, 0.3)
+    here, h = smooth(x), 1e-6
+    slopes = [(smooth(x + h * e).value - smooth(x - h * e).value) / (2 * h) for e in np.eye(len(x))]
+    np.testing.assert_allclose(here.gradient, slopes, atol=1e-7)
+    value = problem.at(x).value
+    assert here.value < value
+    narrow = _smoothed._smooth(problem, 1e-6)(x).value
+    assert value - 1e-5 < narrow <= value + 1e-12
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "whitened-lbfgs", "newton-cg", "newton-cholesky", "smoothed"])
+def test_a_float32_W_is_fitted_in_float32(solver, backend):
+    X, y = load_iris(return_X_y=True)
+    how = {"reg": 0.01, "backend": backend, "solver": solver}
+    how |= {"loss": "crammer_singer_svm", "max_iter": 3} if solver == "smoothed" else {}
+    found = fl.minimize(X.astype("float32"), y, W=np.zeros((5, 3), "float32"), tol=1e-3, **how)
+    exact = fl.minimize(X, y, tol=1e-6, **how)
+    assert found.W.dtype == np.float32
+    assert found.history["loss"][-1] == pytest.approx(
+        exact.history["loss"][-1], rel=0.02 if solver == "smoothed" else 1e-3
+    )
 
 
 def test_least_absolute_errors():

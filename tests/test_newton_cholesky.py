@@ -141,6 +141,16 @@ def test_numbers_that_are_lost_end_it():
     assert fl.minimize(X, [0, 1, 0], solver="newton-cholesky", reg=1e200).W.shape == (2, 2)
 
 
+@pytest.mark.parametrize("solver", ["newton-cholesky", "whitened-lbfgs", "auto"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_no_columns(bias, solver):
+    found = fl.minimize(np.zeros((4, 0)), [0, 1, 2, 1], bias=bias, solver=solver, tol=1e-10)
+    assert found.solved.converged
+    assert found.W.shape == (int(bias), 3)
+    if bias:
+        np.testing.assert_allclose(np.exp(found.W[0]) / np.exp(found.W[0]).sum(), [0.25, 0.5, 0.25], atol=1e-9)
+
+
 @pytest.mark.parametrize("load", [load_iris, load_wine])
 def test_auto_takes_it_for_few_weights(load):
     X, y = load(return_X_y=True)
