@@ -58,7 +58,13 @@ from fastlin.updates import (
 )
 
 if TYPE_CHECKING:
-    from fastlin.estimators import LinearRegressor, LogisticRegression, SoftmaxClassifier, SVMClassifier
+    from fastlin.estimators import (
+        LinearRegressor,
+        LogisticRegression,
+        LogisticRegressionCV,
+        SoftmaxClassifier,
+        SVMClassifier,
+    )
 else:
 
     def __getattr__(name):  # type checkers would let any name pass
@@ -72,7 +78,7 @@ else:
 
 __version__ = "0.1.0"
 
-_ESTIMATORS = ("LinearRegressor", "LogisticRegression", "SVMClassifier", "SoftmaxClassifier")
+_ESTIMATORS = ("LinearRegressor", "LogisticRegression", "LogisticRegressionCV", "SVMClassifier", "SoftmaxClassifier")
 
 __all__ = [
     "L1",
@@ -92,6 +98,7 @@ __all__ = [
     "LinearRegressor",
     "Lion",
     "LogisticRegression",
+    "LogisticRegressionCV",
     "Momentum",
     "NAdam",
     "Optimizer",

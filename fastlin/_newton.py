@@ -31,12 +31,28 @@ def minimize(
     inverse : the product with an approximation of the inverse Hessian, the preconditioner.
     """
     first = np.sqrt(dot(here.gradient, here.gradient))
+
+    def direction(here: Point) -> Array:
+        size = np.sqrt(dot(here.gradient, here.gradient))
+        return solve(problem.product(here.x), -here.gradient, min(0.25, np.sqrt(size / first)) * size, inverse)
+
+    return steps(problem, here, max_iter, tol, note, direction)
+
+
+@np.errstate(all="ignore")
+def steps(
+    problem: Problem,
+    here: Point,
+    max_iter: int,
+    tol: float,
+    note: Callable[[float], object],
+    direction: Callable[[Point], Array],
+) -> tuple[Point, bool]:
+    """Where steps in these directions lead, and whether rounding alone ended them."""
     for _ in range(max_iter):
         if here.steepest <= tol or not np.isfinite(here.value):
             break
-        size = np.sqrt(dot(here.gradient, here.gradient))
-        direction = solve(problem.product(here.x), -here.gradient, min(0.25, np.sqrt(size / first)) * size, inverse)
-        there = _along(problem, here, direction)
+        there = _along(problem, here, direction(here))
         if there is None:
             return here, dot(here.gradient, here.gradient) <= STEEP * problem.resolution * abs(here.value)
         here = there

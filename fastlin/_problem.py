@@ -15,6 +15,7 @@ from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
 ALL = slice(None)
+TOGETHER = 4096  # rows whose scores are made into curvatures at once
 ROUNDINGS = 8.0  # of a value, whose sums are of many terms
 
 
@@ -36,6 +37,7 @@ class Problem:
     """The objective at weights x, which are W (d, c) or (d + 1, c) row after row, in float64.
 
     passes : how often X has been read, a loss with its gradient or a product with the Hessian each time.
+    latest : the x where the objective was evaluated last: after an iteration, the one that it led to.
     """
 
     def __init__(self, objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> None:
@@ -43,6 +45,7 @@ class Problem:
         self.start = inputs.W.astype(np.float64).ravel()
         self.resolution = ROUNDINGS * float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
         self.passes = 0
+        self.latest = self.start
 
     def weights(self, x: Array) -> Array:
         """x as W, of the dtype that the fit is in."""
@@ -63,6 +66,7 @@ class Problem:
     def of(self, objective: Objective, x: Array) -> Point:
         """The same of another objective on these data."""
         self.passes += 1
+        self.latest = x
         here = self.inputs._replace(W=self.weights(x))
         value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
         return point(x, value, dW.ravel().astype(np.float64))
@@ -92,12 +96,14 @@ class Problem:
 
     def product(self, x: Array) -> Product:
         """The product of the Hessian at x with a flat vector: one pass over X."""
-        name, second = SECOND[self.objective.loss.name]
+        name, _ = SECOND[self.objective.loss.name]
         n = self.inputs.X.shape[0]
-        scores = self.scores(x)
-        targets = second(scores, self.inputs.y, *self.objective.hyper)
+        targets = np.empty((n, self.inputs.W.shape[1]), self.inputs.W.dtype)
+        for first in range(0, n, TOGETHER):
+            some = slice(first, first + TOGETHER)
+            targets[some] = self.second_of(self.scores(x, some), some)
         curvature = self.objective._replace(loss=ops.CURVATURES[name], hyper=())
-        inputs = self.inputs._replace(y=read_only(np.ascontiguousarray(targets)), contiguous=False)
+        inputs = self.inputs._replace(y=read_only(targets), contiguous=False)
 
         def times(v: Array) -> Array:
             self.passes += 1
@@ -105,6 +111,22 @@ class Problem:
             return Hv.ravel().astype(np.float64)
 
         return times
+
+    def pulled_back(self, D: Array) -> Array:
+        """The gradient, in x, of the mean over the rows i of sample_weight_i * sum_j D_ij s_ij.
+
+        That of squared errors at W = 0, for targets -D / 2.
+        """
+        self.passes += 1
+        linear = self.objective._replace(loss=ops.LOSSES["squared_error"], hyper=(), penalty=None)
+        W = self.weights(np.zeros_like(self.start))
+        inputs = self.inputs._replace(W=W, y=read_only(np.array(-0.5 * D, W.dtype, order="C")), contiguous=False)
+        gradient: Array = linear.at(inputs, self.scale_shift, self.inputs.X.shape[0], None)[1].ravel()
+        return gradient.astype(np.float64)
+
+    def second_of(self, S: Array, some: slice) -> Array:
+        """The second derivatives (n, c) in the scores of some rows, as `ops.CURVATURES` take them."""
+        return SECOND[self.objective.loss.name][1](S, self.inputs.y[some], *self.objective.hyper)
 
     def scores(self, x: Array, some: slice = ALL) -> Array:
         """The scores (n, c) at x, of some rows."""
@@ -115,10 +137,14 @@ class Problem:
 
     def rows(self, some: slice) -> Array:
         """Some rows of X, mapped as x_scale and x_shift say."""
-        X = self.inputs.X[some]
+        return self.mapped(self.inputs.X[some])
+
+    def mapped(self, X: Array) -> Array:
+        """These rows of X, mapped as x_scale and x_shift say."""
         if self.scale_shift is None:
             return X
-        mapped: Array = X * self.scale_shift.scale[:, 0] + self.scale_shift.shift[:, 0]
+        mapped: Array = X * self.scale_shift.scale[:, 0]
+        mapped += self.scale_shift.shift[:, 0]
         return mapped
 
     def curvatures(self, x: Array, some: slice) -> Array:
@@ -134,7 +160,8 @@ class Problem:
 
 
 def _of_softmax(S: Array, y: Array, label_smoothing: float) -> Array:
-    P: Array = np.exp(S - S.max(axis=1, keepdims=True))
+    P: Array = S - S.max(axis=1, keepdims=True)
+    np.exp(P, out=P)
     P /= P.sum(axis=1, keepdims=True)
     return P
 

@@ -5,8 +5,9 @@ Of width w: a hinge is a parabola from 0 to w and a line of slope 1 beyond,
     h_w(v) = (max(v, 0)^2 - max(v - w, 0)^2) / (2 w),    h_w <= max(v, 0) <= h_w + w / 2,
 
 so that the kernels of the squared hinges, with the margins m and m - w, give it (Chapelle 2007 smooths hinges so). An
-absolute error is huber_w / w. A smooth loss is nowhere above the loss with kinks: the difference of the two at the end
-bounds how much the smoothing costs.
+absolute error is huber_w / w. The largest hinge of a row (Crammer & Singer), max_j v_j with v_j = s_j - s_y + margin
+and v_y = 0, is smoothed by w log(sum_j exp(v_j / w) / c). A smooth loss is nowhere above the loss with kinks: the
+difference of the two at the end bounds how much the smoothing costs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fastlin._problem import Point, Problem, point
 from fastlin.penalties import L2
 
 SQUARED = {"svm": "squared_svm", "one_vs_rest_svm": "squared_one_vs_rest_svm"}
-SMOOTHED = (*SQUARED, "absolute_error")
+SMOOTHED = (*SQUARED, "crammer_singer_svm", "absolute_error")
 NARROWER = 10.0  # times, from one width to the next
 STEPS = 1000  # of L-BFGS, for a width
 COSTS = 1e-7  # of the value, that the last smoothing may cost
@@ -49,6 +50,7 @@ def minimize(
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)
         if there.value < here.value:
             here = there
+        problem.latest = here.x
         note(here.value)
         width /= NARROWER
     return here, flat
@@ -56,7 +58,7 @@ def minimize(
 
 def _first_width(problem: Problem, start: Point) -> float:
     """The margin, or the size of the errors at the start."""
-    if problem.objective.loss.name in SQUARED:
+    if problem.objective.loss.name != "absolute_error":
         return problem.objective.hyper[0] or 1.0
     return start.value / problem.inputs.W.shape[1] or 1.0
 
@@ -67,6 +69,8 @@ def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:
     if objective.loss.name == "absolute_error":
         huber = objective._replace(loss=ops.LOSSES["huber"], hyper=(width,), penalty=_scaled(problem.l2 * width))
         return lambda x: _times(problem.of(huber, x), 1.0 / width)
+    if objective.loss.name == "crammer_singer_svm":
+        return lambda x: _largest_hinges(problem, width, x)
     (margin,), squared = objective.hyper, ops.LOSSES[SQUARED[objective.loss.name]]
     whole = objective._replace(loss=squared, penalty=_scaled(2.0 * width * problem.l2))
     beyond = objective._replace(loss=squared, hyper=(margin - width,), penalty=None)
@@ -76,6 +80,27 @@ def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:
         return point(x, (a.value - b.value) / (2.0 * width), (a.gradient - b.gradient) / (2.0 * width))
 
     return at
+
+
+def _largest_hinges(problem: Problem, width: float, x: Array) -> Point:
+    """Crammer and Singer's, smooth: a product for the scores, then one for the gradient."""
+    (margin,), y, W = problem.objective.hyper, problem.inputs.y, x.reshape(problem.inputs.W.shape)
+    (n, d), rows = problem.inputs.X.shape, np.arange(len(y))
+    P = np.array(problem.scores(x), np.float64, order="C")
+    own = P[rows, y]
+    P -= own[:, None] - margin
+    P[rows, y] = 0.0
+    largest = P.max(axis=1)
+    P -= largest[:, None]
+    P /= width
+    np.exp(P, out=P)
+    total = P.sum(axis=1)
+    value = float((problem.inputs.sample_weight * (largest + width * np.log(total / P.shape[1]))).sum()) / n
+    P /= total[:, None]
+    P[rows, y] -= 1.0
+    gradient = problem.pulled_back(P).reshape(W.shape)
+    gradient[:d] += 2.0 * problem.l2 * W[:d]
+    return point(x, value + problem.l2 * float(np.square(W[:d]).sum()), gradient.ravel())
 
 
 def _scaled(lam: float) -> L2 | None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs, _newton, _owlqn, _smoothed, _whitened
+from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _smoothed, _whitened
 from fastlin._check import Array
 from fastlin._extras import need
 from fastlin._problem import MEAN_SECOND, Point, Problem
 from fastlin.train import Solved
 
 Note = Callable[[float], object]
+
+
+class Stopped(Exception):  # noqa: N818  (it is no error)
+    """`note` raises it where the fit is to stop."""
 
 
 def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note) -> tuple[Point, bool]:
@@ -25,12 +29,14 @@ OURS = {
     "lbfgs": _lbfgs_of,
     "whitened-lbfgs": _whitened.minimize,
     "newton-cg": _newton.minimize,
+    "newton-cholesky": _newton_cholesky.minimize,
     "owlqn": _owlqn.minimize,
     "smoothed": _smoothed.minimize,
 }
 SOLVERS = (*OURS, *SCIPYS)
-MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
+MOST_ITERATIONS = {"newton-cg": 100, "newton-cholesky": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
 
+CURVED = ("newton-cg", "newton-cholesky")  # need second derivatives
 WHITENING = 30  # passes over X that it may cost to make the columns white
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
@@ -46,10 +52,15 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
         count += 1
         note(value)
 
-    if chosen == "newton-cg" and not problem.curved:
+    if chosen in CURVED and not problem.curved:
         raise ValueError(
-            f"solver 'newton-cg' needs a second derivative, and no L1: {problem.objective.loss.name} with this penalty "
+            f"solver {chosen!r} needs a second derivative, and no L1: {problem.objective.loss.name} with this penalty "
             "has none; pass solver='auto'"
+        )
+    if chosen == "newton-cholesky" and problem.start.size > _newton_cholesky.MOST:
+        raise ValueError(
+            f"solver 'newton-cholesky' is for at most {_newton_cholesky.MOST} weights, whose Hessian is a matrix of "
+            f"their square; found {problem.start.size}: pass solver='auto'"
         )
     if chosen == "smoothed" and not _smoothed.can(problem):
         raise ValueError(
@@ -58,13 +69,17 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
         )
     start = problem.at(problem.start)
     note(start.value)
-    if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
-        end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
-    else:
-        end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+    stopped = False
+    try:
+        if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
+            end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
+        else:
+            end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+    except Stopped:
+        end, flat, stopped = problem.at(problem.latest), False, True
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
-    message = _message(chosen, end, converged, tol, count, most)
-    return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)
+    message = "a callback stopped it" if stopped else _message(chosen, end, converged, tol, count, most)
+    return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message, stopped)
 
 
 def choose(problem: Problem) -> str:
@@ -73,6 +88,8 @@ def choose(problem: Problem) -> str:
         return "owlqn"
     if _smoothed.can(problem):
         return "smoothed"
+    if _newton_cholesky.pays(problem):
+        return "newton-cholesky"
     (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis

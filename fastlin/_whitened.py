@@ -14,7 +14,7 @@ import numpy as np
 
 from fastlin import _lbfgs, _newton
 from fastlin._check import Array
-from fastlin._linalg import Means, cholesky, gram, product
+from fastlin._linalg import Factor, Means, few_rows, gram
 from fastlin._problem import Point, Problem
 
 ROWS = 8  # for each feature, in G: a mean of as many products as that needs no more rows to be near that of all
@@ -35,32 +35,36 @@ class Basis:
         self._shape, self._bias = problem.inputs.W.shape, objective.bias
         self._means = Means(objective.backend, objective.threads)
         rows, curvature = _curvatures(problem, x)
-        mean, G = gram(rows, curvature, self._means)
-        if not self._bias:
-            G += np.outer(mean, mean)
-        size = float(curvature.mean())
-        G *= size
-        G[np.diag_indices_from(G)] += 2.0 * problem.l2 + JITTER * G.diagonal().max(initial=1e-300)
-        L, self._inverse = cholesky(G, self._means)
+        mean, panels = gram(problem.inputs.X[rows], curvature, self._means, problem.mapped)
+        size, largest = float(curvature.mean()), 1e-300
+        for panel in panels:
+            first = panel.shape[1] - len(panel)
+            if not self._bias:
+                panel += np.outer(mean[first : panel.shape[1]], mean[: panel.shape[1]])
+            panel *= size
+            largest = max(largest, float(panel[:, first:].diagonal().max()))
+        for panel in panels:
+            panel[np.arange(len(panel)), np.arange(len(panel)) - len(panel)] += 2.0 * problem.l2 + JITTER * largest
+        self._factor = Factor(panels, self._means)
         self._mean, self._root = mean, np.sqrt(size)
-        self.start = self._of_W(x, L)
+        self.start = self._of_W(x)
 
     def to_W(self, v: Array) -> Array:
         """x of V, both flat."""
         V = v.reshape(self._shape)
         d = len(self._mean)
         W = np.empty_like(V)
-        W[:d] = product(self._inverse.T, V[:d], self._means)
+        W[:d] = self._factor.solve_transposed(V[:d])
         if self._bias:
             W[d] = V[d] / self._root - (self._mean[:, None] * W[:d]).sum(axis=0)
         return W.ravel()
 
-    def _of_W(self, x: Array, L: Array) -> Array:
+    def _of_W(self, x: Array) -> Array:
         """V of x, both flat."""
         W = x.reshape(self._shape)
         d = len(self._mean)
         V = np.empty_like(W)
-        V[:d] = product(L.T, W[:d], self._means)
+        V[:d] = self._factor.times_transposed(W[:d])
         if self._bias:
             V[d] = (W[d] + (self._mean[:, None] * W[:d]).sum(axis=0)) * self._root
         return V.ravel()
@@ -73,7 +77,7 @@ class Basis:
         if self._bias:
             dV[d] = dW[d] / self._root
             dW = dW[:d] - self._mean[:, None] * dW[d]
-        dV[:d] = product(self._inverse, dW, self._means)
+        dV[:d] = self._factor.solve(dW)
         return dV.ravel()
 
 
@@ -112,13 +116,17 @@ def _moved(there: Point, v: Array, basis: Basis) -> Point:
     return Point(v, there.value, basis.gradient(there.gradient), there.steepest)
 
 
-def _curvatures(problem: Problem, x: Array) -> tuple[Array, Array]:
+def _curvatures(problem: Problem, x: Array) -> tuple[slice, Array]:
     """Some rows of X, and the curvature of each at x, weighted."""
     n, d = problem.inputs.X.shape
-    some = slice(None, None, max(1, n // (ROWS * max(1, d))))
+    every = max(1, n // (ROWS * max(1, d)))
+    some = slice(None, None, every)
     weight = problem.inputs.sample_weight[some]
-    curvature = problem.curvatures(x, some) * weight
+    curvature = np.empty(len(weight))
+    for few in few_rows(len(weight), d):
+        curvature[few] = problem.curvatures(x, slice(every * few.start, every * (few.stop - 1) + 1, every))
+    curvature *= weight
     largest = float(curvature.max())
     if not 0 < largest < np.inf:  # hinges that no row violates, rows of no weight, or NaN
-        return problem.rows(some), np.ones(len(curvature))
-    return problem.rows(some), np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))
+        return some, np.ones(len(curvature))
+    return some, np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))

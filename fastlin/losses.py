@@ -10,6 +10,8 @@ answered within 100 ms, but not while Numba compiles, in a pass over a W of 50 m
 
 from __future__ import annotations
 
+from typing import Any, Literal, Unpack, overload
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,6 +21,7 @@ from fastlin._check import Array
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
+from fastlin._words_of_losses import OfSoftmax, OfSVM
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -28,6 +31,42 @@ HINGES = {  # (variant, squared): the row of the table
     ("one_vs_rest", False): "one_vs_rest_svm",
     ("one_vs_rest", True): "squared_one_vs_rest_svm",
 }
+
+
+@overload
+def softmax_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfSoftmax],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def softmax_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfSoftmax],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def softmax_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfSoftmax],
+) -> tuple[Any, Array]: ...
 
 
 def softmax_loss(
@@ -46,7 +85,7 @@ def softmax_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Softmax cross-entropy and its gradient.
 
     L = 1/n sum_i sample_weight_i * -sum_j t_ij log p_ij + R(W),  p_i = softmax(X[i] @ W),
@@ -92,11 +131,44 @@ def softmax_loss(
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
     if ignore_index is not None:
-        _check.choice("reduction", reduction, REDUCTIONS)
-        n = len(X := _check.array("X", X, 2))
-        y, rows = without(y, n, ignore_index)
-        sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
+        y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+
+
+@overload
+def svm_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfSVM],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def svm_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfSVM],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def svm_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfSVM],
+) -> tuple[Any, Array]: ...
 
 
 def svm_loss(
@@ -112,11 +184,12 @@ def svm_loss(
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
+    ignore_index: int | None = None,
     reduction: str = "mean",
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Multiclass SVM loss (Weston-Watkins: summed over the other classes) and its gradient.
 
     L = 1/n sum_i sample_weight_i * sum_{j != y_i} max(0, s_ij - s_iy + margin) + R(W),  s_i = X[i] @ W;
@@ -129,7 +202,8 @@ def svm_loss(
     variant : "weston_watkins", the lectures'; "crammer_singer", where the row's loss is the largest of the terms
         instead of their sum; "one_vs_rest", sum_j max(0, margin - t_ij s_ij) with t_ij = 1 for j = y_i, else -1. Then
         y may also be 0 or 1 for every score, as in `logistic_loss`: (n,) for a W with one column, a binary SVM.
-    W, X, y, reg, bias, sample_weight, x_scale, x_shift, reduction, out, backend, threads : as in `softmax_loss`.
+    W, X, y, reg, bias, sample_weight, x_scale, x_shift, ignore_index, reduction, out, backend, threads : as in
+        `softmax_loss`.
 
     Returns
     -------
@@ -157,7 +231,19 @@ def svm_loss(
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
+    if ignore_index is not None:
+        y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+
+
+def _without_ignored(
+    X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """Valid labels, and weights of 0 for the rows that are left out."""
+    _check.choice("reduction", reduction, REDUCTIONS)
+    n = len(_check.array("X", X, 2))
+    labels, rows = without(y, n, ignore_index)
+    return labels, of_rows(rows, n, sample_weight, mean=reduction == "mean")
 
 
 @np.errstate(all="ignore")

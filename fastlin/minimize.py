@@ -34,7 +34,7 @@ def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
     def fit_and_warn(*arguments: P.args, **named: P.kwargs) -> TrainResult:
         result = fit(*arguments, **named)
         wanted = named.get("tol", 1.0)  # who passes 0 wants so many iterations
-        if wanted and result.solved is not None and not result.solved.converged:
+        if wanted and result.solved is not None and not (result.solved.converged or result.solved.stopped):
             warnings.warn(result.solved.message, ConvergenceWarning, stacklevel=2)
         return result
 
@@ -61,6 +61,7 @@ def minimize(
     x_shift: ArrayLike | None = None,
     backend: str | None = None,
     threads: int | None = None,
+    callback: Callable[[int, TrainResult], Any] | None = None,
     **hyper: Any,
 ) -> TrainResult:
     """Fit a linear classifier or a regression to all rows at once.
@@ -74,6 +75,7 @@ def minimize(
     max_iter : the largest number of iterations, each of which takes one or a few passes over X; None: the solver's own.
     tol : stop where no entry of the gradient is larger (with L1, of the smallest subgradient). 0 goes on as long as the
         loss falls.
+    callback : called as callback(iteration, result) after each iteration, from 1; a true answer stops the fit.
 
     Returns
     -------
@@ -104,6 +106,8 @@ def minimize(
     tol = _check.number("tol", tol, "[0, inf)")
     if max_iter is not None:
         max_iter = _check.count("max_iter", max_iter)
+    if callback is not None:
+        _check.function("callback", callback, "of (iteration, result)")
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
     objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
@@ -115,7 +119,16 @@ def minimize(
     inputs = objective.inputs(start, X, y, sample_weight)
     problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
     losses: list[float] = []
-    x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
+
+    def note(value: float) -> None:
+        losses.append(value)
+        if callback is None or len(losses) == 1:
+            return
+        W = problem.weights(problem.latest)
+        if callback(len(losses) - 1, TrainResult(W, bias, {"loss": losses.copy()}, x_scale, x_shift, loss_name=loss)):
+            raise _solvers.Stopped
+
+    x, solved = _solvers.solve(problem, solver, max_iter, tol, note)
     return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
 
 

@@ -7,11 +7,50 @@ the sum over its scores, as it is over classes there. y gives the targets: numbe
 
 from __future__ import annotations
 
+from typing import Any, Literal, Unpack, overload
+
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
 from fastlin._objective import make_objective
+from fastlin._words_of_losses import OfHuber, OfLoss
 from fastlin.penalties import Penalty
+
+
+@overload
+def logistic_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfLoss],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def logistic_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfLoss],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def logistic_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfLoss],
+) -> tuple[Any, Array]: ...
 
 
 def logistic_loss(
@@ -28,7 +67,7 @@ def logistic_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Logistic (sigmoid) loss and its gradient: binary cross-entropy, or one class against the rest.
 
     L = 1/n sum_i sample_weight_i * sum_j (log(1 + e^s_ij) - t_ij s_ij) + R(W),  dL/ds = sigma(s) - t,
@@ -61,6 +100,42 @@ def logistic_loss(
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
+@overload
+def sigmoid_squared_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfLoss],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def sigmoid_squared_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfLoss],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def sigmoid_squared_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfLoss],
+) -> tuple[Any, Array]: ...
+
+
 def sigmoid_squared_loss(
     W: ArrayLike,
     X: ArrayLike,
@@ -75,7 +150,7 @@ def sigmoid_squared_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Squared error of sigmoid units and its gradient: the delta rule with a sigmoid.
 
     L = 1/n sum_i sample_weight_i * sum_j (t_ij - sigma(s_ij))^2 + R(W),  dL/ds = -2 (t - sigma) sigma (1 - sigma).
@@ -107,6 +182,42 @@ def sigmoid_squared_loss(
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
+@overload
+def squared_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfLoss],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def squared_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfLoss],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def squared_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfLoss],
+) -> tuple[Any, Array]: ...
+
+
 def squared_error_loss(
     W: ArrayLike,
     X: ArrayLike,
@@ -121,7 +232,7 @@ def squared_error_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Squared error (L2) and its gradient: linear regression.
 
     L = 1/n sum_i sample_weight_i * sum_j (t_ij - s_ij)^2 + R(W),  dL/ds = -2 (t - s): no factor of one half.
@@ -153,6 +264,42 @@ def squared_error_loss(
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
+@overload
+def absolute_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfLoss],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def absolute_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfLoss],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def absolute_error_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfLoss],
+) -> tuple[Any, Array]: ...
+
+
 def absolute_error_loss(
     W: ArrayLike,
     X: ArrayLike,
@@ -167,7 +314,7 @@ def absolute_error_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Absolute error (L1) and its gradient: median regression.
 
     L = 1/n sum_i sample_weight_i * sum_j |t_ij - s_ij| + R(W),  dL/ds = sign(s - t), 0 where s = t.
@@ -198,6 +345,42 @@ def absolute_error_loss(
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
+@overload
+def huber_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["none"],
+    **words: Unpack[OfHuber],
+) -> tuple[Array, Array]: ...
+
+
+@overload
+def huber_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    **words: Unpack[OfHuber],
+) -> tuple[float, Array]: ...
+
+
+@overload
+def huber_loss(
+    W: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    reg: float | Penalty = 0.0,
+    *,
+    reduction: str,
+    **words: Unpack[OfHuber],
+) -> tuple[Any, Array]: ...
+
+
 def huber_loss(
     W: ArrayLike,
     X: ArrayLike,
@@ -213,7 +396,7 @@ def huber_loss(
     out: Array | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[float, Array]:
+) -> tuple[Any, Array]:
     """Huber's loss and its gradient: squared for small residuals, absolute for large ones.
 
     L = 1/n sum_i sample_weight_i * sum_j h(t_ij - s_ij) + R(W),

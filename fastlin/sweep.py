@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from fastlin._objective import make_objective, score, start_weights, with_defaul
 from fastlin._rows import Loss
 from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
 from fastlin.optim import SGD
+from fastlin.penalties import L1, ElasticNet, Penalty
 from fastlin.train import TrainResult, train
 
 FOLDS = 5  # where neither validation nor cv is given
@@ -61,11 +63,11 @@ class SweepResult:
         return sweep_figure(self.C, self.lr, self.scores, self.best)
 
 
-class _Setting(NamedTuple):
+class Setting(NamedTuple):
     """A candidate."""
 
     C: float
-    lr: float | None
+    lr: float | None = None
 
     def __str__(self) -> str:
         return f"C={self.C:g}" + ("" if self.lr is None else f", lr={self.lr:g}")
@@ -141,7 +143,7 @@ def sweep(
     weights = objective.inputs(start, X, y, sample_weight).sample_weight
     affine(x_scale, x_shift, X, start)
     given = {"loss": loss, "bias": bias, "x_scale": x_scale, "x_shift": x_shift, "backend": backend, "threads": threads}
-    data = _Data(X, y, weights, solver, given | own | hyper)
+    data = Data(X, y, weights, solver, given | own | hyper)
     if validation is not None:
         _check_validation(validation, cv, TrainResult(start, bias, {}, x_scale, x_shift, loss_name=loss))
         folds = [_Fold(data, None, validation)]
@@ -160,17 +162,17 @@ def sweep(
     return SweepResult(C, None if lr is None else rates, scores, models, *settings[best], model)
 
 
-def _settings(C: ArrayLike | None, solver: str, lr: Sequence[float] | None) -> list[_Setting]:
+def _settings(C: ArrayLike | None, solver: str, lr: Sequence[float] | None) -> list[Setting]:
     """Every C with every rate, checked."""
     _check.choice("solver", solver, (*SOLVERS, "sgd"))
     if (solver == "sgd") != (lr is not None):
         raise ValueError(f"lr=[...] belongs to solver='sgd', which needs it; found lr={lr!r} and solver={solver!r}")
-    rates = [None] if lr is None else _numbers("lr", lr, "[0, inf)")
+    rates = [None] if lr is None else numbers("lr", lr, "[0, inf)")
     given = np.logspace(-6, 5, 45) if C is None else C
-    return [_Setting(value, rate) for value in _numbers("C", given, "(0, inf]") for rate in rates]
+    return [Setting(value, rate) for value in numbers("C", given, "(0, inf]") for rate in rates]
 
 
-def _numbers(name: str, values: Any, interval: str) -> list[Any]:
+def numbers(name: str, values: Any, interval: str) -> list[Any]:
     found = _check.array(name, values, 1)
     if not found.size:
         raise ValueError(f"{name} is empty; pass at least one number in {interval}")
@@ -215,11 +217,11 @@ def _held_out(y: Array, cv: int, loss: Loss) -> list[Array]:
     return [np.flatnonzero(fold == i) for i in range(cv)]
 
 
-def _strong_first(settings: Sequence[_Setting]) -> list[int]:
+def _strong_first(settings: Sequence[Setting]) -> list[int]:
     return sorted(range(len(settings)), key=lambda i: settings[i].C)
 
 
-class _Data(NamedTuple):
+class Data(NamedTuple):
     """All rows, and how they are fitted."""
 
     X: Array
@@ -227,26 +229,40 @@ class _Data(NamedTuple):
     sample_weight: Array
     solver: str
     words: dict[str, Any]  # arguments of minimize and train
+    l1_ratio: float = 0.0
 
 
-class _Fold:
-    """Rows to fit and rows to score: `held` of X, or those of `validation`; neither for a fit without a score."""
+def penalty_of(C: float, l1_ratio: float, total: float) -> float | Penalty:
+    """What is `reg` to scikit-learn's C, beside the mean loss of rows whose weights have the sum `total`.
 
-    def __init__(self, data: _Data, held: Array | None, validation: Any) -> None:
-        self.data, self.held, self.validation = data, held, validation
-        weights = data.sample_weight.astype(np.float64)
-        if held is not None:
-            weights[held] = 0
+    C * sum_i sample_weight_i loss_i + (1 - l1_ratio) / 2 * sum(W^2) + l1_ratio * sum(|W|), divided by C * total.
+    """
+    if math.isinf(C):
+        return 0.0
+    strength = 1.0 / C / total
+    if l1_ratio == 0:
+        return strength / 2.0
+    if l1_ratio == 1:
+        return L1(strength)
+    return ElasticNet(strength * l1_ratio, (1.0 - l1_ratio) / (2.0 * l1_ratio))
+
+
+class Path:
+    """Fits for many strengths of the penalty to the same rows of X: those that have a weight."""
+
+    def __init__(self, data: Data, weights: Array) -> None:
+        self.data = data
         self.total = float(weights.sum())
         if not 0 < self.total < np.inf:
             raise ValueError(
                 f"the sample_weight of the rows that are fitted sum to {self.total:g}; "
                 f"their sum must be finite and above 0"
             )
-        weights *= len(weights) / self.total  # losses are divided by all rows
-        self.sample_weight = weights
+        self.sample_weight = weights * (len(weights) / self.total)  # losses are divided by all rows
 
-    def path(self, settings: Sequence[_Setting], advance: Callable[[str], None]) -> list[TrainResult]:
+    def path(
+        self, settings: Sequence[Setting], advance: Callable[[str], None] = lambda said: None
+    ) -> list[TrainResult]:
         """The fit of each setting; those of minimize go from strong to weak, each from where the two before lead."""
         found: dict[int, TrainResult] = {}
         order = _strong_first(settings)
@@ -256,15 +272,26 @@ class _Fold:
             advance(str(settings[i]))
         return [found[i] for i in range(len(settings))]
 
-    def fit(self, setting: _Setting, W: Array | None) -> TrainResult:
+    def fit(self, setting: Setting, W: Array | None) -> TrainResult:
         X, y, solver = self.data.X, self.data.y, self.data.solver
-        reg = 0.5 / setting.C / self.total
-        if not np.isfinite(2 * reg):
+        if not np.isfinite(1.0 / setting.C / self.total):
             raise ValueError(f"C = {setting.C:g} is too small: reg = 1 / (2 C sum of weights) must be finite")
+        reg = penalty_of(setting.C, self.data.l1_ratio, self.total)
         words: dict[str, Any] = {"reg": reg, "sample_weight": self.sample_weight} | self.data.words
         if setting.lr is not None:
             return train(X, y, optimizer=SGD(setting.lr, momentum=0.9), **words)
         return without_warning(X, y, solver=solver, W=W, **words)
+
+
+class _Fold(Path):
+    """Rows to fit and rows to score: `held` of X, or those of `validation`; neither for a fit without a score."""
+
+    def __init__(self, data: Data, held: Array | None, validation: Any) -> None:
+        self.held, self.validation = held, validation
+        weights = data.sample_weight.astype(np.float64)
+        if held is not None:
+            weights[held] = 0
+        super().__init__(data, weights)
 
     def score(self, model: TrainResult) -> float:
         """On the rows that are held out, which are copied a few at a time."""
@@ -292,7 +319,7 @@ def _predicted(C: float, before: Sequence[tuple[float, Array]]) -> Array | None:
     return ahead if np.isfinite(ahead).all() else W
 
 
-def _warn(settings: Sequence[_Setting], models: list[list[TrainResult]], model: TrainResult, tol: float | None) -> None:
+def _warn(settings: Sequence[Setting], models: list[list[TrainResult]], model: TrainResult, tol: float | None) -> None:
     """Says once which fits did not converge; with tol=0 each goes on as long as it can."""
     if tol == 0:
         return

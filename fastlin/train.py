@@ -44,6 +44,7 @@ class Solved:
     converged: bool  # whether no entry of the gradient (with L1, of the smallest subgradient) is above tol
     gradient: float  # the largest entry
     message: str  # why it stopped, and what to do where it did not converge
+    stopped: bool = False  # whether a callback stopped it
 
 
 @dataclass

@@ -116,12 +116,14 @@ KEEPS = RNG.random(60) > 0.3
 
 @pytest.mark.parametrize("ignored", [-100, 1000, 1])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_ignored_rows_have_no_loss(ignored, reduction, backend):
+@pytest.mark.parametrize("words", [None, {"margin": 0.7}, {"squared": True}, {"variant": "crammer_singer"}])
+def test_ignored_rows_have_no_loss(ignored, reduction, words, backend):
+    function = fl.softmax_loss if words is None else fl.svm_loss
     keeps = KEEPS & (ignored != Y)
     y, W = np.where(keeps, Y, ignored), RNG.standard_normal((4, 3))
-    given = {"reg": 0.1, "reduction": reduction, "backend": backend}
-    loss, dW = fl.softmax_loss(W, X, y, ignore_index=ignored, sample_weight=WEIGHT, **given)
-    expected, gradient = fl.softmax_loss(W, X[keeps], Y[keeps], sample_weight=WEIGHT[keeps], **given)
+    given = {"reg": 0.1, "reduction": reduction, "backend": backend} | (words or {})
+    loss, dW = function(W, X, y, ignore_index=ignored, sample_weight=WEIGHT, **given)
+    expected, gradient = function(W, X[keeps], Y[keeps], sample_weight=WEIGHT[keeps], **given)
     assert loss == pytest.approx(expected)
     np.testing.assert_allclose(dW, gradient, rtol=1e-12, atol=1e-14)
 

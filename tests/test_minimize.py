@@ -1,5 +1,7 @@
 """Every solver of `minimize` against SciPy and scikit-learn, on columns of widely different scale too."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -8,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import fastlin as fl
-from fastlin import _linalg, _owlqn, _problem, ops, testing
+from fastlin import _linalg, _owlqn, _problem, _smoothed, ops, testing
 from fastlin._objective import make_objective, with_defaults
 from fastlin._problem import Problem
 
@@ -84,16 +86,70 @@ def test_factors_and_second_moments(d, backend):
     rng = np.random.default_rng(3)
     X, weight = np.asfortranarray(rng.standard_normal((d + 9, d)) + 3.0, "float32"), rng.random(d + 9)
     means = _linalg.Means(backend, 2)
-    mean, G = _linalg.gram(X, weight, means)
+    mean, panels = _linalg.gram(X, weight, means)
+    G = whole(panels)
     expected = np.cov(X.T.astype(float), aweights=weight, ddof=0).reshape(d, d)
     np.testing.assert_allclose(mean, np.average(X.astype(float), axis=0, weights=weight), rtol=1e-12)
-    np.testing.assert_allclose(G, expected, rtol=1e-10, atol=1e-12)
-    A = G + 0.1 * np.eye(d)
-    L, inverse = _linalg.cholesky(A, means)
-    np.testing.assert_allclose(L, np.linalg.cholesky(A), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(inverse @ L, np.eye(d), atol=1e-11)
+    np.testing.assert_allclose(G, np.tril(expected), rtol=1e-10, atol=1e-12)
+    _, shifted = _linalg.gram(X, weight, means, lambda rows: 2.0 * rows - 1.0)
+    np.testing.assert_allclose(whole(shifted), 4 * G, rtol=1e-7, atol=1e-7)
+    A = expected + 0.1 * np.eye(d)
+    L = np.linalg.cholesky(A)
+    factor = _linalg.Factor(by_panels(A), means)
+    B = rng.standard_normal((d, 3))
+    B.setflags(write=False)
+    np.testing.assert_allclose(factor.times_transposed(B), L.T @ B, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(factor.solve(B), np.linalg.solve(L, B), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(factor.solve_transposed(B), np.linalg.solve(L.T, B), rtol=1e-9, atol=1e-10)
     with pytest.raises(np.linalg.LinAlgError):
-        _linalg.cholesky(A - 100 * np.eye(d), means)
+        _linalg.Factor(by_panels(A - 100 * np.eye(d)), means)
+
+
+def by_panels(A):
+    """A by rows, as `gram` gives it."""
+    firsts = range(0, len(A), _linalg.PANEL)
+    return [A[first : first + _linalg.PANEL, : first + _linalg.PANEL].copy() for first in firsts]
+
+
+def whole(panels):
+    """What is on and below the diagonal."""
+    A = np.zeros((panels[-1].shape[1],) * 2)
+    for panel in panels:
+        rows, last = panel.shape
+        A[last - rows : last, :last] = panel
+    return np.tril(A)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_fit_takes_little_memory_beside_X(dtype, scaled):
+    """Half a matrix d x d in float64, the weights that L-BFGS keeps, and blocks of rows: no copy of X."""
+    n, d, c = 6000, 700, 10
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 2, (n, d)).astype(dtype), rng.integers(0, c, n)
+    how = {"solver": "whitened-lbfgs", "reg": 1e-3, "backend": ops.installed()[-1]}
+    how |= {"x_scale": 0.5, "x_shift": -0.25} if scaled else {}
+    fl.minimize(X, y, max_iter=1, **how)  # what is imported, compiled and kept for the next call
+    tracemalloc.start()
+    fl.minimize(X, y, max_iter=12, tol=0.0, **how)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    matrix, weights, blocks = 8 * d * d, 8 * (d + 1) * c, 5 << 19
+    assert peak < matrix / 2 + 40 * weights + blocks  # 6.7 MB: another matrix has 3.9, X in float64 34
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_newtons_steps_take_the_memory_of_the_scores(dtype):
+    n, d, c = 40_000, 20, 40
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 2, (n, d)).astype(dtype), rng.integers(0, c, n)
+    how = {"solver": "newton-cg", "reg": 1e-3, "max_iter": 2, "tol": 0.0, "backend": ops.installed()[-1]}
+    fl.minimize(X, y, **how)
+    tracemalloc.start()
+    fl.minimize(X, y, **how)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.7 * 8 * n * c  # curvatures, and blocks: as much again for scores or probabilities is too much
 
 
 # ---- Smooth fits -----------------------------------------------------------------------------------------------
@@ -124,9 +180,8 @@ def test_whitening_takes_few_passes_where_scales_differ(table, how):
     X, y = table
     if "sample_weight" in how:
         how = {"sample_weight": np.random.default_rng(4).integers(0, 3, len(y)).astype(float)}
-    found = fl.minimize(X, y, reg=1e-4, **how)
+    found = fl.minimize(X, y, reg=1e-4, solver="whitened-lbfgs", **how)
     plain = fl.minimize(X, y, reg=1e-4, solver="newton-cg", tol=1e-8, **how)
-    assert found.solved.solver == "whitened-lbfgs"
     assert found.solved.converged
     assert found.solved.passes < 300  # L-BFGS: thousands
     assert found.history["loss"][-1] == pytest.approx(plain.history["loss"][-1], rel=1e-8)
@@ -182,6 +237,59 @@ def test_the_hinge_of_liblinear():
     reference, _ = fl.svm_loss(W, X, data.target, lam, variant="one_vs_rest")
     found = fl.minimize(X, np.eye(3)[data.target], loss="one_vs_rest_svm", reg=lam, bias=False)
     assert found.history["loss"][-1] == pytest.approx(reference, rel=1e-6)
+
+
+@pytest.mark.parametrize(("load", "C"), [(load_iris, 1.0), (load_wine, 0.5)])
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_largest_hinge_of_liblinear(load, C, margin, scaled):
+    """Crammer and Singer's; a margin of m is one of 1 with C / m and W / m."""
+    data = load()
+    X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    words = {"multi_class": "crammer_singer", "fit_intercept": False, "tol": 1e-9, "max_iter": 1_000_000}
+    W = margin * LinearSVC(C=C / margin, **words).fit(X, data.target).coef_.T
+    lam, how = 1 / (2 * C * len(X)), {"x_scale": 0.5, "x_shift": -1.0} if scaled else {}
+    S = X @ W
+    hinges = S - S[np.arange(len(S)), data.target][:, None] + margin * (1 - np.eye(3)[data.target])
+    reference = hinges.max(axis=1).mean() + lam * np.square(W).sum()
+    X = 2.0 * (X + 1.0) if scaled else X
+    found = fl.minimize(X, data.target, loss="crammer_singer_svm", margin=margin, reg=lam, bias=False, **how)
+    assert found.solved.solver == "smoothed"
+    assert found.solved.converged
+    assert found.history["loss"][-1] == pytest.approx(reference, rel=1e-7)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("reg", [0.0, 0.3])
+@pytest.mark.parametrize("loss", _smoothed.SMOOTHED)
+def test_smooth_losses_have_their_gradients(loss, reg, bias):
+    """And lie below the loss with kinks, by little where they are narrow."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), rng.integers(0, 4, 40)
+    y = y if loss in ("svm", "crammer_singer_svm") else np.eye(4)[y]
+    problem = problem_of(X, y, loss, reg, bias=bias, sample_weight=rng.uniform(0, 2, 40))
+    x = rng.standard_normal(problem.start.size)
+    smooth = _smoothed._smooth(problem, 0.3)
+    here, h = smooth(x), 1e-6
+    slopes = [(smooth(x + h * e).value - smooth(x - h * e).value) / (2 * h) for e in np.eye(len(x))]
+    np.testing.assert_allclose(here.gradient, slopes, atol=1e-7)
+    value = problem.at(x).value
+    assert here.value < value
+    narrow = _smoothed._smooth(problem, 1e-6)(x).value
+    assert value - 1e-5 < narrow <= value + 1e-12
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "whitened-lbfgs", "newton-cg", "newton-cholesky", "smoothed"])
+def test_a_float32_W_is_fitted_in_float32(solver, backend):
+    X, y = load_iris(return_X_y=True)
+    how = {"reg": 0.01, "backend": backend, "solver": solver}
+    how |= {"loss": "crammer_singer_svm", "max_iter": 3} if solver == "smoothed" else {}
+    found = fl.minimize(X.astype("float32"), y, W=np.zeros((5, 3), "float32"), tol=1e-3, **how)
+    exact = fl.minimize(X, y, tol=1e-6, **how)
+    assert found.W.dtype == np.float32
+    assert found.history["loss"][-1] == pytest.approx(
+        exact.history["loss"][-1], rel=0.02 if solver == "smoothed" else 1e-3
+    )
 
 
 def test_least_absolute_errors():

@@ -9,6 +9,7 @@ need("sklearn", "sklearn", "fastlin.estimators")
 
 from fastlin.estimators._classifiers import SoftmaxClassifier, SVMClassifier  # noqa: E402  (the check comes first)
 from fastlin.estimators._logistic import LogisticRegression  # noqa: E402
+from fastlin.estimators._logistic_cv import LogisticRegressionCV  # noqa: E402
 from fastlin.estimators._regressor import LinearRegressor  # noqa: E402
 
-__all__ = ["LinearRegressor", "LogisticRegression", "SVMClassifier", "SoftmaxClassifier"]
+__all__ = ["LinearRegressor", "LogisticRegression", "LogisticRegressionCV", "SVMClassifier", "SoftmaxClassifier"]

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastlin import _check, losses
 from fastlin._check import Array
+from fastlin.estimators._callbacks import Tasks
 from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning
 from fastlin.train import TrainResult, train
@@ -26,7 +28,7 @@ BLOCK = 1 << 18  # entries of X that are looked at together
 SMALL = 1 << 20  # multiplications for the scores: a pass over X takes less than a millisecond
 
 
-class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A loss, and scores X @ W + b that minimise it; see a subclass for the parameters."""
 
     coef_: Array
@@ -72,13 +74,30 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 W[d] = self.intercept_
         return W
 
-    def _solve(self, X: Array, y: Array, weights: Array | None, columns: int, strata: Array | None) -> None:
+    def _tasks(self, X: Array, y: Array, sample_weight: Any) -> Tasks | None:
+        """What this fit tells the callbacks, if there are any."""
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        count = self.epochs if self.solver == SGD else self.max_iter
+        return Tasks(self, {"X": X, "y": y, "metadata": metadata}, count, lambda W: self._of_W(W, y))
+
+    def _of_W(self, W: Array, y: Array) -> dict[str, Any]:
+        """coef_ and intercept_."""
+        d = self.n_features_in_
+        intercept = W[d].copy() if self.fit_intercept else np.zeros(W.shape[1], W.dtype)
+        return {"coef_": np.ascontiguousarray(W[:d].T), "intercept_": intercept}
+
+    def _solve(
+        self, X: Array, y: Array, weights: Array | None, columns: int, strata: Array | None, tasks: Tasks | None
+    ) -> None:
         """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets."""
         self._check_parameters()
+        callback = None if tasks is None else lambda iteration, result: tasks.next(result.W)
         self.__dict__.pop("_optimizer", None)  # of another fit
         W = self._start(X, columns, self.warm_start)
         if self.solver == SGD:
-            self._keep(self._train(X, y, weights, W, strata))
+            self._keep(self._train(X, y, weights, W, strata, callback), y)
             return
         name, hyper = self._loss(columns)
         tol = (1e-12 if X.size * columns <= SMALL else PLAIN) if self.tol is None else self.tol
@@ -95,15 +114,18 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             sample_weight=weights,
             backend=self.backend,
             threads=self.n_threads,
+            callback=callback,
             **hyper,
         )
         solved: Any = result.solved
         enough = PLAIN if self.tol is None else math.inf if tol == 0 else tol  # 0 asks for max_iter iterations
-        if not (solved.converged or solved.gradient <= enough):
+        if not (solved.converged or solved.stopped or solved.gradient <= enough):
             warnings.warn(solved.message, ConvergenceWarning, stacklevel=3)
-        self._keep(result)
+        self._keep(result, y)
 
-    def _train(self, X: Array, y: Array, weights: Array | None, W: Array, strata: Array | None) -> TrainResult:
+    def _train(
+        self, X: Array, y: Array, weights: Array | None, W: Array, strata: Array | None, callback: Any
+    ) -> TrainResult:
         """Mini-batch steps, with a share of the rows held out if `early_stopping`."""
         rng = check_random_state(self.random_state)
         validation = None
@@ -126,6 +148,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             validation=validation,
             patience=self.patience if self.early_stopping else None,
             average=self.average,
+            callback=callback,
         )
 
     def _steps(self, X: Array, y: Array, weights: Array | None, W: Array, **how: Any) -> TrainResult:
@@ -156,19 +179,19 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         before: list[float] = list(getattr(self, "loss_curve_", []))
         W = self._start(X, columns, warm=True)
         rng = check_random_state(self.random_state)
-        self._keep(self._steps(X, y, weights, W, epochs=1, seed=int(rng.randint(2**31 - 1)) + passes))
+        self._keep(self._steps(X, y, weights, W, epochs=1, seed=int(rng.randint(2**31 - 1)) + passes), y)
         self._passes, self.loss_curve_ = passes + 1, before + list(self.loss_curve_)
         self.n_iter_ = len(self.loss_curve_)
 
-    def _keep(self, result: TrainResult) -> None:
+    def _keep(self, result: TrainResult, y: Array) -> None:
         """Set what a fit leaves."""
-        W, d = result.W, self.n_features_in_
+        W = result.W
         if not np.isfinite(W).all():
             raise ValueError(
                 "the fit left the finite numbers: scale the columns of X, lower the optimizer's lr or raise reg"
             )
-        self.coef_ = np.ascontiguousarray(W[:d].T)
-        self.intercept_ = W[d].copy() if self.fit_intercept else np.zeros(W.shape[1], W.dtype)
+        for name, value in self._of_W(W, y).items():
+            setattr(self, name, value)
         self.loss_curve_ = list(result.history["loss"])
         self.loss_ = self.loss_curve_[-1]
         self.solver_ = result.solved

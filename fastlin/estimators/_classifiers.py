@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
+from sklearn.callback import with_callbacks
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -29,6 +30,7 @@ VARIANTS = {  # of SVMClassifier, by (variant, squared)
 class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     """Labels to columns of W and back. Two classes have one column, the score of the second."""
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearClassifier:
         """Fit to X (n, d) and labels y (n,) of any type.
 
@@ -61,8 +63,11 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         codes[counted] = of_counted
         weights = self._with_class_weight(weights, codes, classes)
         self.classes_ = classes
-        self._solve(X, self._targets(codes, len(classes)), weights, _columns(classes), codes)
+        tasks = self._tasks(X, y, sample_weight)
+        self._solve(X, self._targets(codes, len(classes)), weights, _columns(classes), codes, tasks)
         self._center()
+        if tasks is not None:
+            tasks.end()
         return self
 
     def partial_fit(
@@ -169,6 +174,8 @@ class SoftmaxClassifier(LinearClassifier):
         after `patience` epochs without a lower loss on them.
     random_state : of "sgd": None, a seed or a RandomState.
     n_threads, backend : threads at most, and one of naive, numpy, numba, cython.
+
+    scikit-learn's callbacks (`set_callbacks`) see each iteration or epoch, and stop the fit if they ask to.
 
     Attributes
     ----------

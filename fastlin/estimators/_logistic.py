@@ -19,6 +19,7 @@ from fastlin._check import Array
 from fastlin.estimators._base import read, scores
 from fastlin.minimize import without_warning
 from fastlin.penalties import L1, ElasticNet, Penalty
+from fastlin.sweep import penalty_of
 
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
 PENALTIES = {
@@ -69,20 +70,26 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         self._validate_params()
         self._warn_of_old_words()
         X, y = read(self, X, y=y)
-        check_classification_targets(y)
+        codes = self._encode(y)
+        weights, total = self._weights(X, y, codes, sample_weight)
+        self._solve(X, codes, weights, self._reg(total))
+        return self
+
+    def _encode(self, y: Array) -> Array:
+        """The numbers of the classes, which become classes_."""
+        if y.dtype.kind not in "biuU":  # these are classes, whatever they say: a tenth of a small fit
+            check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
                 f"{self.classes_[0]!r}"
             )
-        weights, total = self._weights(X, y, codes, sample_weight)
-        self._solve(X, codes, weights, self._reg(total))
-        return self
+        return codes
 
     def decision_function(self, X: Any) -> Array:
         """The scores X @ coef_.T + intercept_: (n,) for two classes, above 0 for the second, else (n, c)."""
-        if _dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
+        if dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
             found: Array = super().decision_function(X)
             return found
         check_is_fitted(self)
@@ -97,7 +104,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         ignored = self.penalty is None and self.C != 1.0  # scikit-learn warns of it
         fits = "lbfgs newton-cg newton-cholesky sag saga" if not known or self._ratio() == 0 else "saga"
         refused = self.dual or self.max_iter == 0 or self.solver not in fits.split()
-        elsewhere = hasattr(X, "toarray") or _dispatches() or hasattr(self, "_skl_callbacks")
+        elsewhere = hasattr(X, "toarray") or dispatches() or hasattr(self, "_skl_callbacks")
         return known and not ignored and not refused and not elsewhere
 
     def _ratio(self) -> float:
@@ -107,15 +114,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     def _reg(self, total: float) -> float | Penalty:
         """The penalty beside a mean loss, of rows whose weights have this sum."""
-        ratio, C = self._ratio(), float(self.C)
-        if self.penalty is None or math.isinf(C):
-            return 0.0
-        strength = 1.0 / (C * total)
-        if ratio == 0:
-            return strength / 2.0
-        if ratio == 1:
-            return L1(strength)
-        return ElasticNet(strength * ratio, (1.0 - ratio) / (2.0 * ratio))
+        return 0.0 if self.penalty is None else penalty_of(float(self.C), self._ratio(), total)
 
     def _warn_of_old_words(self) -> None:
         """As scikit-learn warns."""
@@ -170,9 +169,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             sample_weight=weights,
         )
         W, d = result.W, X.shape[1]
-        if not binary:  # a summand common to all classes changes no probability
-            free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)  # that costs nothing, or less
-            W[free] -= W[free].mean(axis=1, keepdims=True)
+        centre(W, d, reg)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         self.coef_ = np.ascontiguousarray(W[:d].T, dtype)
         self.intercept_ = np.zeros(W.shape[1], dtype) if not self.fit_intercept else W[d].astype(dtype)
@@ -204,6 +201,16 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         return W
 
 
-def _dispatches() -> bool:
+def centre(W: Array, d: int, reg: float | Penalty) -> None:
+    """Takes from W (d or d + 1, c) what is common to all classes: it changes no probability.
+
+    Of columns with absolute values in their penalty it would: there the intercepts alone.
+    """
+    if W.shape[1] > 1:
+        free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)
+        W[free] -= W[free].mean(axis=1, keepdims=True)
+
+
+def dispatches() -> bool:
     """Whether scikit-learn takes arrays of other packages."""
     return bool(sklearn.get_config()["array_api_dispatch"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.callback import with_callbacks
 
 from fastlin import _check
 from fastlin._check import Array
@@ -82,6 +83,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         self.n_threads = n_threads
         self.backend = backend
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearRegressor:
         """Fit to X (n, d) and numbers y (n,) or (n, k).
 
@@ -104,8 +106,10 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         sklearn.exceptions.ConvergenceWarning : the solver stopped before it reached `tol`.
         """
         X, y, weights = self._checked(X, y, sample_weight)
-        self._solve(X, y, weights, y.shape[1] if y.ndim == 2 else 1, None)
-        self._flatten(y)
+        tasks = self._tasks(X, y, sample_weight)
+        self._solve(X, y, weights, y.shape[1] if y.ndim == 2 else 1, None, tasks)
+        if tasks is not None:
+            tasks.end()
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearRegressor:
@@ -116,7 +120,6 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         """
         X, y, weights = self._checked(X, y, sample_weight, reset=not hasattr(self, "coef_"))
         self._one_pass(X, y, weights, y.shape[1] if y.ndim == 2 else 1)
-        self._flatten(y)
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -132,10 +135,12 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         weights = row_weights(sample_weight, X)
         return X, y.astype(np.float64), None if weights is None else relative(weights)
 
-    def _flatten(self, y: Array) -> None:
+    def _of_W(self, W: Array, y: Array) -> dict[str, Any]:
         """For y (n,) one regression, without an axis of columns."""
+        found = super()._of_W(W, y)
         if y.ndim == 1:
-            self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
+            found = {"coef_": found["coef_"][0], "intercept_": float(found["intercept_"][0])}
+        return found
 
     def _loss(self, columns: int) -> tuple[str, dict[str, Any]]:
         _check.choice("loss", self.loss, LOSSES)

@@ -14,6 +14,7 @@ ESTIMATORS = [
     fl.SVMClassifier(variant="one_vs_rest"),
     fl.LinearRegressor(),
     fl.LogisticRegression(),
+    fl.LogisticRegressionCV(Cs=3, cv=2),
     fl.LogisticRegression(C=10.0, tol=1e-12, max_iter=10_000),
 ]
 

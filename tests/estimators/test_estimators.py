@@ -290,8 +290,8 @@ def test_warm_start(kind):
     X, y = data()
     target = X[:, 0] if kind is fl.LinearRegressor else y
     model = kind(warm_start=True, tol=1e-5).fit(X, target)
-    first = model.n_iter_
-    assert model.fit(X, target).n_iter_ < first
+    first = len(model.loss_curve_)
+    assert len(model.fit(X, target).loss_curve_) < first
     with pytest.raises(ValueError, match="warm_start=True"):
         model.fit(X[:, :2], target)
 

@@ -81,7 +81,7 @@ def of_probabilities(sizes: Sizes) -> Arguments:
 
 def of_hinges(sizes: Sizes) -> Arguments:
     """The SVM of Weston and Watkins, squared or not."""
-    own = {"margin": number("[0, inf)", usual=(1.0, 0.0, 0.5)), "squared": flag()}
+    own = {"margin": number("[0, inf)", usual=(1.0, 0.0, 0.5)), "squared": flag(), "ignore_index": ignored()}
     variant = choice(["weston_watkins"])
     return problem(sizes, labels(sizes), **own, variant=variant)
 

@@ -264,6 +264,7 @@ def of_minimize(sizes: Sizes) -> Arguments:
         "solver": choice(["auto", "lbfgs", "bfgs", "cg"] if sizes.rows * sizes.c < 60 else ["auto", "lbfgs"]),
         "max_iter": count(1, st.integers(1, 4), optional=False),
         "tol": number("[0, inf)", usual=(1e-6,)),
+        "callback": Arg(st.sampled_from([None, Odd("goes on")]), None, st.sampled_from([3, "abc", [], True])),
     }
 
 

@@ -21,6 +21,7 @@ NO_ROW = {
     "Dataset": "a record of what loaders return; it takes anything",
     "GradientCheck": "a record of what check_gradient returns",
     "LogisticRegression": "scikit-learn's own parameters and checks of them; its own tests run on ours",
+    "LogisticRegressionCV": "scikit-learn's own parameters and checks of them; its own tests run on ours",
     "Optimizer": "the base of the optimizers; it has no instances of its own",
     "Optimizer.check_state": "load_state_dict calls it, and a resumed run",
     "Optimizer.load_state_dict": _BY_STEPS,
