@@ -8,7 +8,7 @@ import inspect
 
 import numpy as np
 
-from fastlin.kernels.numba_cache import jit
+from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_math import cast_all, exp_below_highest, log1p_to_1, log_from_1, row
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -19,6 +19,18 @@ def exp(x, out):
     highest = x.dtype.type(89 if x.itemsize == 4 else 710)
     for i in range(x.size):
         out[i] = exp_below_highest(highest if x[i] > highest else x[i])  # the comparison keeps a NaN
+
+
+@inlined
+def probability(exponent):
+    """exp of an exponent <= 0; NaN for NaN.
+
+    Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
+    """
+    real = type(exponent)
+    least = real(-69 if np.finfo(real).bits == 32 else -667)
+    p = exp_below_highest(least if exponent < least else exponent)  # always, so that no lane of a vector waits
+    return real(0) if exponent < least else p
 
 
 @jit
@@ -37,8 +49,6 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
     row_max, z, target_logit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     off_value = real(label_smoothing / c)
     on_value = real(1.0 - label_smoothing)
-    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
-    least = real(-69 if scores.itemsize == 4 else -667)
     s = row(scores, 0)
     for r in range(rows):
         row_max[r] = s[r]
@@ -53,7 +63,7 @@ def softmax_epilogue(scores, y, sample_weight, scratch, label_smoothing):
         s = row(scores, j)
         for r in range(rows):
             shifted = s[r] - row_max[r]
-            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
+            s[r] = probability(shifted)
             z[r] += s[r]
             target_logit[r] += off_value * shifted if off_value != 0 else real(0)  # 0 * -inf would be NaN
     loss = 0.0
@@ -75,7 +85,6 @@ def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothi
     real = sample_weight.dtype.type
     row_max, z, target_logit = row(scratch, 0), row(scratch, 1), row(scratch, 2)
     off_value, on_value = real(label_smoothing / c), real(1.0 - label_smoothing)
-    least = real(-69 if scores.itemsize == 4 else -667)  # as for labels
     s = row(scores, 0)
     for r in range(rows):
         row_max[r] = s[r]
@@ -91,7 +100,7 @@ def soft_softmax_epilogue(scores, targets, sample_weight, scratch, label_smoothi
             target_logit[r] += real(0) if goal == 0 else goal * (s[r] - row_max[r])  # 0 * -inf would be NaN
         for r in range(rows):
             shifted = s[r] - row_max[r]
-            s[r] = real(0) if shifted < least else exp_below_highest(least if shifted < least else shifted)
+            s[r] = probability(shifted)
             z[r] += s[r]
     loss, total = 0.0, row_max  # the sum of a row's targets, in the place of what is not needed any more
     for r in range(rows):
@@ -243,15 +252,17 @@ def squared_one_vs_rest_svm_epilogue(s, t, margin, zero, one):
 
 @by_element
 def logistic_epilogue(s, t, zero, one):
-    e = exp_below_highest(-abs(s))
+    e = probability(-abs(s))
     sigma = (one if s >= 0 else e) / (one + e)
     return (zero if s <= 0 else s) - t * s + log1p_to_1(e), sigma - t
 
 
 @by_element
 def sigmoid_squared_epilogue(s, t, zero, one):
-    e = exp_below_highest(-abs(s))
+    e = probability(-abs(s))
     d = (one if s >= 0 else e) / (one + e) - t
+    least = type(s)(1e-18 if np.finfo(type(s)).bits == 32 else 1e-150)  # whose square is no subnormal number
+    d = zero if abs(d) < least else d
     return d * d, (d + d) * e / ((one + e) * (one + e))  # slope of sigma: sigma (1 - sigma)
 
 

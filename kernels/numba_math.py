@@ -68,6 +68,7 @@ class Format(NamedTuple):
     ln2_lo: float
     exp: tuple[float, ...]
     log_terms: int
+    small: float  # its cube is less than a tenth of its last bit
     artanh: tuple[float, ...]
 
 
@@ -80,6 +81,7 @@ _FLOAT = Format(
         *(0.0083687168797281399469, 0.0013814598646664034453),
     ),
     log_terms=5,
+    small=2.0**-14,
     artanh=(0.33333208142852466810, 0.20010763618408527500, 0.14000902652648072785, 0.14005993344525266466),
 )
 _DOUBLE = Format(
@@ -90,6 +92,7 @@ _DOUBLE = Format(
         *(2.7557242336680357124e-6, 2.7632655759332030799e-7, 2.5110049895858716253e-8),
     ),
     log_terms=11,
+    small=2.0**-28,
     artanh=(
         *(0.33333333333333154850, 0.20000000000077558240, 0.14285714274058979340, 0.11111111976824728959),
         *(0.090908722394804840676, 0.076932741976567767857, 0.066505606702652919366, 0.060524726242341449005),
@@ -137,12 +140,17 @@ def _emit_log(context, b, signature, args):
 
 
 def _emit_log1p(context, b, signature, args):
-    """2 artanh(z) with z = x / (2 + x) <= 1/3, where artanh(z) = z + z^3 q(z^2): q by Remez exchange, as above."""
+    """2 artanh(z) with z = x / (2 + x) <= 1/3, where artanh(z) = z + z^3 q(z^2): q by Remez exchange, as above.
+
+    For a small z, z^3 is nothing beside z, and is not computed: it would be subnormal for numbers far larger than that.
+    """
     x = Real(b, args[0])
+    form = _format(x)
     z = x / (x + 2)
-    squared = z * z
-    twice = z * 2
-    return (twice + twice * squared * squared.polynomial(_format(x).artanh)).value
+    kept = z.at_least(form.small)
+    cubic = kept * 2 * (kept * kept) * (kept * kept).polynomial(form.artanh)
+    small = b.fcmp_ordered("<", z.value, x.wrap(form.small).value)
+    return (z * 2 + Real(b, b.select(small, x.wrap(0.0).value, cubic.value))).value
 
 
 @intrinsic

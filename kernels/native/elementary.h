@@ -89,18 +89,19 @@ static inline double log_double(double x) {
 }
 
 /* log(1 + x) = 2 artanh z with z = x / (2 + x) <= 1/3: x is never added to a 1 that would swallow it.
- * artanh(z) = z + z^3 q(z^2), with q by Remez exchange: relative error 4.5e-9 (float) and 1.3e-18 (double). */
+ * artanh(z) = z + z^3 q(z^2), with q by Remez exchange: relative error 4.5e-9 (float) and 1.3e-18 (double). Beside a
+ * small z the cube is nothing, and a factor of 0 keeps it from being subnormal. */
 static inline float log1p_float(float x) {
-    const float z = x / (2 + x), z2 = z * z;
+    const float z = x / (2 + x), counts = z < 0x1p-14f ? 0 : 1, kept = counts * z, z2 = kept * kept;
     float q = 0.14005993344525266466f;
     q = q * z2 + 0.14000902652648072785f;
     q = q * z2 + 0.20010763618408527500f;
     q = q * z2 + 0.33333208142852466810f;
-    return 2 * z + 2 * z * z2 * q;
+    return 2 * z + 2 * kept * z2 * q;
 }
 
 static inline double log1p_double(double x) {
-    const double z = x / (2 + x), z2 = z * z;
+    const double z = x / (2 + x), counts = z < 0x1p-28 ? 0 : 1, kept = counts * z, z2 = kept * kept;
     double q = 0.085048800735366668164;
     q = q * z2 + 0.041724848912067917518;
     q = q * z2 + 0.060524726242341449005;
@@ -111,7 +112,7 @@ static inline double log1p_double(double x) {
     q = q * z2 + 0.14285714274058979340;
     q = q * z2 + 0.20000000000077558240;
     q = q * z2 + 0.33333333333333154850;
-    return 2 * z + 2 * z * z2 * q;
+    return 2 * z + 2 * kept * z2 * q;
 }
 
 #endif

@@ -22,6 +22,14 @@ cdef inline floating log1p_of(floating x) noexcept nogil:
     return log1p_float(x) if floating is float else log1p_double(x)
 
 
+cdef inline floating probability(floating exponent) noexcept nogil:
+    # exp of an exponent <= 0; NaN for NaN. Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow
+    # every product with them tenfold.
+    cdef floating least = -69 if floating is float else -667
+    cdef floating counts = 0 if exponent < least else 1  # a factor: out of a condition gcc takes exp of all exponents
+    return counts * exp_of(least if exponent < least else exponent)
+
+
 def exp(const floating[::1] x, floating[::1] out):
     cdef Py_ssize_t i
     with nogil:
@@ -87,8 +95,6 @@ cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
     cdef floating *target_logit = row_max + 2 * rows
     cdef floating *s
     cdef floating shifted
-    # Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
-    cdef floating least = -69 if floating is float else -667
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
     for r in range(rows):
@@ -105,7 +111,7 @@ cdef double softmax(floating *scores, const ScoreBlock *block) noexcept nogil:
         for r in range(rows):
             shifted = s[r] - row_max[r]
             target_logit[r] += off_value * shifted if off_value != 0 else 0  # 0 * -inf would be NaN
-            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # keeps a NaN
+            s[r] = probability(shifted)
             z[r] += s[r]
     for r in range(rows):
         target_logit[r] = log_of(z[r]) - target_logit[r]
@@ -134,7 +140,6 @@ cdef double soft_softmax(floating *scores, const ScoreBlock *block) noexcept nog
     cdef floating *total = row_max  # the sum of a row's targets, once its largest score is not needed any more
     cdef floating *s
     cdef floating shifted, goal
-    cdef floating least = -69 if floating is float else -667
     cdef Py_ssize_t j, r
     cdef double loss = 0.0
     for r in range(rows):
@@ -152,7 +157,7 @@ cdef double soft_softmax(floating *scores, const ScoreBlock *block) noexcept nog
             target_logit[r] += 0 if goal == 0 else goal * (s[r] - row_max[r])  # 0 * -inf would be NaN
         for r in range(rows):
             shifted = s[r] - row_max[r]
-            s[r] = 0 if shifted < least else exp_of(least if shifted < least else shifted)  # keeps a NaN
+            s[r] = probability(shifted)
             z[r] += s[r]
     for r in range(rows):
         total[r] = c * off_value
@@ -345,7 +350,7 @@ cdef double squared_one_vs_rest_svm(floating *scores, const ScoreBlock *block) n
 
 
 cdef inline floating cross_entropy(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
-    cdef floating e = exp_of(s if s < 0 else -s)  # never overflows
+    cdef floating e = probability(s if s < 0 else -s)  # never overflows
     slope[0] = (1 if s >= 0 else e) / (1 + e) - t
     return (0 if s <= 0 else s) - t * s + log1p_of(e)
 
@@ -355,8 +360,10 @@ cdef double logistic(floating *scores, const ScoreBlock *block) noexcept nogil:
 
 
 cdef inline floating squared_sigmoid(floating s, floating t, const floating *hyper, floating *slope) noexcept nogil:
-    cdef floating e = exp_of(s if s < 0 else -s)
+    cdef floating e = probability(s if s < 0 else -s)
+    cdef floating least = <floating> (1e-18 if floating is float else 1e-150)  # whose square is no subnormal number
     cdef floating difference = (1 if s >= 0 else e) / (1 + e) - t
+    difference = 0 if (-difference if difference < 0 else difference) < least else difference
     slope[0] = 2 * difference * e / ((1 + e) * (1 + e))  # slope of sigma: sigma (1 - sigma)
     return difference * difference
 
