@@ -65,7 +65,7 @@ def run_epoch(
     steps, up to rounding.
     """
     storage = ops.storage_of(inputs.X, inputs.W.dtype)
-    if storage is not None and average is None and _ours(optimizer) and _kernel_can(objective):
+    if storage is not None and storage.gathers and average is None and _ours(optimizer) and _kernel_can(objective):
         return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, step_losses)
     W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)

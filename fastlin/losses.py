@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._check_csr import features
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
@@ -93,7 +94,7 @@ def softmax_loss(
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
     if ignore_index is not None:
         _check.choice("reduction", reduction, REDUCTIONS)
-        n = len(X := _check.array("X", X, 2))
+        n = len(X := features(X))
         y, rows = without(y, n, ignore_index)
         sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
@@ -180,7 +181,7 @@ def scores(
     """
     backend, threads = ops.resolve(backend), _pool.thread_limit(threads)
     W = _check.weights(W)
-    X = _check.check_X(X, W, bias := _check.flag("bias", bias))
+    X = _check.check_X(features(X), W, bias := _check.flag("bias", bias))
     scale_shift = affine(x_scale, x_shift, X, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
@@ -226,7 +227,7 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     y = np.zeros(2, np.int64)
     for dtype in ops.DTYPES:
         W, X = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype)
-        stored = [X.astype(row.reads or dtype) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
+        stored = [row.example(X) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
         for rows in stored:
             softmax(scores(W, rows, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:

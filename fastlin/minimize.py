@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _solvers
 from fastlin._affine import affine
+from fastlin._check_csr import features
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import make_objective, with_defaults
@@ -107,7 +108,7 @@ def minimize(
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
     objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
+    X = features(X)
     labels = LabelOptions(classes, class_weight, ignore_index)
     start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
     if rows is not None:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _plan, _search
 from fastlin._check import Array, Inputs
+from fastlin._check_csr import features
 from fastlin._extras import progress_bar
 from fastlin._laps import laps
 from fastlin._objective import Objective, make_objective, start_weights, with_defaults
@@ -274,5 +275,5 @@ class _Draws:
 
 def _inputs(objective: Objective, X: ArrayLike, y: ArrayLike, W: ArrayLike | None) -> Inputs:
     """The checked arrays; their W says how W is shaped."""
-    rows = _check.array("X", X, 2)
+    rows = features(X)
     return objective.inputs(start_weights(objective.loss.name, W, rows, y, objective.bias), rows, y)

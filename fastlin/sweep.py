@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._check_csr import features
 from fastlin._extras import need, progress_bar
 from fastlin._laps import laps
 from fastlin._objective import make_objective, score, start_weights, with_defaults
@@ -136,7 +137,7 @@ def sweep(
     own = _of_solver(solver, {name: value for name, value in own.items() if value is not None})
     objective = make_objective(loss, with_defaults(loss, hyper, "sweep"), 0.0, bias, backend, threads)
     show = _check.flag("progress", progress)
-    X, y = _check.array("X", X, 2), _check.array("y", y)
+    X, y = features(X), _check.array("y", y)
     start = start_weights(loss, None, X, y, bias)
     weights = objective.inputs(start, X, y, sample_weight).sample_weight
     affine(x_scale, x_shift, X, start)

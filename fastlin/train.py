@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _save, losses, ops
 from fastlin._affine import affine
 from fastlin._check import Array, Inputs
+from fastlin._check_csr import features
 from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
 from fastlin._labels import ClassWeight, LabelOptions
@@ -62,7 +63,7 @@ class TrainResult:
 
     def scores(self, X: ArrayLike) -> Array:
         """The scores (n, c) of the rows of X; of float64 where X is, also for a W of float32."""
-        X = _check.array("X", X, 2)
+        X = features(X)
         W = _check.weights(self.W)
         if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
             W = W.astype(np.float64)
@@ -248,7 +249,7 @@ def train(
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
+    X = features(X)
     options = LabelOptions(classes, class_weight, ignore_index)
     start, y, sample_weight, rows = options.apply(objective.loss.name, W, X, y, bias, sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)

@@ -34,6 +34,22 @@ def combine_class_major(parts, scale, dW):
             dW[k, j] = scale * total
 
 
+def to_feature_major(W, weights):
+    for k, row in enumerate(W.tolist()):
+        for j, w in enumerate(row):
+            weights[k, j] = w
+
+
+def combine_feature_major(parts, scale, dW):
+    by_part = parts.tolist()
+    for k in range(dW.shape[0]):
+        for j in range(dW.shape[1]):
+            total = 0.0
+            for part in by_part:
+                total += part[k][j]
+            dW[k, j] = scale * total
+
+
 # ---- Storages: whatever X holds, its rows become lists of Python's numbers ---------------------------------
 
 
@@ -86,6 +102,44 @@ uint8_scores = float16_scores = float32_scores = dense_scores
 uint8_gradient = float16_gradient = float32_gradient = dense_gradient
 uint8_gather_scores = float16_gather_scores = float32_gather_scores = dense_gather_scores
 uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dense_gather_gradient
+
+
+# ---- Sparse rows: W and dW are (d, c), or (d + 1, c) with b as the last row --------------------------------
+
+
+def entries_of(X, i):
+    """The entries of row i, as (column, number); those outside the matrix are passed over."""
+    own = slice(X.indptr[i], X.indptr[i + 1])
+    return [(k, x) for k, x in zip(X.indices[own].tolist(), X.data[own].tolist(), strict=True) if 0 <= k < X.d]
+
+
+def csr_scores(X, start, W, row_buffer, scores):
+    weights = W.tolist()
+    b = weights[X.d] if len(weights) > X.d else [0.0] * W.shape[1]
+    for r in range(scores.shape[1]):
+        s = list(b)
+        for k, x in entries_of(X, start + r):
+            for j in range(len(s)):
+                s[j] += weights[k][j] * x
+        scores[:, r] = s
+
+
+def csr_gradient(X, start, row_buffer, dscores, dW):
+    total = dW.tolist()
+    for r in range(dscores.shape[1]):
+        g = dscores[:, r].tolist()
+        for k, x in entries_of(X, start + r):
+            for j in range(len(g)):
+                total[k][j] += g[j] * x
+        if len(total) > X.d:
+            for j in range(len(g)):
+                total[X.d][j] += g[j]
+    for k, row in enumerate(total):
+        dW[k] = row
+
+
+csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
+csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""Sparse rows as they travel where a matrix X travels: its shape and dtype, and rows of it without a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlin._laps import laps
+from fastlin.kernels.records import CsrRows
+
+Array = NDArray[Any]
+ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
+
+
+class Csr:
+    """X (n, d) in compressed sparse rows, made by fastlin/_check_csr.py alone.
+
+    arrays : what kernels are given. `indptr` is our own; `data` and `indices` are the caller's, for any slice of rows.
+    """
+
+    __slots__ = ("arrays", "shape")
+    ndim = 2
+
+    def __init__(self, data: Array, indices: Array, indptr: Array, d: int) -> None:
+        self.arrays = CsrRows(data, indices, indptr, d)
+        self.shape = len(indptr) - 1, d
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its numbers."""
+        dtype: np.dtype[Any] = self.arrays.data.dtype
+        return dtype
+
+    @property
+    def itemsize(self) -> int:
+        """Of its numbers."""
+        return self.dtype.itemsize
+
+    @property
+    def nnz(self) -> int:
+        """How many entries its rows have, explicit zeros too."""
+        indptr = self.arrays.indptr
+        return int(indptr[-1] - indptr[0])
+
+    @property
+    def caller_arrays(self) -> dict[str, Array]:
+        """The arrays that are not our own, by the names that the caller knows."""
+        return {"X.data": self.arrays.data, "X.indices": self.arrays.indices}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Csr:
+        """Some rows: of a slice of step 1 their entries stay where they are, else they are copied."""
+        data, indices, indptr, d = self.arrays
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return Csr(data, indices, indptr[start : max(start, stop) + 1], d)
+            rows = np.arange(start, stop, step)
+        counts = np.diff(indptr)[rows]
+        own = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(counts, out=own[1:])
+        gathered = np.empty(own[-1], data.dtype), np.empty(own[-1], indices.dtype)
+        for some in laps(len(rows), ENTRY_BYTES * (1 + int(own[-1]) // max(1, len(rows)))):
+            first, last = own[some.start], own[some.stop]
+            entries = np.repeat(indptr[rows[some]] - own[some.start : some.stop], counts[some])
+            entries += np.arange(first, last)
+            gathered[0][first:last], gathered[1][first:last] = data[entries], indices[entries]
+        return Csr(*gathered, own, d)
+
+    def beside(self, dtype: np.dtype[Any]) -> Csr:
+        """The same rows with numbers that kernels read beside weights of this dtype: a copy of other numbers."""
+        data, indices, indptr, d = self.arrays
+        if data.dtype == dtype or (data.dtype == np.float32 and dtype == np.float64):
+            return self
+        own = np.empty(len(data), dtype)
+        for some in laps(len(data), 2 * dtype.itemsize):
+            own[some] = data[some]
+        return Csr(own, indices, indptr, d)
+
+    def toarray(self) -> Array:
+        """The matrix (n, d) with all its zeros; entries of one place are added up."""
+        data, indices, indptr, d = self.arrays
+        found = np.zeros(self.shape, data.dtype)
+        rows = np.repeat(np.arange(len(self)), np.diff(indptr))
+        columns = indices[indptr[0] : indptr[-1]].copy()
+        inside = (columns >= 0) & (columns < d)
+        np.add.at(found, (rows[inside], columns[inside]), data[indptr[0] : indptr[-1]][inside])
+        return found
