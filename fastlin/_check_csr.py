@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fastlin import _check, _pool
 from fastlin._check import Array
-from fastlin._csr import Csr
+from fastlin._csr import Csr, Features, SparseRows
 from fastlin._laps import laps
 
 try:
@@ -22,7 +22,7 @@ CHECKED = 1 << 20  # indices that a thread looks at before it answers Ctrl-C: ha
 ATTRIBUTES = ("data", "indices", "indptr", "shape")
 
 
-def features(X: Any) -> Array | Csr:
+def features(X: Features) -> Array | Csr:
     """X as an array (n, d), or as sparse rows: of any object with data, indices, indptr and shape in CSR form.
 
     Numbers and indices stay where they are if they are contiguous, native and of a type that kernels read; else they
@@ -34,6 +34,7 @@ def features(X: Any) -> Array | Csr:
         return X
     if isinstance(X, np.ndarray) or not is_sparse(X):
         return _check.array("X", X, 2)
+    X = cast("SparseRows", X)
     form = getattr(X, "format", "csr")
     if form != "csr" or not all(hasattr(X, name) for name in ATTRIBUTES):
         kind = type(X).__name__ if form == "csr" else f"{type(X).__name__}, format {form!r}"

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastlin._laps import laps
 from fastlin.kernels.records import CsrRows
 
 Array = NDArray[Any]
+
+
+class SparseRows(Protocol):
+    """What has the attributes of SciPy's csr_array: the entries indptr[i] ... indptr[i + 1] - 1 are those of row i."""
+
+    @property
+    def data(self) -> Any: ...
+    @property
+    def indices(self) -> Any: ...
+    @property
+    def indptr(self) -> Any: ...
+    @property
+    def shape(self) -> Any: ...
+
+
+Features = ArrayLike | SparseRows  # X as callers give it
+
 ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
 
 
@@ -26,6 +43,24 @@ class Csr:
     def __init__(self, data: Array, indices: Array, indptr: Array, d: int) -> None:
         self.arrays = CsrRows(data, indices, indptr, d)
         self.shape = len(indptr) - 1, d
+
+    @property
+    def data(self) -> Array:
+        """The numbers, of rows that are none of ours too."""
+        found: Array = self.arrays.data
+        return found
+
+    @property
+    def indices(self) -> Array:
+        """Their columns."""
+        found: Array = self.arrays.indices
+        return found
+
+    @property
+    def indptr(self) -> Array:
+        """Where the rows begin, and the last one ends."""
+        found: Array = self.arrays.indptr
+        return found
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -80,6 +115,19 @@ class Csr:
         for some in laps(len(data), 2 * dtype.itemsize):
             own[some] = data[some]
         return Csr(own, indices, indptr, d)
+
+    def column_means(self) -> tuple[Array, Array]:
+        """The mean (d,) of each column's numbers, and of their squares, in float64."""
+        data, indices, indptr, d = self.arrays
+        sums = np.zeros((2, d + 1))  # the last column is of entries that are outside by now
+        for some in laps(self.nnz, ENTRY_BYTES):
+            entries = slice(int(indptr[0]) + some.start, int(indptr[0]) + some.stop)
+            columns, x = indices[entries].astype(np.int64), data[entries].astype(np.float64)
+            columns[(columns < 0) | (columns >= d)] = d
+            for power, total in ((x, sums[0]), (x * x, sums[1])):
+                np.add.at(total, columns, power)
+        sums /= max(1, len(self))
+        return sums[0, :d], sums[1, :d]
 
     def toarray(self) -> Array:
         """The matrix (n, d) with all its zeros; entries of one place are added up."""

@@ -16,7 +16,7 @@ from fastlin import _check, _pool, _run, _words, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
 from fastlin._check_csr import features
-from fastlin._csr import Csr
+from fastlin._csr import Csr, Features
 from fastlin._laps import laps
 from fastlin._rows import Loss
 from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
@@ -45,7 +45,7 @@ class Objective(NamedTuple):
     def evaluate(
         self,
         W: ArrayLike,
-        X: ArrayLike,
+        X: Features,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
         x_scale: ArrayLike | None,

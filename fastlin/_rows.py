@@ -106,7 +106,7 @@ class Storage:
         return not isinstance(X, Csr) and W_dtype in self.W_dtypes and in_place(X, self.reads or W_dtype)
 
     @property
-    def forms(self) -> dict[str, Form]:
+    def forms(self) -> dict[str, Any]:
         """What its X is, and W and dW in its layout."""
         return {"X": self.X, **LAYOUTS[self.layout]}
 

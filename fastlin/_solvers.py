@@ -9,6 +9,7 @@ import numpy as np
 
 from fastlin import _lbfgs, _newton, _owlqn, _smoothed, _whitened
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._extras import need
 from fastlin._problem import MEAN_SECOND, Point, Problem
 from fastlin.train import Solved
@@ -32,6 +33,7 @@ SOLVERS = (*OURS, *SCIPYS)
 MOST_ITERATIONS = {"newton-cg": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
 
 WHITENING = 30  # passes over X that it may cost to make the columns white
+DENSE = 1 << 27  # numbers, 1 GB, that sparse rows may become at most
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
 
@@ -56,6 +58,8 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
             f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
             f"{problem.objective.loss.name}: pass solver='auto'"
         )
+    if chosen == "whitened-lbfgs" and isinstance(problem.inputs.X, Csr):
+        _check_whitened(*problem.inputs.X.shape)
     start = problem.at(problem.start)
     note(start.value)
     if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
@@ -67,16 +71,28 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)
 
 
+def _check_whitened(n: int, d: int) -> None:
+    """The basis of sparse rows is made of some of them with all their zeros, and of matrices (d, d)."""
+    numbers = min(n, _whitened.ROWS * d) * d + 4 * d * d
+    if numbers > DENSE:
+        raise ValueError(
+            f"solver 'whitened-lbfgs' would make dense matrices of {numbers:.1e} numbers of this sparse X, which has "
+            f"{d} columns; pass solver='auto' or 'lbfgs'"
+        )
+
+
 def choose(problem: Problem) -> str:
     """The solver that "auto" takes: docs/solvers.md has the measurements."""
     if problem.l1.any():
         return "owlqn"
     if _smoothed.can(problem):
         return "smoothed"
-    (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
+    X, c = problem.inputs.X, problem.inputs.W.shape[1]
+    n, d = X.shape
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
-    if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * n * d * c):
+    entries = X.nnz if isinstance(X, Csr) else n * d
+    if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * entries * c):
         return "whitened-lbfgs"
     return "lbfgs"
 

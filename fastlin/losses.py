@@ -17,6 +17,7 @@ from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check_csr import features
+from fastlin._csr import Features
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
@@ -33,7 +34,7 @@ HINGES = {  # (variant, squared): the row of the table
 
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -102,7 +103,7 @@ def softmax_loss(
 
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -164,7 +165,7 @@ def svm_loss(
 @np.errstate(all="ignore")
 def scores(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     *,
     bias: bool = False,
     x_scale: ArrayLike | None = None,
@@ -181,16 +182,16 @@ def scores(
     """
     backend, threads = ops.resolve(backend), _pool.thread_limit(threads)
     W = _check.weights(W)
-    X = _check.check_X(features(X), W, bias := _check.flag("bias", bias))
-    scale_shift = affine(x_scale, x_shift, X, W)
+    rows = _check.check_X(features(X), W, bias := _check.flag("bias", bias))
+    scale_shift = affine(x_scale, x_shift, rows, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
-    return _run.scores(W, X, backend, threads).T
+    return _run.scores(W, rows, backend, threads).T
 
 
 def predict(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     *,
     k: int | None = None,
     bias: bool = False,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _solvers
 from fastlin._affine import affine
 from fastlin._check_csr import features
+from fastlin._csr import Features
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import make_objective, with_defaults
@@ -44,7 +45,7 @@ def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
 
 @_warning
 def minimize(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     *,
     loss: str = "softmax",

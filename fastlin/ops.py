@@ -420,8 +420,7 @@ def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., Non
     name, layout = storage.name, storage.layout
     return _compose(
         *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}"),
-        **storage.forms,
-        **_loss_forms(loss),
+        **(storage.forms | _loss_forms(loss)),
     )
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
+from fastlin._csr import Features
 from fastlin._objective import make_objective
 from fastlin.penalties import Penalty
 
 
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -63,7 +64,7 @@ def logistic_loss(
 
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -109,7 +110,7 @@ def sigmoid_squared_loss(
 
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -155,7 +156,7 @@ def squared_error_loss(
 
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -200,7 +201,7 @@ def absolute_error_loss(
 
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,

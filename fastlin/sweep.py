@@ -14,6 +14,7 @@ from fastlin import _check, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check_csr import features
+from fastlin._csr import Csr, Features
 from fastlin._extras import need, progress_bar
 from fastlin._laps import laps
 from fastlin._objective import make_objective, score, start_weights, with_defaults
@@ -46,11 +47,11 @@ class SweepResult:
     best_lr: float | None
     model: TrainResult = field(repr=False)
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: Features) -> Array:
         """What .model predicts for each row of X."""
         return self.model.predict(X)
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: Features, y: ArrayLike) -> float:
         """The accuracy of .model, or its R^2."""
         return self.model.score(X, y)
 
@@ -73,11 +74,11 @@ class _Setting(NamedTuple):
 
 
 def sweep(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     C: ArrayLike | None = None,
     *,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    validation: tuple[Features, ArrayLike] | None = None,
     cv: int | None = None,
     loss: str = "softmax",
     solver: str = "auto",
@@ -223,7 +224,7 @@ def _strong_first(settings: Sequence[_Setting]) -> list[int]:
 class _Data(NamedTuple):
     """All rows, and how they are fitted."""
 
-    X: Array
+    X: Array | Csr
     y: Array
     sample_weight: Array
     solver: str
