@@ -130,13 +130,15 @@ def sparse(X: Array, indices: str = "int32") -> SparseRows:
     """The non-zeros of X, those of a row in any order, and every third of them in two equal halves; all read-only."""
     rng = np.random.default_rng(X.shape)
     rows, columns = np.nonzero(X)
-    halved = np.arange(len(rows)) % 3 == 0
+    halved = (np.arange(len(rows)) % 3 == 0) & (X.dtype.kind == "f")
     entries = np.concatenate([np.arange(len(rows)), np.flatnonzero(halved)])
     order = np.lexsort((rng.random(len(entries)), rows[entries]))
     entries = entries[order]
     data = np.where(halved[entries], X[rows, columns][entries] / 2, X[rows, columns][entries]).astype(X.dtype)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[entries], minlength=len(X)))])
-    found = SparseRows(data, columns[entries].astype(indices), indptr.astype(indices), X.shape)
+    found = SparseRows(
+        data, columns[entries].astype(indices), indptr.astype("int64" if indices == "int64" else "int32"), X.shape
+    )
     for array in (found.data, found.indices, found.indptr):
         array.flags.writeable = False
     return found
