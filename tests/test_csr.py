@@ -150,7 +150,7 @@ def test_same_bits_for_any_threads(c, order, compiled, dtype, small_cuts):
     n, d = 509, 40
     exact = testing.random_case(n, d, c, bias=True)
     X = dense(n, d)
-    cut = _plan.csr_plan(n, _run.rounded(len(testing.sparse(X).data)), d, c, np.dtype(dtype).itemsize, compiled=True)
+    cut = _plan.csr_plan(n, _check_csr.features(testing.sparse(X)).size, d, c, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
     assert cut.laps > 2
     W = np.asarray(exact.W.astype(dtype), order=order)
