@@ -14,7 +14,7 @@ from numba.core.cgutils import intp_t
 from numba.extending import intrinsic
 
 from fastlin.kernels.numba_cache import jit
-from fastlin.kernels.numba_math import _view
+from fastlin.kernels.numba_math import joined
 from fastlin.kernels.numba_tile import (
     VECTOR_BYTES,
     Matrix,
@@ -28,6 +28,12 @@ from fastlin.kernels.numba_tile import (
     specialise,
 )
 
+__all__ = [  # the functions of the table
+    *("to_feature_major", "combine_feature_major"),
+    *("csr_scores", "csr_float32_scores", "csr_int64_scores", "csr_float32_int64_scores"),
+    *("csr_gradient", "csr_float32_gradient", "csr_int64_gradient", "csr_float32_int64_gradient"),
+]
+
 TURNED_ROWS = 16  # rows whose scores are transposed at once
 TILE_VECTORS = 8  # of a tile, at most
 TWO_SUMS = 4  # vectors up to which odd and even entries have sums of their own: they hide the latency of adding
@@ -38,19 +44,6 @@ SUMMED = 2048  # numbers of dW that are summed at once
 
 
 # ---- Layout: the caller's W and dW, but for the order of their numbers ---------------------------------------------
-
-
-@intrinsic
-def joined(typingctx, A):
-    """The rows of a matrix, which follow each other without a gap, as one."""
-    result = types.Array(A.dtype, 1, "C", readonly=not A.mutable)
-
-    def emit(context, b, signature, args):
-        array = context.make_array(A)(context, b, args[0])
-        size = b.mul(*cgutils.unpack_tuple(b, array.shape))
-        return _view(context, b, result, array, intp_t(0), [size], [array.itemsize])
-
-    return result(A), emit
 
 
 @jit
@@ -310,7 +303,8 @@ def csr_scores_tile(typingctx, X, W, scores, tile):
                 if count <= TWO_SUMS:
                     before_last = b.sub(end, intp_t(1))
                     state = loop(b, [p, *sums, *zero], lambda p, *_: b.icmp_signed("<", p, before_last), two)
-                    p, sums = state[0], [add(b, *pair) for pair in zip(state[1 : count + 1], state[count + 1 :])]
+                    p, even, odd = state[0], state[1 : count + 1], state[count + 1 :]
+                    sums = [add(b, *pair) for pair in zip(even, odd, strict=True)]
                 _, *sums = loop(b, [p, *sums], lambda p, *_: b.icmp_signed("<", p, end), one)
                 tile.store_at(sums, turned.at(i, intp_t(0)))
                 return [b.add(i, intp_t(1))]
