@@ -169,6 +169,38 @@ def test_same_bits_for_any_threads(c, order, compiled, dtype, small_cuts):
     assert testing.error(found, dW, 1.0) <= testing.tolerance(dtype, n)
 
 
+LENGTHS = {
+    "alike": np.full(40_000, 90),
+    "the last ones are long": np.repeat([1, 900], [36_000, 4_000]),
+    "one is long": np.where(np.arange(40_000) == 777, 900_000, 60),
+    "falling": 3_000_000 // (np.arange(1, 40_001) + 9),
+}
+
+
+@pytest.mark.parametrize("c", [1, 20, 300])
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_work_of_a_call(lengths, c):
+    """No kernel call goes through many more entries than half a million lines of W, but for those of one block."""
+    indptr = np.concatenate([[0], np.cumsum(LENGTHS[lengths])])
+    X = _check_csr.Csr(np.empty(0), np.empty(0, np.int32), indptr, 10**6)
+    n, lines = len(X), -(-c * 8 // 64)
+    cut = _plan.csr_plan(n, X.size, 10**6, c, 8, compiled=True)
+    together, chunks = cut.calls(1)
+    most = block = 0
+    for first in range(0, cut.parts, together):
+        for chunk in range(chunks):
+            entries = 0
+            for part in range(first, min(first + together, cut.parts)):
+                start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
+                blocks = -(-(stop - start) // cut.block)
+                rows = [min(stop, start + cut.block * (blocks * (chunk + k) // chunks)) for k in (0, 1)]
+                entries += indptr[rows[1]] - indptr[rows[0]]
+            most = max(most, int(entries))
+    for start in range(0, n, cut.block):
+        block = max(block, int(indptr[min(n, start + cut.block)] - indptr[start]))
+    assert most * lines <= 2 * _plan.CSR_CHUNK_LINES + 2 * block * lines
+
+
 # ---- What is refused ----------------------------------------------------------------------------------------
 
 
