@@ -143,6 +143,18 @@ def test_layout_goes_there_and_back(order, backend, dtype):
         assert (wide[:, 1::2] == 7).all()
 
 
+def test_a_W_of_spaced_numbers_is_not_read_in_place(compiled, dtype):
+    """The edge makes a copy of it; a kernel that is given none says so, before anything is written."""
+    n, d, c = 9, 7, 3
+    loss, storage = ops.LOSSES["svm"], ops.STORAGES["csr"]
+    own = _plan.Workspace(_plan.Plan(1, 1, n, 1), c, d, np.dtype(dtype), False, d, True)
+    W, dW = np.zeros((d, 2 * c), dtype)[:, ::2], np.full((d, c), 7.0, dtype)
+    given = stored("csr", matrix(n, d), dtype), W, np.zeros(n, np.int32), np.ones(n, dtype), (0.5,), 1 / n
+    with pytest.raises(ValueError, match=f"read in place, but its columns lie {2 * W.itemsize} bytes apart"):
+        ops.loss_kernel(loss, storage, compiled)(*given, *own.arrays, dW, 0, 1, 0, 1, 1)
+    assert (dW == 7).all()
+
+
 @pytest.mark.parametrize("c", [1, 10, 53, 1000])
 @pytest.mark.parametrize(("n", "mean", "d"), [(1, 0, 0), (10**6, 80, 100), (16000, 80, 62000), (10**5, 80, 2**20)])
 def test_workspaces_have_a_bound(n, mean, d, c, dtype):
