@@ -134,7 +134,9 @@ def sparse(X: Array, indices: str = "int32") -> SparseRows:
     entries = np.concatenate([np.arange(len(rows)), np.flatnonzero(halved)])
     order = np.lexsort((rng.random(len(entries)), rows[entries]))
     entries = entries[order]
-    data = np.where(halved[entries], X[rows, columns][entries] / 2, X[rows, columns][entries]).astype(X.dtype)
+    data = X[rows, columns][entries]
+    if halved.any():
+        data[halved[entries]] /= 2
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[entries], minlength=len(X)))])
     found = SparseRows(
         data, columns[entries].astype(indices), indptr.astype("int64" if indices == "int64" else "int32"), X.shape
