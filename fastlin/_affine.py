@@ -40,7 +40,7 @@ class Affine(NamedTuple):
             dW[d] = folded[d]
 
 
-def affine(x_scale: Any, x_shift: Any, X: Array, W: Array) -> Affine | None:
+def affine(x_scale: Any, x_shift: Any, X: Any, W: Array) -> Affine | None:
     """The checked map of the columns of X, in the dtype of W, or None if neither is given."""
     if x_scale is None and x_shift is None:
         return None

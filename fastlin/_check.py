@@ -10,12 +10,13 @@ import math
 import operator
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastlin import _words
+from fastlin._csr import Csr
 from fastlin._laps import laps
 from fastlin._rows import Hyper, Loss, bounds, inside
 
@@ -39,7 +40,7 @@ class Inputs(NamedTuple):
     """The checked inputs of a loss."""
 
     W: Array  # (d, c), or (d + 1, c) with bias, as given: any stride
-    X: Array  # (n, d) as given: any stride; W's dtype, a narrower float or an integer
+    X: Any  # (n, d) as given: any stride; W's dtype, a narrower float or an integer; or sparse rows, a Csr
     y: Array  # (n,) int32, or targets (n, c); our own copy: nobody can move a label out of range after the check
     sample_weight: Array  # (n,)
     contiguous: bool = False  # kernels can read and write all of it in place
@@ -193,9 +194,9 @@ def weights(W: Any, name: str = "W") -> Array:
     return found
 
 
-def check_X(X: Any, W: Array, bias: bool) -> Array:
-    """X (n, d) with as many columns as W has rows, of W's dtype, a narrower float or integers."""
-    found = array("X", X, 2)
+def check_X(X: Any, W: Array, bias: bool) -> Any:
+    """X (n, d), or sparse rows, with as many columns as W has rows, of W's dtype, a narrower float or integers."""
+    found = X if isinstance(X, Csr) else array("X", X, 2)
     if found.dtype != W.dtype and found.dtype.kind not in "iub":  # all others are converted a row block at a time
         if found.dtype.kind != "f" or found.dtype.itemsize > 8:
             raise TypeError(f"X has dtype {found.dtype}; expected float16, float32, float64 or integers")
@@ -206,7 +207,7 @@ def check_X(X: Any, W: Array, bias: bool) -> Array:
             )
     if found.shape[1] != W.shape[0] - bias:
         raise ValueError(_columns_message(found, W, bias))
-    return found
+    return found.beside(native(W)) if isinstance(found, Csr) else found
 
 
 def labels(y: Any, n: int, c: int) -> Array:
@@ -230,14 +231,14 @@ def labels(y: Any, n: int, c: int) -> Array:
     return labels
 
 
-def weights_for(y: Array, rows: int, dtype: Any, classes: int | None = None) -> Array:
-    """Zeros (rows, c) for so many classes, or as many as integers y name; Fortran-ordered, as kernels read them."""
+def weights_for(y: Array, rows: int, dtype: Any, order: Literal["C", "F"], classes: int | None = None) -> Array:
+    """Zeros (rows, c) in this order, for so many classes, or as many as integers y name."""
     y = y.reshape(-1)
     i, c = int(y.argmax()), classes or max(int(y.max()) + 1, 1)
     if y[i] >= c:
         raise ValueError(f"y[{i}] = {y[i]} but classes={c}; labels must be integers in [0, {c})")
     try:
-        return np.zeros((rows, c), dtype, order="F")
+        return np.zeros((rows, c), dtype, order)
     except (MemoryError, ValueError):
         raise ValueError(
             f"{f'y[{i}] = {y[i]} asks' if classes is None else 'classes asks'} for {c} classes, more than memory "
@@ -331,7 +332,7 @@ def inputs(loss: Loss, W: Any, X: Any, y: Any, bias: bool, sample_weight: Any = 
         own = quick_labels(W, X, y, bias, out)
         if own is not None:
             return Inputs(W, X, own, row_weights(None, len(own), W.dtype), True)
-    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    given = {**(X.caller_arrays if isinstance(X, Csr) else {"X": X}), "y": y, "sample_weight": sample_weight}
     W = weights(W)
     X = check_X(X, W, bias)
     own = labels_or_targets(loss, y, X.shape[0], W)
@@ -457,7 +458,7 @@ def _reshape_hint(name: str, A: Array) -> str:
     return ""
 
 
-def _columns_message(X: Array, W: Array, bias: bool) -> str:
+def _columns_message(X: Any, W: Array, bias: bool) -> str:
     columns, rows = X.shape[1], W.shape[0]
     if bias:
         found = f"X has {columns} columns but W has {rows} rows; with bias=True W must have {columns + 1}"

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastlin import _check, ops
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._objective import start_weights
 
 ClassWeight = str | Mapping[int, float] | ArrayLike
@@ -38,7 +39,7 @@ class LabelOptions:
         self,
         loss: str,
         W: ArrayLike | None,
-        X: Array,
+        X: Array | Csr,
         y: Any,
         bias: bool,
         sample_weight: Any,
@@ -56,7 +57,7 @@ class LabelOptions:
         return Labelled(start, y, sample_weight, rows)
 
     def _times_class_weight(
-        self, loss: str, W: Array, X: Array, y: Any, sample_weight: Any, rows: Array | None
+        self, loss: str, W: Array, X: Array | Csr, y: Any, sample_weight: Any, rows: Array | None
     ) -> Array:
         """sample_weight, each multiplied by the weight of the row's class."""
         n, c = len(X), W.shape[1]

@@ -7,7 +7,7 @@ over X. Here bits depend on sizes alone, `threads` holds, and a fork is safe. Ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def add_product(G: Array, X: Array, total: Array, means: Means) -> None:
         kernel(X, np.ascontiguousarray(G), total, np.zeros(len(G)))
 
 
-def gram(X: Array, weight: Array, means: Means, mapped: Map | None = None) -> tuple[Array, list[Array]]:
+def gram(X: Any, weight: Array, means: Means, mapped: Map | None = None) -> tuple[Array, list[Array]]:
     """The weighted mean of the rows of X, (d,), and that of (x - mean) (x - mean)^T by panels, in float64.
 
     A panel is some rows of the matrix (d, d), up to the diagonal: panels[k][i] is row PANEL k + i. Together they take

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from fastlin import _check, _pool, _run, _words, ops
 from fastlin._affine import Affine, affine
 from fastlin._check import Array, Inputs
+from fastlin._check_csr import features
+from fastlin._csr import Csr, Features
 from fastlin._laps import laps
 from fastlin._rows import Loss
 from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
@@ -43,7 +45,7 @@ class Objective(NamedTuple):
     def evaluate(
         self,
         W: ArrayLike,
-        X: ArrayLike,
+        X: Features,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
         x_scale: ArrayLike | None,
@@ -53,6 +55,7 @@ class Objective(NamedTuple):
     ) -> tuple[Any, Array]:
         """The value at W and its gradient, of arrays as a caller gives them: see `fastlin.softmax_loss`."""
         _check.choice("reduction", reduction, REDUCTIONS)
+        X = X if type(X) is np.ndarray else features(X)
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
             self._refuse_float32(inputs.W)
@@ -115,7 +118,7 @@ class Objective(NamedTuple):
 
     def inputs(self, W: Array, X: Any, y: Any, sample_weight: Any = None) -> Inputs:
         """Checked arrays, of which there must be at least one row."""
-        found = _check.inputs(self.loss, W, X, y, self.bias, sample_weight)
+        found = _check.inputs(self.loss, W, features(X), y, self.bias, sample_weight)
         if not found.X.shape[0]:
             raise ValueError("X has 0 rows; there must be at least one")
         if self.needs_float64:
@@ -185,13 +188,13 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
 def start_weights(
     loss: str,
     W: ArrayLike | None,
-    X: Array,
+    X: Array | Csr,
     y: ArrayLike,
     bias: bool,
     dtype: DTypeLike | None = None,
     classes: int | None = None,
 ) -> Array:
-    """A copy of the given W, or zeros of `dtype` (None: X decides); Fortran-ordered, as kernels read it.
+    """A copy of the given W, or zeros of `dtype` (None: X decides), ordered as kernels read it beside X.
 
     There are as many columns as `classes`, if that is given; else a column for each class that labels name, or for
     each column of targets (n, k), one for numbers (n,).
@@ -201,27 +204,45 @@ def start_weights(
     if classes is not None and found.shape[1] != classes:
         named = "W has" if W is not None else "y has targets for"
         raise ValueError(f"classes is {classes}, but {named} {found.shape[1]} columns; leave one of them out")
-    return found if W is None else np.array(found, _check.native(found), order="F")
+    return found if W is None else np.array(found, _check.native(found), order=order_beside(X))
+
+
+def _check_columns(X: Csr, dtype: DTypeLike) -> None:
+    """Sparse rows may have more columns than there is memory for a weight of each."""
+    try:
+        np.empty(X.shape[1], dtype)
+    except MemoryError:
+        raise ValueError(
+            f"X has {X.shape[1]} columns, and a weight for each is more than memory holds; number or hash the features "
+            f"so that there are fewer"
+        ) from None
+
+
+def order_beside(X: Any) -> Literal["C", "F"]:
+    """The order of W in which kernels read it soonest: where it lies beside sparse rows, else class by class."""
+    return "C" if isinstance(X, Csr) else "F"
 
 
 def _empty_weights(
-    loss: str, X: Array, y: ArrayLike, bias: bool, dtype: DTypeLike | None, classes: int | None
+    loss: str, X: Array | Csr, y: ArrayLike, bias: bool, dtype: DTypeLike | None, classes: int | None
 ) -> Array:
     """The zeros."""
     row, found = ops.LOSSES[loss], _check.array("y", y)
     if dtype is None:
         dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     rows = X.shape[1] + bias
+    if isinstance(X, Csr):
+        _check_columns(X, dtype)
     if found.ndim == 2 and found.shape[1] == 0:
         raise ValueError(f"y has shape {found.shape}, no column of targets")
     if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):
-        return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order="F")
+        return np.zeros((rows, found.shape[1] if found.ndim == 2 else 1), dtype, order_beside(X))
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(
             f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}"
             f"{_words.labels(found.dtype.kind)}"
         )
-    return _check.weights_for(found, rows, dtype, classes)
+    return _check.weights_for(found, rows, dtype, order_beside(X), classes)
 
 
 # ---- What a loss predicts, and how good that is -----------------------------------------------------------

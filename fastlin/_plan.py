@@ -131,6 +131,45 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
     return min(fitting) // BLOCK_ROWS * BLOCK_ROWS or max(1, min(fitting))
 
 
+# Of sparse rows each entry reads one row of W, and adds to one row of dW, wherever these lie.
+CSR_ROWS = 128  # of a block: its entries are read for the scores and, from L2, again for the gradient
+CSR_BYTES = 512 << 10  # of the entries of a block
+ENTRY_BYTES = 12  # at most, of a number and its index; indices of 64 bits are rare
+PART_LINES = 4096  # cache lines of W that a part reads, 10 us from L2
+CSR_CHUNK_LINES = 1 << 20  # that a kernel call reads: 5 ms from L2, and 70 ms from memory
+CSR_LEAST_PARTS = 2  # where a part's gradient is larger than what its entries add to it
+LINES_SUMMED = 12  # entries for each row of dW, at least: zeroing and summing a part's dW takes as long as some entries
+
+
+@lru_cache(maxsize=1024)
+def csr_plan(n: int, size: tuple[int, int], d: int, c: int, itemsize: int, compiled: bool) -> Plan:
+    """The cut of sparse rows. size : that of a fastlin._csr.Csr: the number of entries, and how unlike rows are."""
+    nnz, skew = size
+    mean = max(1, nnz // max(1, n))  # entries of a row
+    if not compiled:
+        most = lap_rows(4 * mean * skew * ENTRY_BYTES + 4 * c * itemsize, 50 * (mean * skew + c) * c, least=LEAST_ROWS)
+        return Plan(parts=1, laps=1, block=max(1, min(n, most)), threads=1)
+    lines = -(-c * itemsize // CACHE_LINE)  # of a row of W
+    most = min(CSR_ROWS, CSR_BYTES // (mean * ENTRY_BYTES), SCORES_BYTES // (c * itemsize), CSR_CHUNK_LINES // mean)
+    block = most // 16 * 16 or max(1, most)
+    fitting = min(PARTS_BYTES // ((d + 1) * c * itemsize), BLOCKS_BYTES // (block * c * itemsize))
+    needed = max(nnz * lines // PART_LINES, n // LONG_PART)
+    parts = min(MOST_PARTS, n, needed, max(CSR_LEAST_PARTS, min(fitting, nnz // (LINES_SUMMED * (d + 1)))))
+    parts = 1 << max(1, parts).bit_length() - 1
+    laps = 1 + max(skew * nnz * lines // CSR_CHUNK_LINES, n * (c + ROW_NUMBERS) // CHUNK_NUMBERS)
+    blocks = -(-n // (parts * block))
+    return Plan(parts, max(1, min(laps, parts * blocks)), block, threads=max(1, nnz * lines // PART_LINES))
+
+
+def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compiled: bool) -> int:
+    """How many sparse rows get their scores in one call of a kernel."""
+    mean = max(1, size[0] * size[1] // max(1, n))  # entries, where the rows have many
+    if not compiled:
+        return lap_rows(4 * mean * ENTRY_BYTES + 2 * c * itemsize, 20 * (mean + c) * c, least=LEAST_ROWS)
+    lines = -(-c * itemsize // CACHE_LINE)
+    return max(1, min(CSR_CHUNK_LINES // (mean * lines), CHUNK_NUMBERS // (4 * c + ROW_NUMBERS)))
+
+
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
 EPOCH_SCORES = 5  # arrays of all scores of a block, for each column block
@@ -246,14 +285,30 @@ def search_draws(size: int, group: int) -> int:
 
 
 class Workspace:
-    """The memory of one call of a loss kernel, in the order of its arguments."""
+    """The memory of one call of a loss kernel, in the order of its arguments.
 
-    def __init__(self, cut: Plan, c: int, d: int, dtype: np.dtype[np.generic], convert: bool) -> None:
-        weights = padded((c, d + 1), dtype)
-        panels = padded((0 if c < WIDE_CLASSES else (c + PANEL_CLASSES) * d,), dtype)
+    rows : of W, where kernels want it feature-major; None: class-major.  in_place : they read the caller's W.
+    """
+
+    def __init__(
+        self,
+        cut: Plan,
+        c: int,
+        d: int,
+        dtype: np.dtype[np.generic],
+        convert: bool,
+        rows: int | None = None,
+        in_place: bool = False,
+    ) -> None:
+        if rows is None:
+            weights, parts = padded((c, d + 1), dtype), padded((cut.parts, c, d + 1), dtype)
+        else:
+            # Rows of whole cache lines would have entries touch fewer of them, and zeroing and summing parts more.
+            weights = _aligned((0 if in_place else rows, c), c, dtype)
+            parts = _aligned((cut.parts, rows, c), c, dtype)
+        panels = padded((0 if c < WIDE_CLASSES or rows is not None else (c + PANEL_CLASSES) * d,), dtype)
         row_buffer = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
-        parts = padded((cut.parts, c, d + 1), dtype)
         self.losses = np.empty(cut.parts)
         self.arrays = weights, panels, row_buffer, scores, parts, self.losses
         self.size = sum(A.nbytes for A in self.arrays)
@@ -277,7 +332,12 @@ def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic])
 def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """An array whose rows begin at cache lines, an odd number of lines apart: rows of 2^k bytes share L1 sets."""
     line = CACHE_LINE // dtype.itemsize
-    row = (-(-shape[-1] // line) | 1) * line
+    return _aligned(shape, (-(-shape[-1] // line) | 1) * line, dtype)
+
+
+def _aligned(shape: tuple[int, ...], row: int, dtype: np.dtype[np.generic]) -> Array:
+    """An array from the beginning of a cache line, with so many numbers from one row to the next."""
+    line = CACHE_LINE // dtype.itemsize
     count = row * math.prod(shape[:-1])
     memory = np.empty(count + line, dtype)
     start = -memory.ctypes.data % CACHE_LINE // dtype.itemsize

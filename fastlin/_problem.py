@@ -10,7 +10,8 @@ import numpy as np
 from fastlin import _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
-from fastlin._objective import Objective
+from fastlin._csr import Csr
+from fastlin._objective import Objective, order_beside
 from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
@@ -49,7 +50,7 @@ class Problem:
 
     def weights(self, x: Array) -> Array:
         """x as W, of the dtype that the fit is in."""
-        return np.array(x.reshape(self.inputs.W.shape), self.inputs.W.dtype, order="F")
+        return np.array(x.reshape(self.inputs.W.shape), self.inputs.W.dtype, order=order_beside(self.inputs.X))
 
     def at(self, x: Array) -> Point:
         """The value and the gradient at x."""
@@ -136,16 +137,32 @@ class Problem:
         return _run.scores(W, self.inputs.X[some], objective.backend, objective.threads).T
 
     def rows(self, some: slice) -> Array:
-        """Some rows of X, mapped as x_scale and x_shift say."""
+        """Some rows of X, mapped as x_scale and x_shift say, with all their zeros."""
         return self.mapped(self.inputs.X[some])
 
-    def mapped(self, X: Array) -> Array:
-        """These rows of X, mapped as x_scale and x_shift say."""
+    def mapped(self, X: Array | Csr) -> Array:
+        """The same of these rows of X."""
+        if isinstance(X, Csr):
+            X = X.toarray()
         if self.scale_shift is None:
             return X
         mapped: Array = X * self.scale_shift.scale[:, 0]
         mapped += self.scale_shift.shift[:, 0]
         return mapped
+
+    def deviations(self, some: slice) -> Array:
+        """The standard deviation of each column of some rows as `rows` gives them, or of all rows if they are sparse.
+
+        A few sparse rows lack most columns. An entry that is there twice counts as two: these tell the scales alone.
+        """
+        X = self.inputs.X
+        if not isinstance(X, Csr):
+            found: Array = np.asarray(self.rows(some), np.float64).std(axis=0)
+            return found
+        mean, squares = X.column_means()
+        scale = 1.0 if self.scale_shift is None else np.abs(self.scale_shift.scale[:, 0], dtype=np.float64)
+        deviation: Array = scale * np.sqrt(np.maximum(squares - mean * mean, 0.0))
+        return deviation
 
     def curvatures(self, x: Array, some: slice) -> Array:
         """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""

@@ -11,6 +11,13 @@ def quick_labels(W: Any, X: Any, y: Any, bias: bool, out: Any) -> None:
     """Always None, which means the full checks: in Python quick checks would take as long."""
 
 
+def first_outside(indices: Any, d: int) -> int:
+    """The position of the first index that is not in [0, d), or -1. indices : int32 or int64, contiguous."""
+    if not indices.size or (indices.min() >= 0 and indices.max() < d):
+        return -1
+    return int(np.argmax((indices < 0) | (indices >= d)))
+
+
 def same_layout(W: Any, dW: Any, shape: tuple[int, ...], dtype: np.dtype[Any], order: str) -> bool:
     """Whether W and dW are arrays of this shape and type and no subclasses, both contiguous in this order, aligned and
     without overlap, and W is writeable. A step with these needs no other check.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin._contract import Form
+from fastlin._csr import Csr
 
 
 class Hyper(NamedTuple):
@@ -98,10 +99,20 @@ class Storage:
     W_dtypes: tuple[str, ...] = ("float32", "float64")  # the dtypes of W that it is read beside
     converts: bool = True  # rows become numbers of W's dtype in `row_buffer`, a block at a time
     layout: str = "class_major"  # of W and dW inside kernels
+    gathers: bool = True  # whether it has the functions that an epoch's batches need
 
     def holds(self, X: Any, W_dtype: np.dtype[Any]) -> bool:
         """Whether its functions read the rows of this X where they lie, beside weights of this dtype."""
-        return W_dtype in self.W_dtypes and in_place(X, self.reads or W_dtype)
+        return not isinstance(X, Csr) and W_dtype in self.W_dtypes and in_place(X, self.reads or W_dtype)
+
+    @property
+    def forms(self) -> dict[str, Any]:
+        """What its X is, and W and dW in its layout."""
+        return {"X": self.X, **LAYOUTS[self.layout]}
+
+    def example(self, X: np.ndarray[Any, Any]) -> Any:
+        """Rows of this storage, of zeros, as many as X has and of its dtype where the storage leaves that open."""
+        return X.astype(self.reads or X.dtype)
 
     @property
     def ops(self) -> dict[str, Op]:
@@ -141,6 +152,62 @@ class Storage:
     def X(self) -> Form:
         """What its X is."""
         return f"{self.reads or 'real'} (n, d) unit"
+
+
+@dataclass(frozen=True, eq=False)
+class CsrStorage(Storage):
+    """Sparse rows. A non-zero touches one row of W and of dW, which therefore are feature-major."""
+
+    converts: bool = False
+    layout: str = "feature_major"
+    gathers: bool = False
+    indices: str = "int32"  # their dtype
+
+    def holds(self, X: Any, W_dtype: np.dtype[Any]) -> bool:
+        """Whether its functions read these sparse rows beside weights of this dtype."""
+        if not isinstance(X, Csr) or W_dtype not in self.W_dtypes:
+            return False
+        return bool(X.dtype == (self.reads or W_dtype) and X.arrays.indices.dtype == self.indices)
+
+    def example(self, X: np.ndarray[Any, Any]) -> Csr:
+        """Rows without entries."""
+        n, d = X.shape
+        return Csr(np.empty(0, self.reads or X.dtype), np.empty(0, self.indices), np.zeros(n + 1, np.int64), d)
+
+    @property
+    def ops(self) -> dict[str, Op]:
+        """What its functions promise: scores and gradient, of the rows start, start + 1, ... of X.
+
+        W and dW are (d, c), or (d + 1, c) with b as the last row. `row_buffer` is not used.
+        """
+        W, S = "real (d|d+1, c) rows", "real (c, rows) rows"
+        some, buffer = {"X": self.X, "start": "size"}, {"row_buffer": "real (block, d) rows"}
+        inside = ("start + rows <= n",)
+        return {
+            f"{self.name}_scores": Op(
+                "scores", {**some, "W": W, **buffer, "scores": S}, writes=("scores",), where=inside
+            ),
+            f"{self.name}_gradient": Op(
+                "gradient", {**some, **buffer, "dscores": S, "dW": W}, writes=("dW",), where=inside
+            ),
+        }
+
+    @property
+    def X(self) -> Form:
+        """What its X is: kernels/records.py's CsrRows."""
+        return {
+            "data": f"{self.reads or 'real'} (nnz) contiguous",
+            "indices": f"{self.indices} (nnz) contiguous",
+            "indptr": "int64 (n+1) contiguous",
+            "d": "size",
+        }
+
+
+# W and dW inside kernels. Feature-major weights without rows stand for a W that is read where it lies.
+LAYOUTS: dict[str, dict[str, Form]] = {
+    "class_major": {"weights": "real (c, d+1) rows", "parts": "real (parts, c, d+1) rows"},
+    "feature_major": {"weights": "real (0|weights_rows, c) rows", "parts": "real (parts, weights_rows, c) rows"},
+}
 
 
 def in_place(X: np.ndarray[Any, Any], dtype: Any) -> bool:

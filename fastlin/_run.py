@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Inputs, native, read_only
+from fastlin._csr import Csr
 from fastlin._laps import lap_rows
 from fastlin._plan import Workspace
-from fastlin._rows import Loss, Storage
+from fastlin._rows import Loss, Storage, in_place
 
 DENSE = ops.STORAGES["dense"]
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
@@ -81,11 +82,15 @@ class _Route:
     Fresh memory costs a page fault for every 4 KB: as much as the arithmetic of a small batch.
     """
 
-    def __init__(self, loss: Loss, storage: Storage, backend: str, n: int, d: int, c: int, dtype: Any) -> None:
+    def __init__(
+        self, loss: Loss, storage: Storage, backend: str, n: int, d: int, c: int, dtype: Any, sparse: Any = None
+    ) -> None:
         self.kernel = ops.loss_kernel(loss, storage, backend)
         self.compiled = ops.BACKENDS[backend].compiled
-        self.cut = _plan.plan(n, d, c, dtype.itemsize, self.compiled)
-        self._sizes = self.cut, c, d, dtype, storage.converts
+        how = d, c, dtype.itemsize, self.compiled
+        self.cut = _plan.plan(n, *how) if sparse is None else _plan.csr_plan(n, sparse.size, *how)
+        feature_major = () if sparse is None else (sparse.rows, sparse.in_place)
+        self._sizes = self.cut, c, d, dtype, storage.converts, *feature_major
         self._free: list[Workspace] = []
 
     def take(self) -> Workspace:
@@ -104,11 +109,31 @@ class _Route:
 _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 
 
+class _Sparse(NamedTuple):
+    """What else a route over sparse rows depends on."""
+
+    size: tuple[int, int]  # of X
+    rows: int  # of W
+    in_place: bool  # W is read where it lies
+
+    @classmethod
+    def of(cls, X: Csr, W: Array) -> _Sparse:
+        """For these rows and weights."""
+        return cls(X.size, len(W), lies_by_feature(W))
+
+
+def lies_by_feature(W: Array) -> bool:
+    """Whether kernels that want it feature-major can read W in place: a feature's numbers side by side."""
+    return in_place(W, W.dtype) and (len(W) < 2 or W.strides[0] >= W.shape[1] * W.itemsize)
+
+
 def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float, dW: Array) -> float:
     """The backend's fused kernel, all rows at once or some laps over them; a compiled kernel writes dW in the last."""
     W, X, y, sample_weight, _ = inputs
     hyper, threads = objective.hyper, objective.threads
-    route = _route(objective.loss, storage, objective.backend, *X.shape, W.shape[1], W.dtype)
+    sparse = _Sparse.of(X, W) if isinstance(X, Csr) else None
+    route = _route(objective.loss, storage, objective.backend, *X.shape, W.shape[1], W.dtype, sparse)
+    X = X if sparse is None else X.arrays
     cut, own = route.cut, route.take()
     team = 1 if cut.threads == 1 and threads is None else min(cut.threads, _pool.thread_limit(threads))
     result = dW if route.compiled else np.empty(dW.shape, dW.dtype)
@@ -141,8 +166,10 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
     return value
 
 
-def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
+def scores(W: Array, X: Array | Csr, backend: str, threads: int | None) -> Array:
     """The scores (c, n) of every row."""
+    if isinstance(X, Csr):
+        return _csr_scores(W, X, backend, threads)
     n, d = X.shape
     c, dtype = W.shape[1], native(W)
     weights = kernel_weights(W, d, backend)
@@ -168,6 +195,27 @@ def scores(W: Array, X: Array, backend: str, threads: int | None) -> Array:
                 end = start + len(rows)
                 kernel(rows, 0, weights, row_buffer, S[:, start:end])
             start = end
+            yield
+
+    _pool.pool.run(fill, cut.parts, min(cut.threads, _pool.thread_limit(threads)))
+    return S
+
+
+def _csr_scores(W: Array, X: Csr, backend: str, threads: int | None) -> Array:
+    """The same of sparse rows."""
+    (n, d), c, dtype = X.shape, W.shape[1], native(W)
+    weights = W if W.dtype == dtype and W.flags.aligned and lies_by_feature(W) else np.array(W, dtype, order="C")
+    storage = ops.storage_of(X, dtype)
+    kernel = ops.kernel(f"{storage.name}_scores", backend, FLOATS[dtype.itemsize])  # type: ignore[union-attr]
+    compiled, size = ops.BACKENDS[backend].compiled, X.size
+    cut = _plan.csr_plan(n, size, d, c, dtype.itemsize, compiled)
+    most = _plan.csr_score_rows(n, size, c, dtype.itemsize, compiled)
+    S, row_buffer = np.empty((c, n), dtype), np.empty((0, d), dtype)
+
+    def fill(part: int) -> Iterator[None]:
+        start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
+        for first in range(start, stop, most):
+            kernel(X.arrays, first, weights, row_buffer, S[:, first : min(first + most, stop)])
             yield
 
     _pool.pool.run(fill, cut.parts, min(cut.threads, _pool.thread_limit(threads)))

@@ -11,9 +11,31 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fastlin import _plan, _pool, ops
+from fastlin import _plan, _pool, _run, ops
 from fastlin._check import Array, Inputs
+from fastlin._csr import Csr
 from fastlin._objective import Objective
+
+
+def trial(objective: Objective, inputs: Inputs) -> Trial | SparseTrial:
+    """A loss and the rows on which W are to be tried."""
+    return (SparseTrial if isinstance(inputs.X, Csr) else Trial)(objective, inputs)
+
+
+class SparseTrial:
+    """One W after the other, by the kernel that gives the gradient too: blocks of sparse rows would be mostly zeros."""
+
+    group = 1
+
+    def __init__(self, objective: Objective, inputs: Inputs) -> None:
+        self._objective, self._inputs = objective, inputs
+        self._dW = np.empty_like(inputs.W)
+
+    @np.errstate(all="ignore")
+    def losses(self, W: Array, meanwhile: Callable[[], None]) -> Array:
+        """The weighted sum of losses (k,) of each of the weights W (k, d, c) or (k, d + 1, c)."""
+        meanwhile()
+        return np.array([_run.loss_grad(self._objective, self._inputs._replace(W=w), 1.0, self._dW) for w in W])
 
 
 class Trial:
@@ -27,6 +49,7 @@ class Trial:
         self._kernel = ops.losses_kernel(objective.loss, objective.backend)
         self._threads = _pool.thread_limit(objective.threads) if compiled else 1
         self.cut = _plan.search_plan(n, d, self._c, W.dtype.itemsize, compiled)
+        self.group = self.cut.group
         self._blocks = _plan.padded((-(-min(n, self.cut.chunk) // self.cut.block), d, self.cut.block), W.dtype)
         self._filled = -1  # the first row of the blocks
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _smoothed, _whitened
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._extras import need
 from fastlin._problem import MEAN_SECOND, Point, Problem
 from fastlin.train import Solved
@@ -38,6 +39,7 @@ MOST_ITERATIONS = {"newton-cg": 100, "newton-cholesky": 100, "owlqn": 5000, "smo
 
 CURVED = ("newton-cg", "newton-cholesky")  # need second derivatives
 WHITENING = 30  # passes over X that it may cost to make the columns white
+DENSE = 1 << 27  # numbers, 1 GB, that sparse rows may become at most
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
 
@@ -67,6 +69,8 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
             f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
             f"{problem.objective.loss.name}: pass solver='auto'"
         )
+    if chosen == "whitened-lbfgs" and isinstance(problem.inputs.X, Csr):
+        _check_whitened(*problem.inputs.X.shape)
     start = problem.at(problem.start)
     note(start.value)
     stopped = False
@@ -82,6 +86,16 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message, stopped)
 
 
+def _check_whitened(n: int, d: int) -> None:
+    """The basis of sparse rows is made of some of them with all their zeros, and of matrices (d, d)."""
+    numbers = min(n, _whitened.ROWS * d) * d + 4 * d * d
+    if numbers > DENSE:
+        raise ValueError(
+            f"solver 'whitened-lbfgs' would make dense matrices of {numbers:.1e} numbers of this sparse X, which has "
+            f"{d} columns; pass solver='auto' or 'lbfgs'"
+        )
+
+
 def choose(problem: Problem) -> str:
     """The solver that "auto" takes: docs/solvers.md has the measurements."""
     if problem.l1.any():
@@ -90,10 +104,12 @@ def choose(problem: Problem) -> str:
         return "smoothed"
     if _newton_cholesky.pays(problem):
         return "newton-cholesky"
-    (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
+    X, c = problem.inputs.X, problem.inputs.W.shape[1]
+    n, d = X.shape
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
-    if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * n * d * c):
+    entries = X.nnz if isinstance(X, Csr) else n * d
+    if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * entries * c):
         return "whitened-lbfgs"
     return "lbfgs"
 

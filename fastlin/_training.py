@@ -14,6 +14,7 @@ import numpy as np
 from fastlin import _run
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs
+from fastlin._csr import Csr
 from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
@@ -96,7 +97,7 @@ class Training:
     def what_spoilt_the_loss(self) -> str:
         """Where the last epoch's loss, which is not finite, may come from."""
         _, X, y, sample_weight, _ = self.inputs
-        given = {"X": X, "y": y, "sample_weight": sample_weight}
+        given = {"X": X.data if isinstance(X, Csr) else X, "y": y, "sample_weight": sample_weight}
         wrong = [name for name, A in given.items() if not _finite(A)]
         why = f"{' and '.join(wrong)} hold NaN or Inf: replace them, or leave their rows out"
         if not wrong:

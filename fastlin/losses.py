@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._check_csr import features
+from fastlin._csr import Csr, Features
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
@@ -36,7 +38,7 @@ HINGES = {  # (variant, squared): the row of the table
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -48,7 +50,7 @@ def softmax_loss(
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -60,7 +62,7 @@ def softmax_loss(
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -71,7 +73,7 @@ def softmax_loss(
 
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -96,6 +98,9 @@ def softmax_loss(
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
         Floats and uint8 are read in place; other integers are converted some rows at a time.
+        Or sparse rows: SciPy's csr_array or csr_matrix, or any object with data, indices, indptr and shape in that
+        form; entries in any order, those of one place are added up. Its float32 or float64 numbers and int32 or int64
+        indices are read in place, others are copied once; a C-ordered W is read in place then.
     y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
         of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
@@ -131,6 +136,7 @@ def softmax_loss(
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
     if ignore_index is not None:
+        X = features(X)
         y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
@@ -138,7 +144,7 @@ def softmax_loss(
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -150,7 +156,7 @@ def svm_loss(
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -162,7 +168,7 @@ def svm_loss(
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -173,7 +179,7 @@ def svm_loss(
 
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -232,24 +238,24 @@ def svm_loss(
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
     if ignore_index is not None:
+        X = features(X)
         y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def _without_ignored(
-    X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
+    X: Array | Csr, y: ArrayLike, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
 ) -> tuple[Array, Array]:
     """Valid labels, and weights of 0 for the rows that are left out."""
     _check.choice("reduction", reduction, REDUCTIONS)
-    n = len(_check.array("X", X, 2))
-    labels, rows = without(y, n, ignore_index)
-    return labels, of_rows(rows, n, sample_weight, mean=reduction == "mean")
+    labels, rows = without(y, len(X), ignore_index)
+    return labels, of_rows(rows, len(X), sample_weight, mean=reduction == "mean")
 
 
 @np.errstate(all="ignore")
 def scores(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     *,
     bias: bool = False,
     x_scale: ArrayLike | None = None,
@@ -266,16 +272,16 @@ def scores(
     """
     backend, threads = ops.resolve(backend), _pool.thread_limit(threads)
     W = _check.weights(W)
-    X = _check.check_X(X, W, bias := _check.flag("bias", bias))
-    scale_shift = affine(x_scale, x_shift, X, W)
+    rows = _check.check_X(features(X), W, bias := _check.flag("bias", bias))
+    scale_shift = affine(x_scale, x_shift, rows, W)
     if scale_shift is not None:
         W, bias = scale_shift.fold(W, bias), True
-    return _run.scores(W, X, backend, threads).T
+    return _run.scores(W, rows, backend, threads).T
 
 
 def predict(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     *,
     k: int | None = None,
     bias: bool = False,
@@ -312,7 +318,7 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
     y = np.zeros(2, np.int64)
     for dtype in ops.DTYPES:
         W, X = np.zeros((2, 2), dtype), np.zeros((2, 2), dtype)
-        stored = [X.astype(row.reads or dtype) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
+        stored = [row.example(X) for row in ops.STORAGES.values() if dtype in row.W_dtypes]
         for rows in stored:
             softmax(scores(W, rows, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _solvers
 from fastlin._affine import affine
+from fastlin._check_csr import features
+from fastlin._csr import Features
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import make_objective, with_defaults
@@ -43,7 +45,7 @@ def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
 
 @_warning
 def minimize(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     *,
     loss: str = "softmax",
@@ -111,7 +113,7 @@ def minimize(
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
     objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
+    X = features(X)
     labels = LabelOptions(classes, class_weight, ignore_index)
     start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
     if rows is not None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin._contract import Contract, Form, guard
-from fastlin._rows import FLAT, Driver, Hyper, Loss, Op, Storage, update
+from fastlin._rows import FLAT, CsrStorage, Driver, Hyper, Loss, Op, Storage, update
 
 LR = Hyper(1e-3, "[0, inf)", 0.05)
 MOMENTUM = Hyper(0.0, "[0, 1)", 0.8)
@@ -81,6 +81,10 @@ STORAGES: dict[str, Storage] = {
         Storage("uint8", reads="uint8"),
         Storage("float16", reads="float16"),
         Storage("float32", reads="float32", W_dtypes=("float64",)),  # a float64 fit without a float64 copy of X
+        CsrStorage("csr", reads=None),
+        CsrStorage("csr_float32", reads="float32", W_dtypes=("float64",)),
+        CsrStorage("csr_int64", reads=None, indices="int64"),
+        CsrStorage("csr_float32_int64", reads="float32", W_dtypes=("float64",), indices="int64"),
     )
 }
 
@@ -147,6 +151,16 @@ OPS: dict[str, Op] = {
         writes=("parts", "dW"),
         where=("1 <= parts",),
     ),
+    # The same for the rows of W: `weights` are (d, c), or (d + 1, c) where W has b.
+    "to_feature_major": Op(
+        "layout", {"W": "real (rows, c) strided", "weights": "real (rows, c) rows"}, writes=("weights",)
+    ),
+    "combine_feature_major": Op(
+        "layout",
+        {"parts": "real (parts, rows, c) rows", "scale": "any", "dW": "real (rows, c) strided"},
+        writes=("parts", "dW"),
+        where=("1 <= parts",),
+    ),
     # total += G X, and sums += the row sums of G.
     "add_product": Op(
         "product",
@@ -176,7 +190,7 @@ DRIVERS: dict[str, Driver] = {
     # gradient is written. `weights` ... `losses` are workspace (fastlin/_plan.py); `losses` gets the weighted sum of
     # losses of each part. `panels` is room for another copy of W, or has no numbers. A call goes through one chunk of
     # the parts first_part ... last_part - 1, for chunk after chunk of some parts after the other: dW is complete after
-    # the last.
+    # the last. Feature-major weights have no rows where W is read where it lies: each row's numbers side by side.
     "loss": Driver(
         pieces=("to_layout", "scores", "epilogue", "gradient", "combine"),
         takes={
@@ -186,11 +200,11 @@ DRIVERS: dict[str, Driver] = {
             "sample_weight": "real (n) contiguous",
             "hyper": "{hyper} numbers",
             "scale": "any",
-            "weights": "real (c, d+1) rows",
+            "weights": "{weights}",
             "panels": "real (room) contiguous",
             "row_buffer": "real (parts, 0|block, d) rows",
             "scores": "real (parts, c+3, block) rows",
-            "parts": "real (parts, c, d+1) rows",
+            "parts": "{parts}",
             "losses": "float64 (parts) contiguous",
             "dW": "real (weights_rows, c) strided",
             **dict.fromkeys(("first_part", "last_part", "chunk", "chunks", "threads"), "size"),
@@ -416,8 +430,7 @@ def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., Non
     name, layout = storage.name, storage.layout
     return _compose(
         *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}"),
-        X=storage.X,
-        **_loss_forms(loss),
+        **(storage.forms | _loss_forms(loss)),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Unpack, overload
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
+from fastlin._csr import Features
 from fastlin._objective import make_objective
 from fastlin._words_of_losses import OfHuber, OfLoss
 from fastlin.penalties import Penalty
@@ -55,7 +56,7 @@ def logistic_loss(
 
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -138,7 +139,7 @@ def sigmoid_squared_loss(
 
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -220,7 +221,7 @@ def squared_error_loss(
 
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -302,7 +303,7 @@ def absolute_error_loss(
 
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,
@@ -383,7 +384,7 @@ def huber_loss(
 
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     reg: float | Penalty = 0.0,
     *,

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _plan, _search
 from fastlin._check import Array, Inputs
+from fastlin._check_csr import features
+from fastlin._csr import Features
 from fastlin._extras import progress_bar
 from fastlin._laps import laps
 from fastlin._objective import Objective, make_objective, start_weights, with_defaults
@@ -37,7 +39,7 @@ class SearchResult(TrainResult):
 
 @np.errstate(all="ignore")  # W that are drawn too large have scores and losses that follow IEEE's rules
 def random_search(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     *,
     loss: str = "svm",
@@ -93,8 +95,8 @@ def random_search(
     numbers = _candidates(rng, scale, bounds, dtype)
     best = SearchResult(inputs.W, objective.bias, loss_name=loss)
     losses: list[float] = []
-    trial = _search.Trial(objective, inputs)
-    draws = _Draws(numbers, tries, shape, dtype, trial.cut.group)
+    trial = _search.trial(objective, inputs)
+    draws = _Draws(numbers, tries, shape, dtype, trial.group)
     with progress_bar("tries", show, tries) as advance:
         while best.loss > target and len(W := draws.drawn):
             values = objective.values(trial.losses(W, draws.draw), inputs, W)
@@ -112,7 +114,7 @@ def random_search(
 
 @np.errstate(all="ignore")
 def random_local_search(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     *,
     loss: str = "svm",
@@ -272,7 +274,7 @@ class _Draws:
             self.draw()
 
 
-def _inputs(objective: Objective, X: ArrayLike, y: ArrayLike, W: ArrayLike | None) -> Inputs:
+def _inputs(objective: Objective, X: Features, y: ArrayLike, W: ArrayLike | None) -> Inputs:
     """The checked arrays; their W says how W is shaped."""
-    rows = _check.array("X", X, 2)
+    rows = features(X)
     return objective.inputs(start_weights(objective.loss.name, W, rows, y, objective.bias), rows, y)

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from fastlin import _check, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._check_csr import features
+from fastlin._csr import Csr, Features
 from fastlin._extras import need, progress_bar
 from fastlin._laps import laps
 from fastlin._objective import make_objective, score, start_weights, with_defaults
@@ -47,11 +49,11 @@ class SweepResult:
     best_lr: float | None
     model: TrainResult = field(repr=False)
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: Features) -> Array:
         """What .model predicts for each row of X."""
         return self.model.predict(X)
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: Features, y: ArrayLike) -> float:
         """The accuracy of .model, or its R^2."""
         return self.model.score(X, y)
 
@@ -74,11 +76,11 @@ class Setting(NamedTuple):
 
 
 def sweep(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     C: ArrayLike | None = None,
     *,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    validation: tuple[Features, ArrayLike] | None = None,
     cv: int | None = None,
     loss: str = "softmax",
     solver: str = "auto",
@@ -138,7 +140,7 @@ def sweep(
     own = _of_solver(solver, {name: value for name, value in own.items() if value is not None})
     objective = make_objective(loss, with_defaults(loss, hyper, "sweep"), 0.0, bias, backend, threads)
     show = _check.flag("progress", progress)
-    X, y = _check.array("X", X, 2), _check.array("y", y)
+    X, y = features(X), _check.array("y", y)
     start = start_weights(loss, None, X, y, bias)
     weights = objective.inputs(start, X, y, sample_weight).sample_weight
     affine(x_scale, x_shift, X, start)
@@ -224,7 +226,7 @@ def _strong_first(settings: Sequence[Setting]) -> list[int]:
 class Data(NamedTuple):
     """All rows, and how they are fitted."""
 
-    X: Array
+    X: Array | Csr
     y: Array
     sample_weight: Array
     solver: str

@@ -116,6 +116,36 @@ def cases() -> Iterator[Case]:
     yield replace(ties, name="uint8", W=gap / 16, X=rng.integers(0, 256, (9, 3)).astype(np.uint8))
 
 
+@dataclass(frozen=True)
+class SparseRows:
+    """A matrix in compressed sparse rows, with the attributes that SciPy's csr_array has."""
+
+    data: Array
+    indices: Array
+    indptr: Array
+    shape: tuple[int, int]
+
+
+def sparse(X: Array, indices: str = "int32") -> SparseRows:
+    """The non-zeros of X, those of a row in any order, and every third of them in two equal halves; all read-only."""
+    rng = np.random.default_rng(X.shape)
+    rows, columns = np.nonzero(X)
+    halved = (np.arange(len(rows)) % 3 == 0) & (X.dtype.kind == "f")
+    entries = np.concatenate([np.arange(len(rows)), np.flatnonzero(halved)])
+    order = np.lexsort((rng.random(len(entries)), rows[entries]))
+    entries = entries[order]
+    data = X[rows, columns][entries]
+    if halved.any():
+        data[halved[entries]] /= 2
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[entries], minlength=len(X)))])
+    found = SparseRows(
+        data, columns[entries].astype(indices), indptr.astype("int64" if indices == "int64" else "int32"), X.shape
+    )
+    for array in (found.data, found.indices, found.indptr):
+        array.flags.writeable = False
+    return found
+
+
 def layouts(A: Array) -> dict[str, Array]:
     """The same numbers in the memory layouts that callers use; all read-only."""
     wide = np.zeros((A.shape[0] * 2, A.shape[1] * 3 + 1), A.dtype)

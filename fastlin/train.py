@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _save, losses, ops
 from fastlin._affine import affine
 from fastlin._check import Array, Inputs
+from fastlin._check_csr import features
+from fastlin._csr import Features
 from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
 from fastlin._labels import ClassWeight, LabelOptions
@@ -61,15 +63,15 @@ class TrainResult:
     loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
     solved: Solved | None = None  # of `minimize`: how it ended
 
-    def scores(self, X: ArrayLike) -> Array:
+    def scores(self, X: Features) -> Array:
         """The scores (n, c) of the rows of X; of float64 where X is, also for a W of float32."""
-        X = _check.array("X", X, 2)
+        X = features(X)
         W = _check.weights(self.W)
         if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
             W = W.astype(np.float64)
         return losses.scores(W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
 
-    def predict(self, X: ArrayLike, k: int | None = None) -> Array:
+    def predict(self, X: Features, k: int | None = None) -> Array:
         """What the loss predicts for each row of X.
 
         A regression ("squared_error", "absolute_error", "huber"): values (n,), or (n, k) for k columns of W. Others:
@@ -80,7 +82,7 @@ class TrainResult:
         row, S = ops.LOSSES[self.loss_name], self.scores(X)
         return prediction(row, S) if k is None else best_classes(row, S, k)
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: Features) -> Array:
         """The probabilities of the classes of each row of X.
 
         "softmax": softmax(scores), (n, c). "logistic": sigma(score), (n, c) for c columns of W, each one class against
@@ -97,7 +99,7 @@ class TrainResult:
         of_pairs = losses.softmax(np.stack([np.zeros_like(S), S], axis=-1))  # sigma(s) is the second of softmax(0, s)
         return of_pairs[:, 0] if S.shape[1] == 1 else of_pairs[..., 1].copy()
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: Features, y: ArrayLike) -> float:
         """R^2 of a regression (the mean over the columns of y), the accuracy of a classifier.
 
         y : as in `train`. A row of targets (n, k) of a classifier counts as the class of its largest target, and a
@@ -105,7 +107,7 @@ class TrainResult:
         """
         return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
-    def accuracy(self, X: ArrayLike, y: ArrayLike, k: int | None = None) -> float:
+    def accuracy(self, X: Features, y: ArrayLike, k: int | None = None) -> float:
         """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others.
 
         k : the class is to be among those of the k largest scores: k=5 gives the top-5 accuracy.
@@ -149,7 +151,7 @@ class TrainResult:
 
 
 def train(
-    X: ArrayLike,
+    X: Features,
     y: ArrayLike,
     *,
     loss: str = "softmax",
@@ -165,7 +167,7 @@ def train(
     classes: int | None = None,
     class_weight: ClassWeight | None = None,
     ignore_index: int | None = None,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    validation: tuple[Features, ArrayLike] | None = None,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
@@ -186,6 +188,8 @@ def train(
     ----------
     X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
+        Or sparse rows, as in `softmax_loss`. With many more columns than a batch has entries, steps of `fl.SGD` without
+        momentum and of `fl.AdaGrad` touch the columns of the batch alone, and are far faster than those of others.
     y : (n,) integers in [0, c); for "softmax" also floats (n, c), the probabilities of the classes. For a loss with
         targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for a W with one column, such as the 0 and 1 of
         "logistic". A regression takes numbers (n,) of any type as that.
@@ -249,7 +253,7 @@ def train(
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
     objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
+    X = features(X)
     options = LabelOptions(classes, class_weight, ignore_index)
     start, y, sample_weight, rows = options.apply(objective.loss.name, W, X, y, bias, sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)

@@ -23,7 +23,9 @@ def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
         first_part, last_part, chunk, chunks, threads,
     ):  # fmt: skip
         n, count, c, block = sample_weight.shape[0], parts.shape[0], scores.shape[1] - 3, scores.shape[2]
-        if chunk == 0 and first_part == 0:
+        if not weights.size:
+            weights = W  # read where it lies
+        elif chunk == 0 and first_part == 0:
             to_layout(W, weights)
         for part in range(first_part, last_part):
             if chunk == 0:

@@ -42,6 +42,18 @@ def combine_class_major(parts, scale, dW):
         dW[k] = scale * total[:, k]
 
 
+def to_feature_major(W, weights):
+    weights[...] = W
+
+
+@quiet
+def combine_feature_major(parts, scale, dW):
+    total = np.zeros(parts[0].shape)
+    for part in parts:
+        total += part
+    dW[...] = scale * total
+
+
 # ---- Storages: the numbers of a row of X, whatever their type, are used as float64 --------------------------
 
 
@@ -89,6 +101,41 @@ uint8_scores = float16_scores = float32_scores = dense_scores
 uint8_gradient = float16_gradient = float32_gradient = dense_gradient
 uint8_gather_scores = float16_gather_scores = float32_gather_scores = dense_gather_scores
 uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dense_gather_gradient
+
+
+# ---- Sparse rows: W and dW are (d, c), or (d + 1, c) with b as the last row --------------------------------
+
+
+def entries_of(X, i):
+    """The entries of row i, as (column, number); those outside the matrix are passed over."""
+    own = slice(X.indptr[i], X.indptr[i + 1])
+    return [(k, x) for k, x in zip(X.indices[own].tolist(), X.data[own].tolist(), strict=True) if 0 <= k < X.d]
+
+
+@quiet
+def csr_scores(X, start, W, row_buffer, scores):
+    weights = W.astype(np.float64)
+    for r in range(scores.shape[1]):
+        s = weights[X.d].copy() if len(weights) > X.d else np.zeros(W.shape[1])
+        for k, x in entries_of(X, start + r):
+            s += x * weights[k]
+        scores[:, r] = s
+
+
+@quiet
+def csr_gradient(X, start, row_buffer, dscores, dW):
+    total = dW.astype(np.float64)
+    for r in range(dscores.shape[1]):
+        g = dscores[:, r].astype(np.float64)
+        for k, x in entries_of(X, start + r):
+            total[k] += x * g
+        if len(total) > X.d:
+            total[X.d] += g
+    dW[...] = total
+
+
+csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
+csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------

@@ -64,6 +64,8 @@ def type_of_stored(X):
     """Numba's type for what a storage reads, an array or a NamedTuple of arrays: read only, rows of any strides."""
     if isinstance(X, tuple):
         return types.NamedTuple([type_of_stored(A) for A in X], type(X))
+    if isinstance(X, int):
+        return types.intp
     return types.Array(numba.from_dtype(X.dtype), X.ndim, "C" if X.ndim == 1 else "A", readonly=True)
 
 
@@ -124,7 +126,8 @@ def jit_member(function, name, fastmath=FASTMATH):
 def loss_driver(to_layout, scores, epilogue, gradient, combine):
     """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
     pieces = to_layout, scores, epilogue, gradient, combine
-    member = jit_member(loss_member(*map(compiled_piece, pieces)), named_after("loss", *pieces))
+    feature_major = to_layout.__name__ == "to_feature_major"
+    member = jit_member(loss_member(*map(compiled_piece, pieces), feature_major), named_after("loss", *pieces))
     args, as_read, compiled = loss_args(epilogue), reader(scores), {}
 
     def loss_grad(
@@ -133,6 +136,8 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     ):  # fmt: skip
         if as_read is not None:
             X = as_read(X)
+        if not weights.size and W.shape[0] and W.shape[1] > 1 and W.strides[1] != W.itemsize:
+            raise ValueError(f"W is read in place, but its columns lie {W.strides[1]} bytes apart")
         if W.itemsize not in compiled:
             compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
         inputs = X, W, y, sample_weight, hyper, scale
@@ -143,7 +148,7 @@ def loss_driver(to_layout, scores, epilogue, gradient, combine):
     return loss_grad
 
 
-def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
+def loss_member(to_layout, scores_of, epilogue, gradient_of, combine, feature_major):
     """What every member of a team runs, in three phases that all members end together.
 
     The first phase copies W into the kernels' layout, a column block at a time. The second computes the gradient of
@@ -155,16 +160,20 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
         X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW,
         first_part, last_part, chunk, chunks, progress, rank, threads,
     ):  # fmt: skip
-        n, (count, c, columns), block = sample_weight.shape[0], parts.shape, scores.shape[2]
+        n, count, c, block = sample_weight.shape[0], parts.shape[0], scores.shape[1] - 3, scores.shape[2]
+        columns = parts.shape[1] if feature_major else parts.shape[2]
+        laid = W  # read where it lies
+        if weights.size:
+            laid = weights
         column_blocks = max(1, min(MOST_COLUMN_BLOCKS, columns // COLUMN_BLOCK))
         done = 0
 
-        if chunk == 0 and first_part == 0:
+        if chunk == 0 and first_part == 0 and weights.size:
             for i in range(column_blocks):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 1):
                     first, last = column_range(item, item + 1, column_blocks, columns)
-                    to_layout(W[first:last], weights[:, first:last])
+                    to_layout(W[first:last], weights[first:last] if feature_major else weights[:, first:last])
                     finish(progress)
             done += column_blocks
             wait(progress, done)
@@ -181,7 +190,7 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
                 for start in range(first + block * (blocks * chunk // chunks), stop, block):
                     end = min(start + block, stop)
                     some = scores[item, :c, : end - start]
-                    scores_of(X, start, weights, row_buffer[item], some)
+                    scores_of(X, start, laid, row_buffer[item], some)
                     losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scores[item, c:], *hyper)
                     gradient_of(X, start, row_buffer[item], some, parts[item])
                 finish(progress)
@@ -193,7 +202,8 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 3):
                     first, last = column_range(item, item + 1, column_blocks, columns)
-                    combine(parts[:, :, first:last], scale, dW[first:last])
+                    some = parts[:, first:last] if feature_major else parts[:, :, first:last]
+                    combine(some, scale, dW[first:last])
                     finish(progress)
             wait(progress, done + column_blocks)
 

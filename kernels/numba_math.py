@@ -282,6 +282,19 @@ def matrix(typingctx, A, i):
 
 
 @intrinsic
+def joined(typingctx, A):
+    """The rows of a matrix, which follow each other without a gap, as one."""
+    result = types.Array(A.dtype, 1, "C", readonly=not A.mutable)
+
+    def emit(context, b, signature, args):
+        array = context.make_array(A)(context, b, args[0])
+        size = b.mul(*cgutils.unpack_tuple(b, array.shape))
+        return _view(context, b, result, array, cgutils.intp_t(0), [size], [array.itemsize])
+
+    return result(A), emit
+
+
+@intrinsic
 def slice_of(typingctx, a, start, stop):
     """a[start:stop] of a contiguous vector, inside which it must lie."""
     result = types.Array(a.dtype, 1, "C", readonly=not a.mutable)

@@ -5,6 +5,7 @@ inner one runs along the weights, where memory is contiguous: LLVM vectorises it
 """
 
 from fastlin.kernels.numba_cache import inlined, jit
+from fastlin.kernels.numba_csr import *  # noqa: F403  (sparse rows)
 from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
     Float16Kernel,
     loss_driver,

@@ -88,10 +88,13 @@ class Matrix:
         near = self.b.icmp_signed("<", self.row_bytes, self.b.mul(self.columns, intp_t(2 * self.bytes)))
         return self.row(self.b.select(near, self.b.add(self.rows, row), intp_t(0)))
 
-    def prefetch(self, start, column, cache=2):
-        """A hint that an entry, anywhere in memory, will be read. cache : 2 for the second cache, 3 for the nearest."""
+    def prefetch(self, start, column, cache=2, writes=False):
+        """A hint that an entry, anywhere in memory, will be read. cache : 2 for the second cache, 3 for the nearest.
+
+        writes : that it will also be written to.
+        """
         pointer = self.b.bitcast(self.b.gep(start, [column]), ir.IntType(8).as_pointer())
-        hints = [ir.IntType(32)(hint) for hint in (0, cache, 1)]  # to read, as data
+        hints = [ir.IntType(32)(hint) for hint in (int(writes), cache, 1)]  # as data
         signature = ir.FunctionType(ir.VoidType(), [pointer.type, *(hint.type for hint in hints)])
         self.b.call(cgutils.get_or_insert_function(self.b.module, signature, "llvm.prefetch.p0"), [pointer, *hints])
 

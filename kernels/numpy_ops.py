@@ -32,6 +32,17 @@ def combine_class_major(parts, scale, dW):
     np.multiply(parts[0, :, : len(dW)].T, scale, out=dW)
 
 
+def to_feature_major(W, weights):
+    weights[...] = W
+
+
+@quiet
+def combine_feature_major(parts, scale, dW):
+    for part in parts[1:]:
+        parts[0] += part
+    np.multiply(parts[0], scale, out=dW)
+
+
 # ---- Storages: rows of W's dtype in place, or converted into the buffer ------------------------------------
 
 
@@ -86,6 +97,41 @@ uint8_scores = float16_scores = float32_scores = converted_scores
 uint8_gradient = float16_gradient = float32_gradient = converted_gradient
 uint8_gather_scores = float16_gather_scores = float32_gather_scores = dense_gather_scores
 uint8_gather_gradient = float16_gather_gradient = float32_gather_gradient = dense_gather_gradient
+
+
+# ---- Sparse rows: sums over the entries of a row, and over those of a column, class after class ------------------
+
+
+def entries_of(X, start, rows):
+    """Of each entry of some rows: its number, its column and its row, counted from `start`."""
+    counts = np.diff(X.indptr[start : start + rows + 1])
+    entries = slice(X.indptr[start], X.indptr[start + rows])
+    columns, row_of = X.indices[entries].copy(), np.repeat(np.arange(rows), counts)  # a copy: read once
+    inside = (columns >= 0) & (columns < X.d)
+    if inside.all():
+        return X.data[entries], columns, row_of
+    return X.data[entries][inside], columns[inside], row_of[inside]
+
+
+@quiet
+def csr_scores(X, start, W, row_buffer, scores):
+    rows = scores.shape[1]
+    numbers, columns, row_of = entries_of(X, start, rows)
+    for j, w in enumerate(W.T):
+        scores[j] = np.bincount(row_of, numbers * w[columns], rows)
+    scores += W[X.d :].sum(axis=0)[:, None]  # b, if there is one
+
+
+@quiet
+def csr_gradient(X, start, row_buffer, dscores, dW):
+    numbers, columns, row_of = entries_of(X, start, dscores.shape[1])
+    for j, g in enumerate(dscores):
+        dW[: X.d, j] += np.bincount(columns, numbers * g[row_of], X.d)
+    dW[X.d :] += dscores.sum(axis=1)
+
+
+csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
+csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
 
 
 # ---- Losses ----------------------------------------------------------------------------------------------

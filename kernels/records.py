@@ -2,7 +2,8 @@
 
 One formula is here too, because fastlin/ and the kernels both need it.
 
-n rows, d features, c classes; kernels see W, dW and an optimizer's state class-major, (c, d + 1) with b last.
+n rows, d features, c classes; kernels see W, dW and an optimizer's state class-major, (c, d + 1) with b last, but for
+the losses of sparse rows: these see W and dW feature-major, (d, c) or (d + 1, c) with b as the last row.
 """
 
 import math
@@ -21,6 +22,19 @@ class Stages(NamedTuple):
 
 
 NO_STAGES = Stages()
+
+
+class CsrRows(NamedTuple):
+    """Sparse rows: those of row i are the entries indptr[i] ... indptr[i + 1] - 1 of data and indices.
+
+    indptr is our own and has been checked. data and indices are the caller's: a kernel reads each index once and passes
+    over one that is not in [0, d), so that whoever writes to them meanwhile leads it nowhere.
+    """
+
+    data: np.ndarray  # (nnz,) float32 or float64
+    indices: np.ndarray  # (nnz,) int32 or int64, in any order, perhaps some twice in a row: these are added up
+    indptr: np.ndarray  # (n + 1,) int64, ascending
+    d: int  # columns
 
 
 class EpochData(NamedTuple):

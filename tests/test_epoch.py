@@ -15,7 +15,7 @@ from fastlin.testing import random_case
 
 RULES = [name for name, op in OPS.items() if op.kind == "update"]
 LOSSES = ops.losses()
-STORAGES = [name for name, row in ops.STORAGES.items() if len(row.W_dtypes) == 2]
+STORAGES = [name for name, row in ops.STORAGES.items() if row.gathers and len(row.W_dtypes) == 2]
 
 # Numba compiles each composition for seconds: every rule once, with losses, storages and types in turn.
 SOME = [

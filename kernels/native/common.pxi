@@ -30,12 +30,29 @@ cdef enum:
 ctypedef void (*convert_t)(const char *x, Py_ssize_t d, void *row) noexcept nogil
 
 
+cdef extern from "csr.h":
+    ctypedef struct CsrArrays "csr_arrays":
+        const void *data
+        const void *indices
+        const int64_t *indptr
+        Py_ssize_t d
+    ctypedef struct CsrSizes "csr_sizes":
+        Py_ssize_t rows, c, stride, ld
+    ctypedef void (*csr_function)(
+        const CsrArrays *X, Py_ssize_t start, Py_ssize_t rows, const void *given, const CsrSizes *sizes,
+        void *out) noexcept nogil
+    csr_function csr_scores_for(Py_ssize_t real, Py_ssize_t data, Py_ssize_t index) nogil
+    csr_function csr_gradient_for(Py_ssize_t real, Py_ssize_t data, Py_ssize_t index) nogil
+
+
 cdef struct Samples:
     # X, as its storage reads it; drivers pass it on unread.
     const char *data
     Py_ssize_t row_step  # from one row to the next, in bytes
     Py_ssize_t itemsize  # of a stored number
     convert_t convert  # converts a stored row to W's type; NULL where rows are read in place
+    CsrArrays sparse  # of a storage of sparse rows, which has none of the above; and its functions
+    csr_function sparse_scores, sparse_gradient
 
 cdef struct RowRange:
     # Rows of X, and those that are likely to follow, which a storage may prefetch.
@@ -50,6 +67,7 @@ cdef struct RowSelection:
 
 cdef struct Sizes:
     # The sizes of the arrays that a storage's functions are given. A stride is the distance of two rows, in numbers.
+    # Where W and dW are feature-major, d counts all of their rows, b's too.
     Py_ssize_t d, c
     Py_ssize_t row_buffer_stride, weights_stride, scores_stride, dW_stride
     void *panels  # a copy of the weights in panels (wide.h), or NULL

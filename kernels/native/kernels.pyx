@@ -4,6 +4,7 @@
 include "common.pxi"
 include "losses.pxi"
 include "storages.pxi"
+include "csr.pxi"
 include "updates.pxi"
 include "loss_driver.pxi"
 include "losses_driver.pxi"

@@ -33,7 +33,9 @@ cdef struct LossJob:
     int first_part, last_part
     int count  # of all parts
     int column_blocks
-    int first_phase  # 1 after the first call, which has copied W
+    int first_phase  # 1 after the first call, which has copied W, and where W is read in place
+    bint in_place
+    Py_ssize_t part_bytes  # of a part's gradient
 
 
 cdef inline Py_ssize_t chunk_start(LossJob *job, Py_ssize_t part, Py_ssize_t chunk) noexcept nogil:
@@ -57,7 +59,7 @@ cdef void add_chunk(LossJob *job, int part) noexcept nogil:
     block.scratch = scores + job.sizes.c * job.sizes.scores_stride * job.itemsize
     rows.start = chunk_start(job, part, job.chunk)
     if job.chunk == 0:
-        memset(dW, 0, ((job.sizes.c - 1) * job.sizes.dW_stride + job.sizes.d + 1) * job.itemsize)
+        memset(dW, 0, job.part_bytes)
     while rows.start < stop:
         rows.count = min(job.block, stop - rows.start)
         rows.next_start = rows.start + rows.count
@@ -92,7 +94,7 @@ cdef void do_loss_item(void *context, Py_ssize_t round, int phase, int item) noe
 cdef void run_chunk(LossJob *job, int threads) noexcept nogil:
     cdef team_job team
     cdef bint complete = job.chunk == job.chunks - 1 and job.last_part == job.count
-    job.first_phase = 0 if job.chunk == 0 and job.first_part == 0 else 1
+    job.first_phase = 0 if job.chunk == 0 and job.first_part == 0 and not job.in_place else 1
     team.work = do_loss_item
     team.context = job
     team.rounds = 1
@@ -102,6 +104,22 @@ cdef void run_chunk(LossJob *job, int threads) noexcept nogil:
     team.items[2 - job.first_phase] = job.column_blocks
     team.threads = threads
     team_run(&team)
+
+
+cdef int read_weights_of_loss(
+        LossJob *job, bint feature_major, ndarray W, ndarray weights, ndarray parts) except -1:
+    # A copy of W, or where that has no numbers W itself.
+    cdef Py_ssize_t rows = PyArray_DIM(parts, 1)
+    job.sizes = Sizes(
+        job.W.rows if feature_major else PyArray_DIM(weights, 1) - 1, PyArray_DIM(W, 1), job.row_buffer.stride,
+        stride_of(weights), job.scores.stride, job.parts.stride, NULL)
+    job.part_bytes = ((rows - 1) * job.parts.stride + PyArray_DIM(parts, 2)) * PyArray_ITEMSIZE(W) if rows else 0
+    job.weights, job.in_place = PyArray_BYTES(weights), PyArray_SIZE(weights) == 0
+    if job.in_place:
+        if job.W.rows and job.sizes.c > 1 and job.W.column_step != PyArray_ITEMSIZE(W):
+            raise ValueError(f"W is read in place, but its columns lie {job.W.column_step} bytes apart")
+        job.weights, job.sizes.weights_stride = job.W.data, job.W.row_step // PyArray_ITEMSIZE(W)
+    return 0
 
 
 cdef class LossKernel:
@@ -126,12 +144,10 @@ cdef class LossKernel:
         self.scores_of.storage.describe(X, single, &job.X)
         job.W, job.dW = matrix(W), matrix(dW)
         job.y, job.y_step, job.sample_weight = PyArray_BYTES(y), target_bytes(y), PyArray_BYTES(sample_weight)
-        job.scale, job.weights = scale, PyArray_BYTES(weights)
+        job.scale = scale
         job.row_buffer, job.scores, job.parts = workspace_of(row_buffer), workspace_of(scores), workspace_of(parts)
         job.losses = <double *> PyArray_DATA(losses)
-        job.sizes = Sizes(
-            PyArray_DIM(weights, 1) - 1, PyArray_DIM(weights, 0), job.row_buffer.stride, stride_of(weights),
-            job.scores.stride, job.parts.stride, NULL)
+        read_weights_of_loss(&job, self.scores_of.storage.feature_major, W, weights, parts)
         if PyArray_DIM(panels, 0) >= (job.sizes.c + PANEL_CLASSES) * job.sizes.d:
             job.sizes.panels = PyArray_DATA(panels)
         job.n, job.block = PyArray_DIM(sample_weight, 0), PyArray_DIM(scores, 2)

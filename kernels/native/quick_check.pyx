@@ -104,6 +104,35 @@ def quick_labels(W, X, y, bint bias, out):
     return labels if inside else None
 
 
+cdef npy_intp find_outside(const label *indices, npy_intp n, uint64_t d) noexcept nogil:
+    cdef npy_intp start = 0
+    cdef npy_intp stop, i
+    cdef bint outside = False
+    while start < n and not outside:
+        stop = min(n, start + 1024)
+        for i in range(start, stop):  # without an exit, so that the compiler makes vectors of it
+            outside |= <uint64_t> <int64_t> indices[i] >= d
+        start = start if outside else stop
+    for i in range(start, n):
+        if <uint64_t> <int64_t> indices[i] >= d:
+            return i
+    return -1
+
+
+def first_outside(ndarray indices, npy_intp d):
+    """The position of the first index that is not in [0, d), or -1. indices : int32 or int64, contiguous."""
+    cdef npy_intp n = PyArray_DIM(indices, 0)
+    cdef void *data = PyArray_DATA(indices)
+    cdef bint wide = PyArray_TYPE(indices) == NPY_INT64
+    cdef npy_intp found
+    with nogil:
+        if wide:
+            found = find_outside(<const int64_t *> data, n, d)
+        else:
+            found = find_outside(<const int32_t *> data, n, d)
+    return found
+
+
 cdef bint has_layout(A, tuple shape, dtype_t dtype, str order) noexcept:
     # An array that is contiguous in both orders counts as C.
     cdef int i

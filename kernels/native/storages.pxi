@@ -56,6 +56,13 @@ cdef class Storage:
     cdef Py_ssize_t itemsize  # of a stored number; 0: that of W
     cdef convert_t float_convert
     cdef convert_t double_convert
+    cdef bint feature_major  # the layout of W and dW
+
+    cdef Sizes sizes(self, ndarray W) noexcept:
+        # Those of W or dW; the strides are still to be set.
+        if self.feature_major:
+            return Sizes(PyArray_DIM(W, 0), PyArray_DIM(W, 1), 0, 0, 0, 0, NULL)
+        return Sizes(PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), 0, 0, 0, 0, NULL)
 
     cdef int describe(self, X, bint single, Samples *samples) except -1:
         cdef ndarray rows = X
@@ -86,7 +93,7 @@ cdef class Combine(Piece):
         cdef combine_t combine = <combine_t> fn_of(self, is_single(parts))
         cdef Matrix target = matrix(dW)
         cdef Sizes sizes
-        sizes.c, sizes.dW_stride = PyArray_DIM(parts, 1), stride_of(parts)
+        sizes.c, sizes.dW_stride = PyArray_DIM(dW, 1), stride_of(parts)
         with nogil:
             combine(PyArray_DATA(parts), PyArray_DIM(parts, 0), PyArray_STRIDE(parts, 0), &sizes, scale, &target, 0,
                     target.rows)
@@ -106,9 +113,10 @@ cdef class Scores(StoragePiece):
     def __call__(self, X, Py_ssize_t start, ndarray W, ndarray row_buffer, ndarray scores):
         cdef scores_t scores_of = <scores_t> fn_of(self, is_single(W))
         cdef RowRange rows = RowRange(start, PyArray_DIM(scores, 1), start, 0)
-        cdef Sizes sizes = Sizes(
-            PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0, NULL)
+        cdef Sizes sizes = self.storage.sizes(W)
         cdef Samples samples
+        sizes.row_buffer_stride, sizes.weights_stride = stride_of(row_buffer), stride_of(W)
+        sizes.scores_stride = stride_of(scores)
         self.storage.describe(X, is_single(W), &samples)
         with nogil:
             scores_of(&samples, &rows, &sizes, PyArray_DATA(W), PyArray_DATA(row_buffer), PyArray_DATA(scores))
@@ -118,10 +126,10 @@ cdef class Gradient(StoragePiece):
     def __call__(self, X, Py_ssize_t start, ndarray row_buffer, ndarray dscores, ndarray dW):
         cdef gradient_t gradient = <gradient_t> fn_of(self, is_single(dW))
         cdef RowRange rows = RowRange(start, PyArray_DIM(dscores, 1), start, 0)
-        cdef Sizes sizes = Sizes(
-            PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW),
-            NULL)
+        cdef Sizes sizes = self.storage.sizes(dW)
         cdef Samples samples
+        sizes.row_buffer_stride, sizes.scores_stride = stride_of(row_buffer), stride_of(dscores)
+        sizes.dW_stride = stride_of(dW)
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
             gradient(&samples, &rows, &sizes, PyArray_DATA(row_buffer), PyArray_DATA(dscores), PyArray_DATA(dW))

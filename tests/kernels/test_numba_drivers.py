@@ -1,4 +1,4 @@
-"""Numba by itself: float16 to the bit, a storage that is no matrix, wrong numbers of arguments."""
+"""Numba by itself: float16 to the bit, sparse rows in every vector, storages that are no matrix, wrong arguments."""
 
 import os
 import subprocess
@@ -39,6 +39,47 @@ def test_every_float16(f16c):
         pytest.skip("this processor has no instruction for float16")
     env = os.environ if f16c else os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     command = [sys.executable, "-c", EVERY_HALF.format(f16c=f16c)]
+    done = subprocess.run(command, env=env, timeout=300, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+EVERY_WIDTH = """
+import numpy as np
+from fastlin.kernels import numba_ops
+from fastlin.kernels.numba_tile import VECTOR_BYTES
+from fastlin.kernels.records import CsrRows
+assert VECTOR_BYTES == {bytes}
+rng, n, d = np.random.default_rng(0), 37, 23
+X = rng.integers(-9, 10, (n, d)) * (rng.random((n, d)) < 0.4)
+rows, columns = np.nonzero(X)
+indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))])
+for dtype in ("float32", "float64"):
+    sparse = CsrRows(X[rows, columns].astype(dtype), columns.astype(np.int32), indptr, d)
+    for c in range(1, 150):
+        wide, G = (rng.integers(-9, 10, shape).astype(dtype) for shape in ((d + 1, c + 1), (c, n)))
+        W, buffer = wide[:, :c], np.empty((0, d), dtype)
+        scores, dW = np.full((c + 1, n + 1), 7, dtype), np.full((d + 1, c + 1), 7, dtype)
+        numba_ops.csr_scores(sparse, 0, W, buffer, scores[:c, :n])
+        numba_ops.csr_gradient(sparse, 0, buffer, G, dW[:, :c])
+        np.testing.assert_array_equal(scores[:c, :n], (X @ W[:d] + W[d]).T)
+        np.testing.assert_array_equal(dW[:, :c], 7 + np.concatenate([X.T @ G.T, G.sum(axis=1)[None]]))
+        assert (scores[c] == 7).all() and (scores[:, n] == 7).all() and (dW[:, c] == 7).all()
+"""
+
+GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse2,+sse4.2,+avx,+avx2,+fma"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "features"), [(16, GENERIC), (32, AVX2)])
+def test_sparse_rows_in_narrower_vectors(width, features):
+    """Every number of classes, for processors with vectors of 16 or 32 bytes: sums of integers are exact."""
+    from fastlin.kernels.numba_math import CPU_FEATURES
+
+    if features is AVX2 and "+avx2" not in CPU_FEATURES:
+        pytest.skip("this processor has no vectors of 32 bytes")
+    command = [sys.executable, "-c", EVERY_WIDTH.format(bytes=width)]
+    env = os.environ | features
     done = subprocess.run(command, env=env, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

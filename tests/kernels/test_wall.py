@@ -48,9 +48,12 @@ def contracts():
     for name, row in ops.DRIVERS.items():
         for loss in LOSSES if any("{y}" in str(form) for form in row.takes.values()) else LOSSES[:1]:
             loss, storage = ops.LOSSES[loss], ops.STORAGES["uint8" if loss == "softmax" else "dense"]
-            forms = ops._loss_forms(loss) | ops._update_forms("adam_update") | {"X": storage.X}
+            forms = ops._loss_forms(loss) | ops._update_forms("adam_update") | storage.forms
             takes = {arg: ops.filled(form, forms) for arg, form in row.takes.items()}
             yield Contract(f"{name} of {loss.name}", takes, row.writes, row.where)
+    row, forms = ops.DRIVERS["loss"], ops._loss_forms(ops.LOSSES["svm"]) | ops.STORAGES["csr_float32"].forms
+    takes = {arg: ops.filled(form, forms) for arg, form in row.takes.items()}
+    yield Contract("loss of sparse rows", takes, row.writes, row.where)
 
 
 CONTRACTS = {contract.kernel: contract for contract in contracts()}
