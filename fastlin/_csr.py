@@ -28,6 +28,7 @@ class SparseRows(Protocol):
 
 Features = ArrayLike | SparseRows  # X as callers give it
 
+SHARES = 64  # of the rows, whose entries are counted
 ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
 
 
@@ -78,6 +79,19 @@ class Csr:
         """How many entries its rows have, explicit zeros too."""
         indptr = self.arrays.indptr
         return int(indptr[-1] - indptr[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """About how many entries there are, and how many times as many as the mean some 64th of the rows has at most.
+
+        Powers of 2, of which plans are made: batches of rows that are much alike have one plan.
+        """
+        n, nnz = len(self), self.nnz
+        if not nnz:
+            return 1, 1
+        count = min(n, SHARES)
+        heaviest = int(np.diff(self.arrays.indptr[np.arange(count + 1) * n // count]).max())
+        return _power(nnz), _power(-(-heaviest * count // nnz))
 
     @property
     def caller_arrays(self) -> dict[str, Array]:
@@ -138,3 +152,8 @@ class Csr:
         inside = (columns >= 0) & (columns < d)
         np.add.at(found, (rows[inside], columns[inside]), data[indptr[0] : indptr[-1]][inside])
         return found
+
+
+def _power(count: int) -> int:
+    """The next power of 2."""
+    return 1 << max(0, count - 1).bit_length()

@@ -6,7 +6,7 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from fastlin import _plan, _pool, _run, ops
+from fastlin import _lazy, _plan, _pool, _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
@@ -67,6 +67,10 @@ def run_epoch(
     storage = ops.storage_of(inputs.X, inputs.W.dtype)
     if storage is not None and storage.gathers and average is None and _ours(optimizer) and _kernel_can(objective):
         return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, step_losses)
+    if average is None and scale_shift is None and _ours(optimizer):
+        found = _lazy.run_epoch(objective, inputs, order, batch_size, optimizer, step_losses)
+        if found is not None:
+            return found
     W, X, y, sample_weight, _ = inputs
     dW = np.empty_like(W)
     total = 0.0

@@ -138,15 +138,16 @@ ENTRY_BYTES = 12  # at most, of a number and its index; indices of 64 bits are r
 PART_LINES = 4096  # cache lines of W that a part reads, 10 us from L2
 CSR_CHUNK_LINES = 1 << 20  # that a kernel call reads: 5 ms from L2, and 70 ms from memory
 CSR_LEAST_PARTS = 2  # where a part's gradient is larger than what its entries add to it
-LINES_SUMMED = 3  # cache lines of entries, for each of dW: else zeroing and summing a part's dW takes as long
+LINES_SUMMED = 12  # entries for each row of dW, at least: zeroing and summing a part's dW takes as long as some entries
 
 
 @lru_cache(maxsize=1024)
-def csr_plan(n: int, nnz: int, d: int, c: int, itemsize: int, compiled: bool) -> Plan:
-    """The cut of sparse rows. nnz : of their entries, to a power of 2, so that batches of alike rows have one plan."""
+def csr_plan(n: int, size: tuple[int, int], d: int, c: int, itemsize: int, compiled: bool) -> Plan:
+    """The cut of sparse rows. size : that of a fastlin._csr.Csr: the number of entries, and how unlike rows are."""
+    nnz, skew = size
     mean = max(1, nnz // max(1, n))  # entries of a row
     if not compiled:
-        most = lap_rows(4 * mean * ENTRY_BYTES + 4 * c * itemsize, 50 * (mean + c) * c, least=LEAST_ROWS)
+        most = lap_rows(4 * mean * skew * ENTRY_BYTES + 4 * c * itemsize, 50 * (mean * skew + c) * c, least=LEAST_ROWS)
         return Plan(parts=1, laps=1, block=max(1, min(n, most)), threads=1)
     lines = -(-c * itemsize // CACHE_LINE)  # of a row of W
     most = min(CSR_ROWS, CSR_BYTES // (mean * ENTRY_BYTES), SCORES_BYTES // (c * itemsize), CSR_CHUNK_LINES // mean)
@@ -155,14 +156,14 @@ def csr_plan(n: int, nnz: int, d: int, c: int, itemsize: int, compiled: bool) ->
     needed = max(nnz * lines // PART_LINES, n // LONG_PART)
     parts = min(MOST_PARTS, n, needed, max(CSR_LEAST_PARTS, min(fitting, nnz // (LINES_SUMMED * (d + 1)))))
     parts = 1 << max(1, parts).bit_length() - 1
-    laps = 1 + max(nnz * lines // CSR_CHUNK_LINES, n * (c + ROW_NUMBERS) // CHUNK_NUMBERS)
+    laps = 1 + max(skew * nnz * lines // CSR_CHUNK_LINES, n * (c + ROW_NUMBERS) // CHUNK_NUMBERS)
     blocks = -(-n // (parts * block))
     return Plan(parts, max(1, min(laps, parts * blocks)), block, threads=max(1, nnz * lines // PART_LINES))
 
 
-def csr_score_rows(n: int, nnz: int, c: int, itemsize: int, compiled: bool) -> int:
+def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compiled: bool) -> int:
     """How many sparse rows get their scores in one call of a kernel."""
-    mean = max(1, nnz // max(1, n))
+    mean = max(1, size[0] * size[1] // max(1, n))  # entries, where the rows have many
     if not compiled:
         return lap_rows(4 * mean * ENTRY_BYTES + 2 * c * itemsize, 20 * (mean + c) * c, least=LEAST_ROWS)
     lines = -(-c * itemsize // CACHE_LINE)
@@ -302,7 +303,9 @@ class Workspace:
         if rows is None:
             weights, parts = padded((c, d + 1), dtype), padded((cut.parts, c, d + 1), dtype)
         else:
-            weights, parts = narrow((0 if in_place else rows, c), dtype), narrow((cut.parts, rows, c), dtype)
+            # Rows of whole cache lines would have entries touch fewer of them, and zeroing and summing parts more.
+            weights = _aligned((0 if in_place else rows, c), c, dtype)
+            parts = _aligned((cut.parts, rows, c), c, dtype)
         panels = padded((0 if c < WIDE_CLASSES or rows is not None else (c + PANEL_CLASSES) * d,), dtype)
         row_buffer = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
@@ -330,13 +333,6 @@ def padded(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
     """An array whose rows begin at cache lines, an odd number of lines apart: rows of 2^k bytes share L1 sets."""
     line = CACHE_LINE // dtype.itemsize
     return _aligned(shape, (-(-shape[-1] // line) | 1) * line, dtype)
-
-
-def narrow(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-    """An array whose rows, of a number for each class, touch as few cache lines as they can: whole halves of lines."""
-    half = CACHE_LINE // 2 // dtype.itemsize
-    row = -(-shape[-1] // half) * half if shape[-1] > half // 2 else 1 << (shape[-1] - 1).bit_length()
-    return _aligned(shape, row, dtype)
 
 
 def _aligned(shape: tuple[int, ...], row: int, dtype: np.dtype[np.generic]) -> Array:

@@ -88,7 +88,7 @@ class _Route:
         self.kernel = ops.loss_kernel(loss, storage, backend)
         self.compiled = ops.BACKENDS[backend].compiled
         how = d, c, dtype.itemsize, self.compiled
-        self.cut = _plan.plan(n, *how) if sparse is None else _plan.csr_plan(n, sparse.entries, *how)
+        self.cut = _plan.plan(n, *how) if sparse is None else _plan.csr_plan(n, sparse.size, *how)
         feature_major = () if sparse is None else (sparse.rows, sparse.in_place)
         self._sizes = self.cut, c, d, dtype, storage.converts, *feature_major
         self._free: list[Workspace] = []
@@ -112,19 +112,14 @@ _route = lru_cache(maxsize=_plan.KEPT)(_Route)
 class _Sparse(NamedTuple):
     """What else a route over sparse rows depends on."""
 
-    entries: int  # to a power of 2
+    size: tuple[int, int]  # of X
     rows: int  # of W
     in_place: bool  # W is read where it lies
 
     @classmethod
     def of(cls, X: Csr, W: Array) -> _Sparse:
         """For these rows and weights."""
-        return cls(rounded(X.nnz), len(W), lies_by_feature(W))
-
-
-def rounded(entries: int) -> int:
-    """The next power of 2."""
-    return 1 << max(0, entries - 1).bit_length()
+        return cls(X.size, len(W), lies_by_feature(W))
 
 
 def lies_by_feature(W: Array) -> bool:
@@ -212,9 +207,9 @@ def _csr_scores(W: Array, X: Csr, backend: str, threads: int | None) -> Array:
     weights = W if W.dtype == dtype and W.flags.aligned and lies_by_feature(W) else np.array(W, dtype, order="C")
     storage = ops.storage_of(X, dtype)
     kernel = ops.kernel(f"{storage.name}_scores", backend, FLOATS[dtype.itemsize])  # type: ignore[union-attr]
-    compiled, entries = ops.BACKENDS[backend].compiled, rounded(X.nnz)
-    cut = _plan.csr_plan(n, entries, d, c, dtype.itemsize, compiled)
-    most = _plan.csr_score_rows(n, entries, c, dtype.itemsize, compiled)
+    compiled, size = ops.BACKENDS[backend].compiled, X.size
+    cut = _plan.csr_plan(n, size, d, c, dtype.itemsize, compiled)
+    most = _plan.csr_score_rows(n, size, c, dtype.itemsize, compiled)
     S, row_buffer = np.empty((c, n), dtype), np.empty((0, d), dtype)
 
     def fill(part: int) -> Iterator[None]:

@@ -59,6 +59,9 @@ def softmax_loss(
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
         Floats and uint8 are read in place; other integers are converted some rows at a time.
+        Or sparse rows: SciPy's csr_array or csr_matrix, or any object with data, indices, indptr and shape in that
+        form; entries in any order, those of one place are added up. Its float32 or float64 numbers and int32 or int64
+        indices are read in place, others are copied once; a C-ordered W is read in place then.
     y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
         of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.

@@ -187,6 +187,8 @@ def train(
     ----------
     X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
         `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
+        Or sparse rows, as in `softmax_loss`. With many more columns than a batch has entries, steps of `fl.SGD` without
+        momentum and of `fl.AdaGrad` touch the columns of the batch alone, and are far faster than those of others.
     y : (n,) integers in [0, c); for "softmax" also floats (n, c), the probabilities of the classes. For a loss with
         targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for a W with one column, such as the 0 and 1 of
         "logistic". A regression takes numbers (n,) of any type as that.

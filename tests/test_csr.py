@@ -1,6 +1,7 @@
 """Sparse X wherever a dense one goes: the same answers as a float64 oracle, the same bits, clear errors, no crash."""
 
 import contextlib
+import copy
 import threading
 from types import SimpleNamespace
 
@@ -127,6 +128,88 @@ def test_out_is_written_and_apart(backend):
         fl.softmax_loss(W, X, y, out=shared, backend=backend)
 
 
+# ---- Fits ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Rows with labels that they tell, dense and sparse."""
+    X = dense(120, 40)
+    y = (X @ np.random.default_rng(2).standard_normal((40, C))).argmax(axis=1)
+    return X, testing.sparse(X), y
+
+
+FITS = {
+    "auto": {"reg": 0.01},
+    "newton-cg": {"solver": "newton-cg", "reg": 0.01},
+    "lbfgs": {"solver": "lbfgs", "reg": 0.01, "tol": 1e-9},
+    "whitened": {"solver": "whitened-lbfgs", "reg": 0.01, "x_shift": 0.1},
+    "mapped": {"reg": 0.01, "x_scale": np.linspace(0.5, 2, 40), "x_shift": -0.3, "tol": 1e-9},
+    "L1": {"reg": fl.L1(0.01), "tol": 1e-9},
+    "targets": {"reg": 0.01, "loss": "logistic", "solver": "newton-cg"},
+    "hinges": {"reg": 0.01, "loss": "squared_svm", "tol": 1e-9},
+    "labels": {"reg": 0.01, "class_weight": "balanced", "ignore_index": 2, "solver": "newton-cg"},
+}
+
+
+@pytest.mark.parametrize("how", FITS)
+def test_minimize(how, problem, backend):
+    X, sparse, y = problem
+    exact, found = (fl.minimize(rows, y, **FITS[how], backend=backend) for rows in (X, sparse))
+    assert found.W.dtype == np.float64
+    assert found.history["loss"][-1] == pytest.approx(exact.history["loss"][-1], rel=1e-7)
+    np.testing.assert_allclose(found.W, exact.W, atol=1e-4)
+    assert found.score(sparse, y) == exact.score(X, y)
+    np.testing.assert_array_equal(found.predict(sparse, k=3), exact.predict(X, k=3))
+
+
+@pytest.mark.parametrize("optimizer", [fl.SGD(0.1, momentum=0.9), fl.Adam(0.01)], ids=str)
+def test_train_by_steps_of_all_weights(optimizer, problem, backend):
+    X, sparse, y = problem
+    how = {"epochs": 2, "batch_size": 32, "reg": 0.01, "average": "polyak", "x_shift": 0.2, "backend": backend}
+    exact, found = (
+        fl.train(rows, y, optimizer=copy.deepcopy(optimizer), validation=(rows, y), **how) for rows in (X, sparse)
+    )
+    np.testing.assert_allclose(found.W, exact.W, atol=1e-10)
+    assert found.history["validation_accuracy"] == exact.history["validation_accuracy"]
+    np.testing.assert_allclose(found.predict_proba(sparse), exact.predict_proba(X), atol=1e-10)
+
+
+def test_sweeps_and_searches(problem):
+    X, sparse, y = problem
+    exact, found = (fl.sweep(rows, y, C=[0.1, 1.0], cv=3) for rows in (X, sparse))
+    np.testing.assert_array_equal(found.scores, exact.scores)
+    for search in (fl.random_search, fl.random_local_search):
+        exact, found = (search(rows, y, tries=40, target=0.1) for rows in (X, sparse))
+        np.testing.assert_allclose(found.history["loss"], exact.history["loss"], rtol=1e-12)
+        np.testing.assert_array_equal(found.W, exact.W)
+
+
+def test_losses_of_rows_and_gradients_by_differences(problem, backend):
+    X, sparse, y = problem
+    W = np.random.default_rng(0).standard_normal((40, C))
+    (exact, slopes), (found, dW) = (
+        fl.softmax_loss(W, rows, y, reduction="none", backend=backend) for rows in (X, sparse)
+    )
+    np.testing.assert_allclose(found, exact, rtol=1e-12)
+    np.testing.assert_allclose(dW, slopes, atol=1e-12)
+    assert fl.check_gradient(lambda W: fl.softmax_loss(W, sparse, y, 0.1, backend=backend), W, samples=30)
+
+
+def test_what_would_become_dense_is_refused():
+    n, d = 10, 100_000
+    X = csr(np.zeros((n, 1)), shape=(n, d))
+    with pytest.raises(ValueError, match=r"solver 'whitened-lbfgs' would make dense matrices of 4\.0e\+10 numbers"):
+        fl.minimize(X, np.zeros(n, int), solver="whitened-lbfgs", classes=2)
+
+
+def test_the_deviations_of_columns():
+    X = _check_csr.features(testing.sparse(dense()))
+    mean, squares = X[5:50].column_means()
+    np.testing.assert_allclose(mean, dense()[5:50].mean(axis=0), atol=1e-12)
+    assert (squares <= np.square(dense()[5:50]).mean(axis=0) + 1e-12).all()  # halves of entries count one by one
+
+
 # ---- The same bits ------------------------------------------------------------------------------------------
 
 
@@ -150,7 +233,7 @@ def test_same_bits_for_any_threads(c, order, compiled, dtype, small_cuts):
     n, d = 509, 40
     exact = testing.random_case(n, d, c, bias=True)
     X = dense(n, d)
-    cut = _plan.csr_plan(n, _run.rounded(len(testing.sparse(X).data)), d, c, np.dtype(dtype).itemsize, compiled=True)
+    cut = _plan.csr_plan(n, _check_csr.features(testing.sparse(X)).size, d, c, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
     assert cut.laps > 2
     W = np.asarray(exact.W.astype(dtype), order=order)
@@ -167,6 +250,38 @@ def test_same_bits_for_any_threads(c, order, compiled, dtype, small_cuts):
     assert abs(expected[0] - loss) <= testing.tolerance(dtype, n) * loss
     found = np.frombuffer(expected[1], dtype).reshape(W.shape)
     assert testing.error(found, dW, 1.0) <= testing.tolerance(dtype, n)
+
+
+LENGTHS = {
+    "alike": np.full(40_000, 90),
+    "the last ones are long": np.repeat([1, 900], [36_000, 4_000]),
+    "one is long": np.where(np.arange(40_000) == 777, 900_000, 60),
+    "falling": 3_000_000 // (np.arange(1, 40_001) + 9),
+}
+
+
+@pytest.mark.parametrize("c", [1, 20, 300])
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_work_of_a_call(lengths, c):
+    """No kernel call goes through many more entries than half a million lines of W, but for those of one block."""
+    indptr = np.concatenate([[0], np.cumsum(LENGTHS[lengths])])
+    X = _check_csr.Csr(np.empty(0), np.empty(0, np.int32), indptr, 10**6)
+    n, lines = len(X), -(-c * 8 // 64)
+    cut = _plan.csr_plan(n, X.size, 10**6, c, 8, compiled=True)
+    together, chunks = cut.calls(1)
+    most = block = 0
+    for first in range(0, cut.parts, together):
+        for chunk in range(chunks):
+            entries = 0
+            for part in range(first, min(first + together, cut.parts)):
+                start, stop = n * part // cut.parts, n * (part + 1) // cut.parts
+                blocks = -(-(stop - start) // cut.block)
+                rows = [min(stop, start + cut.block * (blocks * (chunk + k) // chunks)) for k in (0, 1)]
+                entries += indptr[rows[1]] - indptr[rows[0]]
+            most = max(most, int(entries))
+    for start in range(0, n, cut.block):
+        block = max(block, int(indptr[min(n, start + cut.block)] - indptr[start]))
+    assert most * lines <= 2 * _plan.CSR_CHUNK_LINES + 2 * block * lines
 
 
 # ---- What is refused ----------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 # Sparse rows: the layout of their W and dW, their scores and their gradient. Uses common.pxi and storages.pxi.
 
+cdef enum:
+    SUMMED = 2048  # numbers of dW that are summed at once
+
 # ---- The layout: the caller's W and dW, but for the order of their numbers -----------------------------------
 
 cdef void rows_to_feature_major(
@@ -22,6 +25,24 @@ cdef void rows_to_feature_major(
         first += width
 
 
+cdef inline void sum_parts(
+        const floating *total, Py_ssize_t count, Py_ssize_t step, Py_ssize_t n, floating factor,
+        floating *out) noexcept nogil:
+    # n numbers of each part, some at a time, which stay in L1.
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t j, p, stop
+    while start < n:
+        stop = min(n, start + SUMMED)
+        for j in range(start, stop):
+            out[j] = total[j]
+        for p in range(1, count):
+            for j in range(start, stop):
+                out[j] += total[p * step + j]
+        for j in range(start, stop):
+            out[j] *= factor
+        start = stop
+
+
 cdef void combine_rows(
         floating *parts, Py_ssize_t count, Py_ssize_t part_step, const Sizes *sizes, double scale, const Matrix *dW,
         Py_ssize_t first, Py_ssize_t last) noexcept nogil:
@@ -33,18 +54,22 @@ cdef void combine_rows(
     cdef floating *total
     cdef char *to
     cdef Py_ssize_t j, k, p, width
+    if dW.column_step == real and dW.row_step == stride * real and stride == sizes.c:  # they are like one long row
+        sum_parts(parts + first * stride, count, step, (last - first) * stride, factor,
+                  <floating *> (dW.data + first * dW.row_step))
+        return
     while first < last:
         width = min(<Py_ssize_t> COPY_COLUMNS, last - first)
         to = dW.data + first * dW.row_step
         for k in range(width):
             total = parts + (first + k) * stride
+            if dW.column_step == real:
+                sum_parts(total, count, step, sizes.c, factor, <floating *> (to + k * dW.row_step))
+                continue
             for p in range(1, count):
                 for j in range(sizes.c):
                     total[j] += total[p * step + j]
-            if dW.column_step == real:
-                for j in range(sizes.c):
-                    (<floating *> (to + k * dW.row_step))[j] = factor * total[j]
-            elif dW.row_step != real:
+            if dW.row_step != real:
                 for j in range(sizes.c):
                     (<floating *> (to + k * dW.row_step + j * dW.column_step))[0] = factor * total[j]
         if dW.column_step != real and dW.row_step == real:

@@ -53,6 +53,84 @@ class A:
 
 
 @dataclass(frozen=True)
+class Sparse:
+    """Sparse rows of the numbers of an array, of which two thirds are left out; `damage` is what is wrong with them."""
+
+    of: A
+    indices: str = "int32"
+    damage: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the matrix."""
+        return self.of.shape
+
+    @property
+    def dtype(self) -> str:
+        """Of its numbers."""
+        return self.of.dtype
+
+    @property
+    def layout(self) -> str:
+        """Of its arrays."""
+        return self.of.layout
+
+    def build(self, builder: Builder) -> Any:
+        """An object with the attributes of SciPy's, whose arrays are watched."""
+        from fastlin import testing
+
+        dense = self.of.numbers().copy()
+        dense[np.random.default_rng(self.of.seed).random(dense.shape) < 0.66] = 0
+        made = testing.sparse(dense, self.indices)
+        parts = {"data": made.data.copy(), "indices": made.indices.copy(), "indptr": made.indptr.copy()}
+        if self.damage:
+            DAMAGES[self.damage](parts, made.shape[1])
+        for name, part in parts.items():
+            parts[name], memory = LAYOUTS["C"](part, builder)
+            builder.memory.append(memory)
+        return oddities.Rows(**parts, shape=made.shape, dense=dense)
+
+
+def _first(name: str, value: Callable[[int], int]) -> Callable[[dict[str, Any], int], None]:
+    """Puts a number into an array, and makes room for it if there is none."""
+
+    def put(parts: dict[str, Any], d: int) -> None:
+        if not parts["indices"].size:
+            parts["indptr"][-1:] = -1
+        else:
+            parts[name][0] = value(d)
+
+    return put
+
+
+def _shorter(name: str) -> Callable[[dict[str, Any], int], None]:
+    def cut(parts: dict[str, Any], d: int) -> None:
+        parts[name] = parts[name][:-1] if parts[name].size else np.zeros(3, parts[name].dtype)
+
+    return cut
+
+
+def _beyond(parts: dict[str, Any], d: int) -> None:
+    parts["indptr"][-1] = 2**31 - 1
+
+
+def _falls(parts: dict[str, Any], d: int) -> None:
+    parts["indptr"][0] = parts["indptr"][-1] + 1
+
+
+DAMAGES = {
+    "index d": _first("indices", lambda d: d),
+    "index -1": _first("indices", lambda d: -1),
+    "index far": _first("indices", lambda d: 2**31 - 1),
+    "indptr falls": _falls,
+    "indptr beyond": _beyond,
+    "indptr short": _shorter("indptr"),
+    "indices short": _shorter("indices"),
+    "data short": _shorter("data"),
+}
+
+
+@dataclass(frozen=True)
 class Shares:
     """An array in the memory of another argument."""
 
@@ -130,7 +208,7 @@ class Npz:
         return path
 
 
-SPECS = (A, Shares, Odd, Make, Here, Npz)
+SPECS = (A, Sparse, Shares, Odd, Make, Here, Npz)
 
 
 @dataclass

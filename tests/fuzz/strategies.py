@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fastlin import ops
 
 from . import oddities
-from .specs import LAYOUTS, PLAIN, A, Make, Odd, Shares
+from .specs import DAMAGES, LAYOUTS, PLAIN, A, Make, Odd, Shares, Sparse
 
 LONG = "FASTLIN_FUZZ" in os.environ  # a long run; else a short one, which compiles nothing new with Numba
 SHAPE_SEED = int(os.environ.get("FASTLIN_FUZZ", "0"))  # a long run has other shapes in each of its processes
@@ -353,7 +353,12 @@ def features(sizes: Sizes) -> Arg:
     shape = sizes.n, sizes.d
     shapes = st.sampled_from([(sizes.n, sizes.d + 2), (), (sizes.n,), (*shape, 1), (2, *shape)])
     fills = ("normal", "normal", "zeros", "integers", "one:100.0", "times:30.0")
-    return array(shape, narrower(sizes), fills, bad_shapes=shapes, wrong=(*NO_FEATURES, *_wider(sizes)))
+    found = array(shape, narrower(sizes), fills, bad_shapes=shapes, wrong=(*NO_FEATURES, *_wider(sizes)))
+    if sizes.backend == "numba" and not LONG:
+        return found
+    rows, kinds = arrays(shape, narrower(sizes), fills, st.just("C")), st.sampled_from(["int32", "int64"])
+    sparse, broken = st.builds(Sparse, rows, kinds), st.builds(Sparse, rows, kinds, st.sampled_from([*DAMAGES]))
+    return Arg(st.one_of(found.good, found.good, sparse), found.odd, st.one_of(found.bad, found.bad, broken), False)
 
 
 def _wider(sizes: Sizes) -> list[str]:

@@ -16,7 +16,10 @@ import numpy as np
 
 import fastlin as fl
 from fastlin import _plan, ops, testing
-from fastlin.kernels.records import NO_STAGES, EpochData, EpochSteps, EpochWeights, EpochWorkspace, Stages
+from fastlin._check_csr import features
+from fastlin._csr import Csr
+from fastlin._rows import CsrStorage
+from fastlin.kernels.records import NO_STAGES, CsrRows, EpochData, EpochSteps, EpochWeights, EpochWorkspace, Stages
 from fastlin.ops import CURVATURES, DRIVERS, LOSSES, OPS, STORAGES, UPDATES
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -65,16 +68,24 @@ def guarded(A, place, writeable):
 def place_all(row, arrays, place, workspace=("scratch",)):
     """The arguments of a row of the table, guarded: those in its `writes` can be written, all others cannot.
 
-    What the row says to be contiguous lies in one piece, and so does `workspace`.
+    What the row says to be contiguous lies in one piece, and so do `workspace` and the arrays of sparse rows.
     """
 
     def own(name, form):
+        if isinstance(arrays[name], CsrRows):
+            return sparse_guarded(arrays[name], place)
+        if not isinstance(arrays[name], np.ndarray):
+            return arrays[name]
         whole = name in ("y", *workspace) or form.endswith("contiguous")
         return guarded(arrays[name], "end" if whole and place == "rows" else place, name in row.writes)
 
-    return [
-        own(name, form) if isinstance(arrays[name], np.ndarray) else arrays[name] for name, form in row.takes.items()
-    ]
+    return [own(name, form) for name, form in row.takes.items()]
+
+
+def sparse_guarded(X, place):
+    """Sparse rows whose arrays are guarded, each in one piece."""
+    inner = "end" if place == "rows" else place
+    return CsrRows(*(guarded(A, inner, False) for A in X[:3]), X.d)
 
 
 # ---- The functions of the table: for each kind, cases (what is special, {argument: value}) -----------------
@@ -85,6 +96,13 @@ def numbers(shape, dtype, seed=0):
 
 
 def stored(storage, n, d, dtype):
+    row = STORAGES[storage]
+    if isinstance(row, CsrStorage):  # some indices lead outside: they are passed over
+        dense = np.random.default_rng([n, d]).integers(-3, 9, (n, d)).clip(0).astype(row.reads or dtype)
+        X = features(testing.sparse(dense, row.indices)).arrays
+        indices, wrong = X.indices.copy(), np.iinfo(row.indices)
+        indices[::7] = np.resize([-1, d, wrong.min, wrong.max], len(indices[::7]))
+        return X._replace(indices=indices)
     return np.random.default_rng([n, d]).integers(0, 9, (n, d)).astype(STORAGES[storage].reads or dtype)
 
 
@@ -102,12 +120,13 @@ def function_cases(name, dtype):
 def layout_cases(name, dtype):
     for _, d, c in SIZES:
         for rows in (d, d + 1):
+            inside = (rows, c) if "feature_major" in name else (c, d + 1)
             yield (
                 (rows, c),
                 {
                     "W": numbers((rows, c), dtype),
-                    "weights": np.empty((c, d + 1), dtype),
-                    "parts": numbers((3, c, d + 1), dtype),
+                    "weights": np.empty(inside, dtype),
+                    "parts": numbers((3, *inside), dtype),
                     "scale": 0.5,
                     "dW": np.empty((rows, c), dtype),
                 },
@@ -132,6 +151,7 @@ def storage_cases(name, dtype):
         if rows == 0 or first >= d:
             continue
         order = np.random.default_rng(n).integers(0, n, rows)
+        inside = (d + few, c) if storage.layout == "feature_major" else (c, d + 1)
         yield (
             (n, d, c, few),
             {
@@ -142,10 +162,10 @@ def storage_cases(name, dtype):
                 "last": d - (few and d > 2),
                 "scale_shift": numbers((2 if few else 0, d), dtype),
                 "row_buffer": np.ones((rows, d), dtype),
-                "W": numbers((c, d + 1), dtype),
+                "W": numbers(inside, dtype),
                 "scores": np.empty((c, rows), dtype),
                 "dscores": numbers((c, rows), dtype),
-                "dW": np.zeros((c, d + 1), dtype),
+                "dW": np.zeros(inside, dtype),
             },
         )
 
@@ -215,6 +235,9 @@ def run_loss(backend, place, dtype):
         ):
             team = next(threads)
             say("loss", dtype, place, storage, loss, (n, d, c), f"bias={bias}", order, f"threads={team}")
+            by_feature = STORAGES[storage].layout == "feature_major"
+            in_place = by_feature and order == "C"
+            inside = (d + bias, c) if by_feature else (c, d + 1)
             arrays = {
                 "X": stored(storage, n, d, dtype),
                 "W": numbers((d + bias, c), dtype),
@@ -222,11 +245,11 @@ def run_loss(backend, place, dtype):
                 "sample_weight": np.ones(n, dtype),
                 "hyper": hyper_of(loss),
                 "scale": 1 / n,
-                "weights": np.empty((c, d + 1), dtype),
-                "panels": np.empty(0 if c < _plan.WIDE_CLASSES else (c + _plan.PANEL_CLASSES) * d, dtype),
+                "weights": np.empty((0, c) if in_place else inside, dtype),
+                "panels": np.empty(0 if by_feature or c < _plan.WIDE_CLASSES else (c + _plan.PANEL_CLASSES) * d, dtype),
                 "row_buffer": np.empty((parts, block if STORAGES[storage].converts else 0, d), dtype),
                 "scores": np.empty((parts, c + 3, block), dtype),
-                "parts": np.empty((parts, c, d + 1), dtype),
+                "parts": np.empty((parts, *inside), dtype),
                 "losses": np.empty(parts),
                 "dW": np.empty((d + bias, c), dtype),
                 "first_part": 0,
@@ -264,7 +287,7 @@ def run_epoch(backend, place, dtype):
     """Batches of several blocks, the last one shorter, with penalty, clips, prox and a map of the columns."""
     teams = itertools.cycle(THREADS)
     for ((storage, loss), update, bias), (n, d, c) in itertools.product(COMPOSITIONS, SIZES):
-        if dtype not in STORAGES[storage].W_dtypes:
+        if dtype not in STORAGES[storage].W_dtypes or not STORAGES[storage].gathers:
             continue
         team = next(teams)
         say("epoch", dtype, place, storage, loss, update, (n, d, c), f"threads={team}")
@@ -352,7 +375,8 @@ def edge_group(backend):
         for (n, d, c), bias in itertools.product([*SIZES, (9, 5, 67)], (False, True)):
             team = next(teams)
             say("evaluate", storage, loss, dtype, place, (n, d, c), f"bias={bias}, threads={team}")
-            X, W = (guarded(A, place, False) for A in (stored(storage, n, d, dtype), numbers((d + bias, c), dtype)))
+            W, X = guarded(numbers((d + bias, c), dtype), place, False), stored(storage, n, d, dtype)
+            X = Csr(*sparse_guarded(X, place)) if isinstance(X, CsrRows) else guarded(X, place, False)
             y = targets_of(loss, n, c, dtype)
             y = guarded(y if y.ndim == 2 else y.astype(np.int64), place, False)
             out = guarded(np.empty((d + bias, c), dtype), place, True)
