@@ -59,8 +59,10 @@ def minimize(
 
 def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
     """The subgradient of smallest size of the function plus sum(l1 |x|)."""
-    shrunk: Array = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0.0)
-    return np.where(x != 0, gradient + l1 * np.sign(x), np.where(np.isnan(gradient), gradient, shrunk))
+    found: Array = gradient - np.clip(gradient, -l1, l1)
+    some = np.flatnonzero(x)  # few of them: np.where takes three times as long
+    found[some] = gradient[some] + np.copysign(l1[some], x[some])
+    return found
 
 
 def _step(
@@ -69,7 +71,7 @@ def _step(
     """A lower point in the orthant; None if none is found."""
     direction = direction_of(slope, pairs)
     direction[direction * slope >= 0] = 0.0
-    orthant = np.where(here.x != 0, np.sign(here.x), -np.sign(slope))
+    orthant = np.copysign(1.0, np.where(here.x != 0, here.x, -slope))  # np.sign takes ten times as long
     length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope)))
     for _ in range(HALVINGS):
         x = here.x + length * direction
