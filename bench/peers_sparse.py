@@ -1,4 +1,4 @@
-"""Compares fastlin on sparse rows (CSR) with the libraries that its users would otherwise call: same arrays and threads.
+"""Compares losses on sparse rows (CSR) with the libraries that users would otherwise call: same arrays and threads.
 
 A line shows the median (20th, 80th percentile) of all calls, how far one call raises the process's memory at its
 peak, and the share of the limit: a read of the non-zeros and of the rows of W and dW that they touch, timed in the same
@@ -45,8 +45,7 @@ def reference(row: SparseRow) -> tuple[float, np.ndarray, int]:
 
 
 def heading(row: SparseRow, limits: Limits) -> str:
-    nnz = make_case(row.shape).X.nnz
-    return f"{row.name}    {nnz / row.shape.n:.0f} non-zeros a row, read {1e3 * limits['read']:.2f} ms"
+    return f"{row.name}    {row.shape.per_row} non-zeros a row, read {1e3 * limits['read']:.2f} ms"
 
 
 def note(row: SparseRow, result: Result, limits: Limits) -> str:

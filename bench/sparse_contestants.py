@@ -114,7 +114,8 @@ def scipy_calls(case: SparseCase, loss: str, threads: int) -> list[Call]:
 def mkl_calls(case: SparseCase, loss: str, threads: int) -> list[Call]:
     """MKL's sparse products."""
     libraries = [str(file.locate()) for file in metadata.files("mkl") or () if file.name.startswith("libmkl_rt.so")]
-    os.environ |= {"MKL_RT": library for library in libraries[:1]}  # it does not look where pip installs MKL
+    if libraries:
+        os.environ["MKL_RT"] = libraries[0]  # it does not look where pip installs MKL
     import sparse_dot_mkl
     from scipy.sparse import csr_matrix
 

@@ -16,7 +16,10 @@ def text(n: int, d: int, c: int, per_row: int, seed: int = 0) -> tuple[csr_array
     lengths = np.maximum(1, rng.poisson(1.25 * per_row, n))  # some words come twice
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     words, of_entry = np.empty(indptr[-1], np.int32), np.repeat(y, lengths)
-    frequency, place = 1 / (3.0 + np.arange(d)), rng.permutation(d).astype(np.int32)  # frequent words are not neighbours
+    frequency, place = (
+        1 / (3.0 + np.arange(d)),
+        rng.permutation(d).astype(np.int32),
+    )  # frequent words are not neighbours
     for k in range(c):
         topical = rng.random(d) < TOPICAL
         cumulated = np.cumsum(frequency * np.exp(TILT * topical * rng.standard_normal(d)))

@@ -108,9 +108,7 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             warnings.warn(solved.message, ConvergenceWarning, stacklevel=3)
         self._keep(result)
 
-    def _train(
-        self, X: Array | Csr, y: Array, weights: Array | None, W: Array, strata: Array | None
-    ) -> TrainResult:
+    def _train(self, X: Array | Csr, y: Array, weights: Array | None, W: Array, strata: Array | None) -> TrainResult:
         """Mini-batch steps, with a share of the rows held out if `early_stopping`."""
         rng = check_random_state(self.random_state)
         validation = None
