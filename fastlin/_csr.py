@@ -131,7 +131,7 @@ class Csr:
         return Csr(own, indices, indptr, d)
 
     def column_means(self) -> tuple[Array, Array, Array]:
-        """Of each column (d,), float64: the share of rows with an entry, the mean of its numbers and of their squares."""
+        """Of each column (d,), float64: the share of rows with an entry, the mean of its numbers, of their squares."""
         data, indices, indptr, d = self.arrays
         sums = np.zeros((3, d + 1))  # the last column is of entries that are outside by now
         for some in laps(self.nnz, ENTRY_BYTES):

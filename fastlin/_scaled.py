@@ -5,7 +5,8 @@ a frequent word or a long text drives b and W against each other, and L-BFGS fol
 W a solver moves V = W * sqrt(h), h = a r^2 sqrt(f) + 2 lam: a is the curvature of the loss, r the root mean square of
 the entries of a column and f the share of rows that have one, so that a r^2 f is the curvature along the column. Its
 root of f, instead of f, keeps rare columns, of which text has most, from a scale that the fit then has to undo:
-docs/solvers.md has the passes. It takes O(d) numbers and one pass over X.
+docs/solvers.md has the passes. It takes O(d) numbers and one pass over X. As a
+changes with W, the basis is made anew after 30, 120, 390 ... iterations.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastlin import _lbfgs
 from fastlin._check import Array
 from fastlin._problem import Point, Problem
 
+FIRST, LONGER = 30, 3  # iterations in the first basis, and how many times more in each that follows
 ROWS = 1000  # that tell the curvature of the loss, and dense columns
 
 
@@ -79,15 +81,27 @@ def basis(problem: Problem, x: Array) -> Basis:
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
 ) -> tuple[Point, bool]:
-    """Where L-BFGS ended in this basis, and whether rounding alone ended it."""
-    own = basis(problem, start.x)
+    """Where L-BFGS ended, and whether rounding alone ended it."""
+    done, stage, flat, moved = 0, FIRST, False, True
+    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
+        count = min(stage, max_iter - done)
+        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
+        done, stage = done + count, stage * LONGER
+    return here, flat
+
+
+def _in_one_basis(
+    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool, bool]:
+    """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
+    own = basis(problem, here.x)
 
     def at(v: Array) -> Point:
         there = problem.at(own.to_W(v))
         return there._replace(x=v, gradient=own.gradient(there.gradient))
 
-    here = start._replace(x=own.of_W(start.x), gradient=own.gradient(start.gradient))
-    end, flat = _lbfgs.minimize(at, here, max_iter, tol, note, problem.resolution)
-    return (start, flat) if end is here else (problem.at(own.to_W(end.x)), flat)
+    start = here._replace(x=own.of_W(here.x), gradient=own.gradient(here.gradient))
+    end, flat = _lbfgs.minimize(at, start, count, tol, note, problem.resolution)
+    return (here, flat, False) if end is start else (problem.at(own.to_W(end.x)), flat, True)

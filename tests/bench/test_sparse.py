@@ -68,13 +68,13 @@ def test_fits_of_sparse_text_are_judged(bench, monkeypatch):
     """The objective of a sparse problem; contestants that fit another one are judged by it too."""
     problems, contestants = bench("fit_problems"), bench("fit_contestants")
     problem = problems.Problem("news20-like", C=2.0)
-    data = problems.sparse_text(150, 80, 3, 6, tested=30)
+    data = problems.sparse_text(600, 200, 3, 15, tested=200)
     monkeypatch.setattr(problems, "data", lambda name: data)
-    W = np.random.default_rng(0).standard_normal((81, 3))
+    W = np.random.default_rng(0).standard_normal((201, 3))
     S = data.X.toarray() @ W[:-1] + W[-1]
-    losses = np.log(np.exp(S).sum(axis=1)) - S[np.arange(150), data.y]
+    losses = np.log(np.exp(S).sum(axis=1)) - S[np.arange(600), data.y]
     assert problem.sparse
-    assert problem.objective(W) == pytest.approx(losses.mean() + np.square(W[:-1]).sum() / 600, rel=1e-6)
+    assert problem.objective(W) == pytest.approx(losses.mean() + np.square(W[:-1]).sum() / 2400, rel=1e-6)
     lowest = problem.objective(contestants.minimize(problem, data, 500, "auto", 1))
     for name in contestants.ONE_VS_REST:
         assert contestants.unfit(name, problem) == ""
@@ -96,5 +96,5 @@ def test_the_table_of_sparse_rows(bench, tmp_path):
         writer.writeheader()
         for library, seconds in {"fastlin-cython": 1.0, "scipy": 4.0, "torch": 3.0}.items():
             writer.writerow(common | {"library": library, "p50": seconds})
-    expected = "| text | 16 000 × 62 000 × 20 | 80 | svm | 3x | – | torch (of 2) | 50% |"
+    expected = "| text | 16000 × 62000 × 20 | 80 | svm | 3x | – | torch (of 2) | 50% |"
     assert report.SPARSE.render(tmp_path).splitlines()[-1] == expected
