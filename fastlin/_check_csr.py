@@ -10,6 +10,7 @@ import numpy as np
 
 from fastlin import _check, _pool
 from fastlin._check import Array
+from fastlin._contract import SIZE_LIMIT
 from fastlin._csr import Csr, Features, SparseRows
 from fastlin._laps import laps
 
@@ -72,6 +73,8 @@ def _shape(shape: Any) -> tuple[int, int]:
         raise ValueError(f"X.shape must be (rows, columns), two integers; found {_check.shown(shape)}") from None
     if min(n, d) < 0:
         raise ValueError(f"X.shape must be (rows, columns), both at least 0; found {(n, d)}")
+    if max(n, d) >= SIZE_LIMIT:
+        raise ValueError(f"X.shape must be (rows, columns), both below 2^48; found {_check.shown((n, d))}")
     return n, d
 
 

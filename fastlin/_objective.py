@@ -207,6 +207,17 @@ def start_weights(
     return found if W is None else np.array(found, _check.native(found), order=order_beside(X))
 
 
+def _check_columns(X: Csr, dtype: DTypeLike) -> None:
+    """Sparse rows may have more columns than there is memory for a weight of each."""
+    try:
+        np.empty(X.shape[1], dtype)
+    except MemoryError:
+        raise ValueError(
+            f"X has {X.shape[1]} columns, and a weight for each is more than memory holds; number or hash the features "
+            f"so that there are fewer"
+        ) from None
+
+
 def order_beside(X: Any) -> Literal["C", "F"]:
     """The order of W in which kernels read it soonest: where it lies beside sparse rows, else class by class."""
     return "C" if isinstance(X, Csr) else "F"
@@ -220,6 +231,8 @@ def _empty_weights(
     if dtype is None:
         dtype = np.float32 if X.dtype in (np.float16, np.float32) else np.float64
     rows = X.shape[1] + bias
+    if isinstance(X, Csr):
+        _check_columns(X, dtype)
     if found.ndim == 2 and found.shape[1] == 0:
         raise ValueError(f"y has shape {found.shape}, no column of targets")
     if row.targets is not None and (found.ndim == 2 or found.dtype.kind == "f" or row.predicts == "values"):

@@ -338,6 +338,7 @@ BAD = [
     ({"shape": None}, ValueError, r"X\.shape must be \(rows, columns\)"),
     ({"shape": (N, 2.0)}, ValueError, r"X\.shape must be \(rows, columns\)"),
     ({"shape": (-1, D)}, ValueError, r"X\.shape must be \(rows, columns\), both at least 0"),
+    ({"shape": (N, 2**70)}, ValueError, r"X\.shape must be \(rows, columns\), both below 2\^48"),
     ({"shape": (N, D + 1)}, ValueError, r"X has 24 columns but W has 23 rows"),
     (
         {"format": "csc"},
@@ -363,6 +364,12 @@ def test_bad_rows(changed, kind, message):
         with pytest.raises(kind, match=message):
             call()
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("fit", [fl.train, fl.minimize, fl.sweep])
+def test_more_columns_than_memory_holds(fit):
+    with pytest.raises(ValueError, match="X has 140737488355328 columns, and a weight for each is more than memory"):
+        fit(csr(shape=(N, 2**47)), np.arange(N) % 3)
 
 
 def test_wider_numbers_than_those_of_W():
@@ -392,6 +399,25 @@ def test_the_position_of_an_index_outside(monkeypatch):
         X = csr(indices=put(GOOD.indices, at, 99))
         with pytest.raises(ValueError, match=rf"X\.indices\[{at}\] = 99"):
             fl.scores(np.zeros((D, C)), X)
+
+
+@pytest.mark.parametrize("which", ["data", "indices", "indptr"])
+@pytest.mark.parametrize("layout", ["swapped", "strided", "backwards", "unaligned", "list", "memmap"])
+def test_arrays_of_any_kind(which, layout, tmp_path):
+    """What kernels cannot read in place is copied once."""
+    A = getattr(GOOD, which)
+    laid = {
+        "swapped": lambda: A.astype(A.dtype.newbyteorder()),
+        "strided": lambda: np.repeat(A, 3)[::3],
+        "backwards": lambda: A[::-1].copy()[::-1],
+        "unaligned": lambda: np.frombuffer(b"x" + A.tobytes(), np.uint8)[1:].view(A.dtype),
+        "list": A.tolist,
+        "memmap": lambda: np.memmap(tmp_path / "A", A.dtype, "w+", shape=A.shape),
+    }[layout]()
+    if layout == "memmap":
+        laid[:] = A
+    W = np.random.default_rng(0).standard_normal((D, C))
+    np.testing.assert_allclose(fl.scores(W, csr(**{which: laid})), dense() @ W, atol=1e-12)
 
 
 # ---- Rows of rows -------------------------------------------------------------------------------------------

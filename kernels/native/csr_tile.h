@@ -12,7 +12,9 @@ INLINE int64_t CSR(column)(const csr_block block, ptrdiff_t p) {
 INLINE void CSR(prefetch)(const csr_block block, ptrdiff_t p, const REAL *W, const int writes) {
     const uint64_t k = (uint64_t)CSR(column)(block, smaller(p + AHEAD, block.last));
     const char *row = (const char *)((uintptr_t)W + k * (uint64_t)block.stride * sizeof(REAL));
-    for (ptrdiff_t i = 0; i < block.width * (ptrdiff_t)sizeof(REAL); i += 64) __builtin_prefetch(row + i, writes);
+    for (ptrdiff_t i = 0; i < block.width * (ptrdiff_t)sizeof(REAL); i += 64)
+        if (writes) __builtin_prefetch(row + i, 1); /* clang wants a constant */
+        else __builtin_prefetch(row + i, 0);
 }
 
 #define VECTOR_SIZE 64
