@@ -60,6 +60,8 @@ bench-peers: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --group fit-peers || echo "fits go on without scikit-learn-intelex and cyanure"
 	$(BIN)/python bench/peers.py
 	$(BIN)/python bench/peers_training.py
+	$(BIN)/python -m pip install --quiet sparse_dot_mkl mkl || echo "sparse rows go on without MKL"
+	$(BIN)/python bench/peers_sparse.py
 	$(BIN)/python bench/peers_fit.py
 	$(BIN)/python bench/fit_picture.py
 	$(BIN)/python bench/report.py

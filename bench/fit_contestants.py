@@ -27,6 +27,7 @@ HESSIAN_BYTES = 3e9  # above that a Newton method that forms the Hessian is left
 SCIPYS = ("bfgs", "cg")  # solvers of minimize that are not ours
 OURS = (*(f"fastlin {name}" for name in SOLVERS if name not in SCIPYS), "fastlin.LogisticRegression")
 SKLEARN = {"lbfgs": False, "newton-cg": False, "newton-cholesky": False, "saga": True}  # whether it takes L1
+ONE_VS_REST = ("scikit-learn liblinear", "scikit-learn SGDClassifier")  # what people fit text with: another objective
 PACKAGES = {"sklearnex": "scikit-learn-intelex", "cyanure": "cyanure", "torch": "torch"}
 
 
@@ -40,6 +41,10 @@ def missing(name: str) -> str:
 
 def unfit(name: str, problem: Problem) -> str:
     """Why a contestant leaves a problem out, or ""."""
+    if problem.sparse and name.split()[0] in ("sklearnex", "torch"):
+        return "of sparse X it makes a dense one, or calls scikit-learn"
+    if not problem.sparse and name in ONE_VS_REST:
+        return "one class against the rest is another objective; it is compared on sparse text only"
     if problem.l1 and name == "fastlin.LogisticRegression":
         return "it hands L1 to scikit-learn"
     if problem.l1 and name not in OURS and not SKLEARN.get(name.split()[-1], True):
@@ -60,11 +65,13 @@ def forms(name: str, problem: Problem, threads: int) -> dict[str, Fit]:
         return {dtype: partial(torch_lbfgs, threads=threads, dtype=dtype) for dtype in dtypes(problem)}
     if library == "cyanure":
         return {"": partial(cyanure, threads=threads)}
+    if name in ONE_VS_REST:
+        return {"": partial(one_vs_rest, solver=solver)}
     kind = {"scikit-learn": sklearn_class, "sklearnex": sklearnex_class}.get(library, lambda: fl.LogisticRegression)
     if library == "fastlin.LogisticRegression":
         return {"": partial(estimator, kind=kind, solver=None, blas=threads, dtype=None)}
     blas = (threads,) if library == "sklearnex" else (1, threads)
-    if solver == "saga":  # it makes no products with BLAS
+    if solver == "saga" or problem.sparse:  # it makes no products with BLAS
         blas = (1,)
     return {
         f"{dtype}, BLAS threads: {count}": partial(estimator, kind=kind, solver=solver, blas=count, dtype=dtype)
@@ -102,6 +109,21 @@ def sklearn_class() -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression
+
+
+def one_vs_rest(problem: Problem, data: Data, budget: int, solver: str) -> np.ndarray:
+    """A classifier for each class: liblinear's logistic regression, which penalises b too, or scikit-learn's SGD."""
+    from sklearn.linear_model import LogisticRegression, SGDClassifier
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if solver == "SGDClassifier":
+        alpha, penalty = 1 / (problem.C * len(data.y)), "l1" if problem.l1 else "l2"
+        words = {"loss": "log_loss", "alpha": alpha, "penalty": penalty, "max_iter": budget, "tol": None}
+        found = SGDClassifier(**words, random_state=0).fit(data.X, data.y)
+        return np.vstack([found.coef_.T, found.intercept_])
+    words = {"C": problem.C, "l1_ratio": float(problem.l1), "max_iter": budget, "tol": 1e-12}
+    rest = OneVsRestClassifier(LogisticRegression(solver=solver, random_state=0, **words)).fit(data.X, data.y)
+    return np.vstack([np.vstack([each.coef_.T, each.intercept_]).T for each in rest.estimators_]).T
 
 
 def sklearnex_class() -> Any:
@@ -149,7 +171,8 @@ def torch_lbfgs(problem: Problem, data: Data, budget: int, threads: int, dtype: 
     return np.vstack([W.detach().numpy().T, b.detach().numpy()])
 
 
-CONTESTANTS = [*OURS, *(f"scikit-learn {name}" for name in SKLEARN), "sklearnex lbfgs", "cyanure", "torch lbfgs"]
+CONTESTANTS = [*OURS, *(f"scikit-learn {name}" for name in SKLEARN), *ONE_VS_REST]
+CONTESTANTS += ["sklearnex lbfgs", "cyanure", "torch lbfgs"]
 
 
 # ---- The process of a contestant ---------------------------------------------------------------------------

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
+from sparse_data import text
 
 BLOCK = 4096  # rows of X that are converted to float64 at a time
 
 
 class Data(NamedTuple):
-    """Rows to fit, and rows held out."""
+    """Rows to fit, and rows held out; X are arrays, or SciPy's csr_array."""
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
-    X_test: np.ndarray
+    X_test: Any
     y_test: np.ndarray
 
 
@@ -33,6 +35,11 @@ class Problem:
         """The rows, made or loaded once in a process."""
         return data(self.name.removesuffix(" l1"))
 
+    @property
+    def sparse(self) -> bool:
+        """Whether X is sparse."""
+        return bool(issparse(self.data().X))
+
     def lam(self, n: int) -> float:
         """What C is to a mean over n rows."""
         return 1 / (self.C * n) if self.l1 else 1 / (2 * self.C * n)
@@ -41,13 +48,13 @@ class Problem:
         """The value at W (d + 1, c) in float64, whatever made W."""
         X, y, *_ = self.data()
         total = 0.0
-        for start in range(0, len(X), BLOCK):
+        for start in range(0, len(y), BLOCK):
             S = X[start : start + BLOCK].astype(np.float64) @ W[:-1] + W[-1]
             own = S[np.arange(len(S)), y[start : start + BLOCK]]
             top = S.max(axis=1)
             total += float((np.log(np.exp(S - top[:, None]).sum(axis=1)) + top - own).sum())
         size = np.abs(W[:-1]).sum() if self.l1 else np.square(W[:-1]).sum()
-        return total / len(X) + self.lam(len(X)) * float(size)
+        return total / len(y) + self.lam(len(y)) * float(size)
 
     def accuracy(self, W: np.ndarray) -> float:
         """The share of held-out rows whose class is predicted."""
@@ -57,7 +64,7 @@ class Problem:
 
 @lru_cache(maxsize=1)
 def data(name: str) -> Data:
-    return MAKE[name]()
+    return (MAKE | SPARSE)[name]()
 
 
 def of_scikit_learn(name: str, scale: float = 1.0) -> Data:
@@ -117,6 +124,12 @@ def table(n: int = 20_000, c: int = 5, tested: int = 5_000) -> Data:
     return Data(hot[:n], y[:n], hot[n:], y[n:])
 
 
+def sparse_text(n: int, d: int, c: int, per_row: int, tested: int = 4000) -> Data:
+    """Sparse float32 TF-IDF rows with the frequencies of words."""
+    X, y = text(n + tested, d, c, per_row)
+    return Data(X[:n], y[:n], X[n:], y[n:])
+
+
 MAKE: dict[str, Callable[[], Data]] = {
     "iris": lambda: of_scikit_learn("iris"),
     "wine raw": lambda: of_scikit_learn("wine"),
@@ -126,8 +139,16 @@ MAKE: dict[str, Callable[[], Data]] = {
     "embeddings": embeddings,
     "table": table,
 }
+SPARSE: dict[str, Callable[[], Data]] = {
+    "news20-like": lambda: sparse_text(16_000, 62_000, 20, per_row=80),
+    "rcv1-like": lambda: sparse_text(20_000, 47_000, 53, per_row=76),
+    "text": lambda: sparse_text(16_000, 62_000, 20, per_row=80),
+}
 PROBLEMS = [
     *(Problem(name, C=1.0) for name in MAKE),
     Problem("digits scaled l1", C=1.0, l1=True),
     Problem("embeddings l1", C=1.0, l1=True),
+    Problem("news20-like", C=10.0),
+    Problem("rcv1-like", C=10.0),
+    Problem("text l1", C=10.0, l1=True),
 ]

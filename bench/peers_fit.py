@@ -152,7 +152,7 @@ def gap(point: Point, best: float) -> float:
 def contest(problem: Problem, names: Sequence[str], arguments: argparse.Namespace, facts: dict[str, object]) -> None:
     """One problem: exploration, then rounds; prints and appends to the CSV files."""
     X, y, *_ = problem.data()
-    size = f"{len(X)}x{X.shape[1]}x{int(y.max()) + 1}"
+    size = f"{len(y)}x{X.shape[1]}x{int(y.max()) + 1}"
     print(f"\n{problem.name}: {size} {X.dtype}, C = {problem.C:g}")
     entries = []
     for name in names:

@@ -220,6 +220,12 @@ def _loss_limit(line: Line) -> float:
     return max(4e-9 * n * d * c / float(line["gemm_gf_s"]), read)
 
 
+def sparse_cells(row: Sequence[Line]) -> list[str]:
+    first, cython = row[0], _cython(row)
+    share = f"{float(cython['limit_s']) / float(cython['p50']):.0%}" if cython else "–"
+    return [first["kind"], _size(first["shape"]), first["per_row"], first["loss"], *_against_peers(row), share]
+
+
 def training_cells(row: Sequence[Line]) -> list[str]:
     first, cython = row[0], _cython(row)
     share = f"{float(cython['limit_s']) / float(cython['p50']):.0%}" if cython and cython["limit_s"] else "–"
@@ -296,6 +302,14 @@ TRAINING = Table(
     alignment="|---|---|--:|--:|---|--:|---|",
     cells=training_cells,
 )
+SPARSE = Table(
+    name="sparse",
+    command="make bench-peers",
+    key=("kind", "shape", "loss"),
+    header="| X | n × d × c | a row | loss | cython ÷ best peer | numba ÷ best peer | best peer | of the limit |",
+    alignment="|---|---|--:|---|--:|--:|---|--:|",
+    cells=sparse_cells,
+)
 FITS = Table(
     name="fits",
     command="make bench-peers",
@@ -330,6 +344,7 @@ RECORDS = (
 )
 DOCUMENTS: dict[Path, Sequence[Table | Grid | Record]] = {
     BENCH.parent / "README.md": TABLES,
+    BENCH.parent / "docs" / "sparse.md": (SPARSE, Record("sparse-solvers", "python bench/solvers.py --sparse")),
     BENCH.parent / "docs" / "kernels.md": GRIDS,
     BENCH.parent / "docs" / "promises.md": RECORDS,
     BENCH.parent / "docs" / "solvers.md": (Record("solvers", "python bench/solvers.py"),),

@@ -1,4 +1,4 @@
-"""Counts the passes over X that each smooth solver of `fl.minimize` needs, for docs/solvers.md. No clock is read.
+"""Counts the passes over X that solvers need, for docs/solvers.md and docs/sparse.md. No clock is read.
 
 Softmax with reg = 1 / (2 C n): passes to within 1e-6 (1e-9) of the lowest loss that any of them finds.
 """
@@ -9,19 +9,25 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fit_problems import embeddings, images, table
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sparse_data import one_hot, text
 
 from fastlin import _solvers, _whitened
 from fastlin._check import Array
+from fastlin._check_csr import features
 from fastlin._objective import make_objective, start_weights
 from fastlin._problem import Problem
 
-FILE = Path(__file__).parent / "results" / "solvers.json"
+FOLDER = Path(__file__).parent / "results"
+FILE, SPARSE_FILE = FOLDER / "solvers.json", FOLDER / "sparse-solvers.json"
 CLOSE = (1e-6, 1e-9)
-MOST = {"lbfgs": 3000, "newton-cg": 200, "whitened-lbfgs": 3000}
+MOST = {"lbfgs": 3000, "newton-cg": 200, "whitened-lbfgs": 3000, "scaled-lbfgs": 3000}
+SPARSE_MOST = 1500
 ONCE, ANEW = "white basis, made once", "made anew after 10, 30, 90 ... iterations"
 
 
@@ -40,13 +46,28 @@ def data_sets() -> Iterator[tuple[str, Array, Array, float]]:
         yield "features of unit norm, 30 classes", *embeddings(6000, d=192, c=30, tested=0)[:2], C
 
 
-def curve(solver: str, X: Array, y: Array, C: float) -> list[tuple[int, float]]:
+def sparse_sets() -> Iterator[tuple[str, csr_array, Array, float]]:
+    """Name, X, y, C."""
+    tf_idf, y = text(3000, 6000, 8, per_row=60)
+    counts = csr_array(tf_idf)
+    counts.data = np.random.default_rng(1).geometric(0.5, tf_idf.nnz).astype(np.float64)
+    hot, of_hot = one_hot(3000, 3000, 8, fields=10)
+    scales = 10.0 ** np.random.default_rng(2).uniform(-2, 2, hot.shape[1])
+    for C in (1.0, 100.0):
+        yield "words, TF-IDF", tf_idf, y, C
+        yield "words, counts", counts, y, C
+        yield "one-hot", hot, of_hot, C
+    yield "one entry a block, of scales 1e-2 to 1e2", csr_array(hot * scales), of_hot, 1.0
+
+
+def curve(solver: str, X: Any, y: Array, C: float, most: int | None = None) -> list[tuple[int, float]]:
     """(passes, loss) at the start and after each iteration."""
-    objective = make_objective("softmax", (0.0,), 1.0 / (2.0 * C * len(X)), True, None, None)
+    objective = make_objective("softmax", (0.0,), 1.0 / (2.0 * C * len(y)), True, None, None)
+    X = features(X)
     start = start_weights("softmax", None, X, y, True, np.float64)
     problem = Problem(objective, objective.inputs(start, X, y), None)
     found: list[tuple[int, float]] = []
-    _solvers.solve(problem, solver, MOST[solver], 1e-10, lambda value: found.append((problem.passes, value)))
+    _solvers.solve(problem, solver, most or MOST[solver], 1e-10, lambda value: found.append((problem.passes, value)))
     return found
 
 
@@ -57,8 +78,19 @@ def row(name: str, X: Array, y: Array, C: float) -> dict[str, str]:
     curves[ONCE] = curve("whitened-lbfgs", X, y, C)
     _whitened.FIRST = first
     curves[ANEW] = curve("whitened-lbfgs", X, y, C)
+    return line_of(name, X.shape, C, curves)
+
+
+def sparse_row(name: str, X: csr_array, y: Array, C: float) -> dict[str, str]:
+    """The same of sparse X."""
+    solvers = {"lbfgs": SPARSE_MOST, "newton-cg": 30, "scaled-lbfgs": SPARSE_MOST}
+    return line_of(name, X.shape, C, {solver: curve(solver, X, y, C, most) for solver, most in solvers.items()})
+
+
+def line_of(name: str, shape: tuple[int, ...], C: float, curves: dict[str, list[tuple[int, float]]]) -> dict[str, str]:
+    """The passes after which each is near the lowest loss."""
     lowest = min(value for points in curves.values() for _, value in points)
-    n, d = X.shape
+    n, d = shape
     line = {"data": f"{name}, {n}×{d}", "C": f"{C:g}"}
     for what, points in curves.items():
         near, nearer = (
@@ -70,13 +102,22 @@ def row(name: str, X: Array, y: Array, C: float) -> dict[str, str]:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    rows = []
-    for name, X, y, C in data_sets():
-        rows.append(row(name, X, y, C))
-        print(rows[-1], flush=True)
-    FILE.write_text(json.dumps({"counts": "passes over X to 1e-6 (1e-9)", "rows": rows}, indent=2) + "\n")
-    print(f"wrote {FILE}; bench/report.py puts it into docs/solvers.md")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sparse", action="store_true", help="only the table of docs/sparse.md")
+    sparse = parser.parse_args().sparse
+    if not sparse:
+        write(FILE, (row(*each) for each in data_sets()))
+    write(SPARSE_FILE, (sparse_row(*each) for each in sparse_sets()))
+
+
+def write(path: Path, rows: Iterator[dict[str, str]]) -> None:
+    """The rows of a table, which bench/report.py puts into the documents."""
+    found = []
+    for each in rows:
+        found.append(each)
+        print(each, flush=True)
+    path.write_text(json.dumps({"counts": "passes over X to 1e-6 (1e-9)", "rows": found}, indent=2) + "\n")
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -130,18 +130,18 @@ class Csr:
             own[some] = data[some]
         return Csr(own, indices, indptr, d)
 
-    def column_means(self) -> tuple[Array, Array]:
-        """The mean (d,) of each column's numbers, and of their squares, in float64."""
+    def column_means(self) -> tuple[Array, Array, Array]:
+        """Of each column (d,), float64: the share of rows with an entry, the mean of its numbers, of their squares."""
         data, indices, indptr, d = self.arrays
-        sums = np.zeros((2, d + 1))  # the last column is of entries that are outside by now
+        sums = np.zeros((3, d + 1))  # the last column is of entries that are outside by now
         for some in laps(self.nnz, ENTRY_BYTES):
             entries = slice(int(indptr[0]) + some.start, int(indptr[0]) + some.stop)
             columns, x = indices[entries].astype(np.int64), data[entries].astype(np.float64)
             columns[(columns < 0) | (columns >= d)] = d
-            for power, total in ((x, sums[0]), (x * x, sums[1])):
+            for power, total in zip((1.0, x, x * x), sums, strict=True):
                 np.add.at(total, columns, power)
         sums /= max(1, len(self))
-        return sums[0, :d], sums[1, :d]
+        return sums[0, :d], sums[1, :d], sums[2, :d]
 
     def toarray(self) -> Array:
         """The matrix (n, d) with all its zeros; entries of one place are added up."""

@@ -1,7 +1,8 @@
 """OWL-QN: L-BFGS for a smooth function plus a weighted sum of absolute values (Andrew & Gao 2007).
 
 A step stays in the orthant of the start of its search, and what would leave it becomes exactly 0. Columns of widely
-different scale are divided by theirs first, with l1 of each weight changed accordingly: the minimum is the same.
+different scale are divided by theirs first, sparse ones as in fastlin/_scaled.py, with l1 of each weight changed
+accordingly: the minimum is the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastlin import _scaled
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._lbfgs import FALL, KEPT, STEEP, direction_of, dot
 from fastlin._problem import Point, Problem
 
@@ -25,16 +28,16 @@ def minimize(
     problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it; values and gradients have the absolute values."""
-    scale = _scales(problem)
-    l1 = problem.l1 * scale
+    own = _basis(problem, start.x)
+    l1 = own.gradient(problem.l1)
 
     def at(z: Array) -> Point:
-        smooth = problem.smooth_at(scale * z)
+        smooth = problem.smooth_at(x := own.to_W(z))
         value = smooth.value + float((l1 * np.abs(z)).sum())
-        slope = pseudo_gradient(z, scale * smooth.gradient, l1)
-        return Point(z, value, scale * smooth.gradient, float(np.abs(slope / scale).max(initial=0.0)))
+        slope = pseudo_gradient(x, smooth.gradient, problem.l1)
+        return Point(z, value, own.gradient(smooth.gradient), float(np.abs(slope).max(initial=0.0)))
 
-    here = at(start.x / scale)
+    here = at(own.of_W(start.x))
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
     for _ in range(max_iter):
         slope = pseudo_gradient(here.x, here.gradient, l1)
@@ -45,19 +48,21 @@ def minimize(
             pairs.clear()  # they mislead: begin anew, along the slope
             there = _step(at, here, slope, pairs, problem.resolution)
         if there is None:
-            return here._replace(x=scale * here.x), dot(slope, slope) <= STEEP * problem.resolution * abs(here.value)
+            return here._replace(x=own.to_W(here.x)), dot(slope, slope) <= STEEP * problem.resolution * abs(here.value)
         step, change = there.x - here.x, there.gradient - here.gradient
         if (curvature := dot(step, change)) > 0:
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
-    return here._replace(x=scale * here.x), False
+    return here._replace(x=own.to_W(here.x)), False
 
 
 def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
     """The subgradient of smallest size of the function plus sum(l1 |x|)."""
-    shrunk: Array = np.sign(gradient) * np.maximum(np.abs(gradient) - l1, 0.0)
-    return np.where(x != 0, gradient + l1 * np.sign(x), np.where(np.isnan(gradient), gradient, shrunk))
+    found: Array = gradient - np.clip(gradient, -l1, l1)
+    some = np.flatnonzero(x)  # few of them: np.where takes three times as long
+    found[some] = gradient[some] + np.copysign(l1[some], x[some])
+    return found
 
 
 def _step(
@@ -66,7 +71,7 @@ def _step(
     """A lower point in the orthant; None if none is found."""
     direction = direction_of(slope, pairs)
     direction[direction * slope >= 0] = 0.0
-    orthant = np.where(here.x != 0, np.sign(here.x), -np.sign(slope))
+    orthant = np.copysign(1.0, np.where(here.x != 0, here.x, -slope))  # np.sign takes ten times as long
     length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope)))
     for _ in range(HALVINGS):
         x = here.x + length * direction
@@ -81,11 +86,13 @@ def _step(
     return None
 
 
-def _scales(problem: Problem) -> Array:
-    """What each weight is multiplied by: 1 over the deviation of its column, where deviations differ widely."""
-    (n, d), W = problem.inputs.X.shape, np.ones(problem.inputs.W.shape)
+def _basis(problem: Problem, x: Array) -> _scaled.Basis:
+    """Sparse columns have their own; dense ones are divided by their deviations, where those differ widely."""
+    if isinstance(problem.inputs.X, Csr):
+        return _scaled.basis(problem, x)
+    n, d = problem.inputs.X.shape
     deviation = problem.deviations(slice(None, None, max(1, n // ROWS)))
     known = deviation[(deviation > 0) & np.isfinite(deviation)]
-    if known.size and known.max() > SCALES * known.min():
-        W[:d] /= np.where(deviation > 0, deviation, 1.0)[:, None]
-    return W.ravel()
+    wide = bool(known.size and known.max() > SCALES * known.min())
+    root = np.where(deviation > 0, deviation, 1.0) if wide else np.ones(d)
+    return _scaled.Basis(problem, root, np.zeros(d), 1.0)

@@ -151,18 +151,26 @@ class Problem:
         return mapped
 
     def deviations(self, some: slice) -> Array:
-        """The standard deviation of each column of some rows as `rows` gives them, or of all rows if they are sparse.
+        """The standard deviation of each column of some rows as `rows` gives them."""
+        found: Array = np.asarray(self.rows(some), np.float64).std(axis=0)
+        return found
 
-        A few sparse rows lack most columns. An entry that is there twice counts as two: these tell the scales alone.
+    def column_moments(self, some: slice) -> tuple[Array, Array, Array]:
+        """Of each column (d,): the share of rows with an entry that is not 0, the mean square and the mean.
+
+        Share and squares are of X * x_scale, the mean of X * x_scale + x_shift; of all rows if they are sparse, since a
+        few of them lack most columns, else of some rows.
         """
         X = self.inputs.X
-        if not isinstance(X, Csr):
-            found: Array = np.asarray(self.rows(some), np.float64).std(axis=0)
-            return found
-        mean, squares = X.column_means()
-        scale = 1.0 if self.scale_shift is None else np.abs(self.scale_shift.scale[:, 0], dtype=np.float64)
-        deviation: Array = scale * np.sqrt(np.maximum(squares - mean * mean, 0.0))
-        return deviation
+        if isinstance(X, Csr):
+            share, mean, squares = X.column_means()
+        else:
+            X = X[some].astype(np.float64)
+            share, mean, squares = (np.mean(each, axis=0) for each in (X != 0, X, np.square(X)))
+        if self.scale_shift is None:
+            return share, squares, mean
+        scale, shift = (each[:, 0].astype(np.float64) for each in self.scale_shift)
+        return share, squares * scale * scale, mean * scale + shift
 
     def curvatures(self, x: Array, some: slice) -> Array:
         """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _smoothed, _whitened
+from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _scaled, _smoothed, _whitened
 from fastlin._check import Array
 from fastlin._csr import Csr
 from fastlin._extras import need
@@ -29,6 +29,7 @@ SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
 OURS = {
     "lbfgs": _lbfgs_of,
     "whitened-lbfgs": _whitened.minimize,
+    "scaled-lbfgs": _scaled.minimize,
     "newton-cg": _newton.minimize,
     "newton-cholesky": _newton_cholesky.minimize,
     "owlqn": _owlqn.minimize,
@@ -109,9 +110,11 @@ def choose(problem: Problem) -> str:
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
     entries = X.nnz if isinstance(X, Csr) else n * d
-    if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * entries * c):
+    if problem.objective.loss.name not in MEAN_SECOND:
+        return "lbfgs"
+    if flops <= max(FREE, WHITENING * 4 * entries * c):
         return "whitened-lbfgs"
-    return "lbfgs"
+    return "scaled-lbfgs" if isinstance(X, Csr) else "lbfgs"
 
 
 def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) -> Point:

@@ -184,8 +184,8 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
     """
     path = as_path("path", path)
     if labels is not None:
-        X, y = _one_array(path, mapped=True), _one_array(as_path("labels", labels), mapped=False)
-        _check_rows(path, X.shape, y.shape)
+        X, y = one_array(path, mapped=True), one_array(as_path("labels", labels), mapped=False)
+        check_rows(path, X.shape, y.shape)
         return Dataset(X, y, None, None, ())
     with path.open("rb") as file:
         if file.read(len(MAGIC)) == MAGIC:
@@ -197,13 +197,13 @@ def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | N
         with reading(path, NO_ARRAYS):
             shapes = [npz.declared(name).shape for name in found]
         for X_shape, y_shape in zip(shapes[::2], shapes[1::2], strict=True):
-            _check_rows(path, X_shape, y_shape)
+            check_rows(path, X_shape, y_shape)
         with reading(path, NO_ARRAYS):
             arrays = {name: npz.read(name) for name in found}
     return Dataset(arrays["X"], arrays["y"], arrays.get("X_test"), arrays.get("y_test"), ())
 
 
-def _one_array(path: Path, mapped: bool) -> Array:
+def one_array(path: Path, mapped: bool) -> Array:
     """The array of an .npy; `mapped` into memory it is read when it is used."""
     with path.open("rb") as file:
         if file.read(2) == b"PK":
@@ -221,7 +221,8 @@ def _need_arrays(path: Any, npz: Npz, names: Iterable[str]) -> None:
         raise ValueError(f"{path} has no array {' or '.join(lacking)}; found {', '.join(npz.names)[:200] or 'none'}")
 
 
-def _check_rows(path: Any, X: tuple[int, ...], y: tuple[int, ...]) -> None:
+def check_rows(path: Any, X: tuple[int, ...], y: tuple[int, ...]) -> None:
+    """Raises ValueError for shapes of X and y that do not go together."""
     if len(X) != 2 or len(y) not in (1, 2) or y[0] != X[0]:
         raise ValueError(
             f"{path}: expected X (n, d) and as many labels y (n,) or targets (n,), (n, k); found shapes {X} and {y}"

@@ -13,6 +13,7 @@ EXAMPLES = {
     "gradient_check": ([], "gradient DISAGREES"),
     "schedules": (["--epochs", "5"], "inverse_sqrt last loss"),
     "features_first": (["--epochs", "20"], "radius and angle:   1.000"),
+    "text": (["--classes", "3"], "L1: accuracy on unseen docstrings 0.9"),
     "resume": (["--epochs", "4"], "the same bits: True"),
 }
 

@@ -14,7 +14,7 @@ from fastlin import _linalg, _owlqn, _problem, _smoothed, ops, testing
 from fastlin._objective import make_objective, with_defaults
 from fastlin._problem import Problem
 
-SMOOTH = ["lbfgs", "whitened-lbfgs", "newton-cg"]
+SMOOTH = ["lbfgs", "whitened-lbfgs", "scaled-lbfgs", "newton-cg"]
 CURVED = sorted(_problem.SECOND)
 
 

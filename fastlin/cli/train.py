@@ -17,8 +17,11 @@ import numpy as np
 
 from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
+from fastlin._check_csr import features
+from fastlin._csr import Csr
 from fastlin._objective import start_weights
 from fastlin._save import replacing
+from fastlin._sparse_file import is_sparse_file, load_sparse
 from fastlin.cli.arguments import path
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
@@ -26,7 +29,8 @@ from fastlin.penalties import L1, L2, ElasticNet, Penalty
 from fastlin.train import TrainResult, train
 
 DATA_HELP = """digits; cifar10:FOLDER, or the .tar.gz as downloaded; FILE.npz with X, y and perhaps X_test, y_test;
-or X.npy,y.npy, where X may be larger than memory. y are labels 0, 1, ..., or numbers for a regression"""
+X.npy,y.npy, where X may be larger than memory; or X.npz,y.npy with sparse rows, as scipy.sparse.save_npz writes them.
+y are labels 0, 1, ..., or numbers for a regression"""
 
 EPILOG = """\
 examples:
@@ -35,6 +39,7 @@ examples:
   fastlin train --lr 1,0.1,0.01,0.001 --out runs/rates          four learning rates in one picture
   fastlin train --lr 1,0.1,0.01,0.001 --out runs/rates --resume --epochs 100
   fastlin train --data prices.npz --loss squared_error --out runs/prices   y are numbers; predicts values, prints R2
+  fastlin train --data counts.npz,labels.npy --loss svm   counts.npz is of scipy.sparse.save_npz
   fastlin predict --weights runs/cifar/weights.npz --data cifar10:cifar-10-batches-py
 
 The last rows of X are held out for validation (--validation); test rows are used once, at the end.
@@ -165,9 +170,14 @@ def load(name: str) -> Dataset[Array | None]:
     if kind == "cifar10" and path:
         return load_cifar10(path)
     files = name.split(",")
-    if [Path(file).suffix for file in files] in ([".npz"], [".npy", ".npy"]):
+    suffixes = [Path(file).suffix for file in files]
+    if suffixes == [".npz", ".npy"]:
+        return load_sparse(*files)
+    if suffixes == [".npz"] and is_sparse_file(Path(name)):
+        raise ValueError(f"{name} holds sparse rows without labels: pass --data {name},y.npy")
+    if suffixes in ([".npz"], [".npy", ".npy"]):
         return load_arrays(*files)
-    raise ValueError(f"--data must be digits, cifar10:FOLDER, FILE.npz or X.npy,y.npy; found {name!r}")
+    raise ValueError(f"--data must be digits, cifar10:FOLDER, FILE.npz, X.npy,y.npy or X.npz,y.npy; found {name!r}")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -195,7 +205,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _given(data: Dataset[Array | None], arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows to train on and to validate with, as arguments of `train`."""
-    X, y = _check.array("X", data.X, 2), np.asarray(data.y)
+    X, y = features(data.X), np.asarray(data.y)
     cut = len(X) - int(len(X) * arguments.validation)
     given: dict[str, Any] = {"X": X[:cut], "y": y[:cut]}
     if cut < len(X):
@@ -205,7 +215,7 @@ def _given(data: Dataset[Array | None], arguments: argparse.Namespace) -> dict[s
                 "shuffle them in the file, or pass --validation 0"
             )
         given["validation"] = X[cut:], y[cut:]
-    if X.dtype == np.uint8:
+    if X.dtype == np.uint8 and not isinstance(X, Csr):
         given |= {"x_scale": 1 / 255, "x_shift": -X[:cut].mean(axis=0) / 255}
         start = start_weights(arguments.loss, None, X, y, bias=True)
         given["W"] = start.astype(np.float32, order="F")  # pixels need no float64

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +18,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastlin import _check, losses
 from fastlin._check import Array
+from fastlin._check_csr import features
+from fastlin._csr import Csr
+from fastlin._objective import order_beside
 from fastlin.estimators._callbacks import Tasks
 from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning
@@ -56,14 +60,14 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
 
     # ---- Fits -------------------------------------------------------------------------------------------------
 
-    def _start(self, X: Array, columns: int, warm: bool) -> Array:
+    def _start(self, X: Array | Csr, columns: int, warm: bool) -> Array:
         """The weights (d + 1, c), or (d, c) without an intercept, where a fit begins."""
         d, goes_on = X.shape[1], warm and hasattr(self, "coef_")
         single = self.solver == SGD and X.dtype in (np.float16, np.float32)
         dtype = self.coef_.dtype if goes_on and self.solver == SGD else np.float32 if single else np.float64
-        W = np.zeros((d + self.fit_intercept, columns), dtype, order="F")
+        W = np.zeros((d + self.fit_intercept, columns), dtype, order=order_beside(X))
         if goes_on:
-            coef = np.atleast_2d(self.coef_)
+            coef = np.atleast_2d(dense(self.coef_))
             if coef.shape != (columns, d):
                 raise ValueError(
                     f"warm_start=True, but coef_ of the last fit has shape {np.shape(self.coef_)} and this fit needs "
@@ -74,7 +78,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
                 W[d] = self.intercept_
         return W
 
-    def _tasks(self, X: Array, y: Array, sample_weight: Any) -> Tasks | None:
+    def _tasks(self, X: Array | Csr, y: Array, sample_weight: Any) -> Tasks | None:
         """What this fit tells the callbacks, if there are any."""
         if not hasattr(self, "_skl_callbacks"):
             return None
@@ -89,7 +93,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
         return {"coef_": np.ascontiguousarray(W[:d].T), "intercept_": intercept}
 
     def _solve(
-        self, X: Array, y: Array, weights: Array | None, columns: int, strata: Array | None, tasks: Tasks | None
+        self, X: Array | Csr, y: Array, weights: Array | None, columns: int, strata: Array | None, tasks: Tasks | None
     ) -> None:
         """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets."""
         self._check_parameters()
@@ -100,7 +104,8 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
             self._keep(self._train(X, y, weights, W, strata, callback), y)
             return
         name, hyper = self._loss(columns)
-        tol = (1e-12 if X.size * columns <= SMALL else PLAIN) if self.tol is None else self.tol
+        entries = X.nnz if isinstance(X, Csr) else X.size
+        tol = (1e-12 if entries * columns <= SMALL else PLAIN) if self.tol is None else self.tol
         result = without_warning(
             X,
             y,
@@ -124,7 +129,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
         self._keep(result, y)
 
     def _train(
-        self, X: Array, y: Array, weights: Array | None, W: Array, strata: Array | None, callback: Any
+        self, X: Array | Csr, y: Array, weights: Array | None, W: Array, strata: Array | None, callback: Any
     ) -> TrainResult:
         """Mini-batch steps, with a share of the rows held out if `early_stopping`."""
         rng = check_random_state(self.random_state)
@@ -151,11 +156,13 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
             callback=callback,
         )
 
-    def _steps(self, X: Array, y: Array, weights: Array | None, W: Array, **how: Any) -> TrainResult:
+    def _steps(self, X: Array | Csr, y: Array, weights: Array | None, W: Array, **how: Any) -> TrainResult:
         """`train` with the optimizer of this fit, which goes on where it stood."""
         name, hyper = self._loss(W.shape[1])
+        if X.dtype == np.float64 and W.dtype == np.float32:
+            X = X.beside(W.dtype) if isinstance(X, Csr) else X.astype(np.float32)
         return train(
-            X.astype(np.float32) if X.dtype == np.float64 and W.dtype == np.float32 else X,
+            X,
             y,
             loss=name,
             optimizer=self._optimizer,
@@ -170,7 +177,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
             **hyper,
         )
 
-    def _one_pass(self, X: Array, y: Array, weights: Array | None, columns: int) -> None:
+    def _one_pass(self, X: Array | Csr, y: Array, weights: Array | None, columns: int) -> None:
         """`partial_fit`: one epoch over these rows, from where the weights and the optimizer stand."""
         self._check_parameters()
         if not hasattr(self, "_optimizer"):
@@ -205,7 +212,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
         Returns a display with .figure_ and .ax_, as scikit-learn's have.
         """
         check_is_fitted(self)
-        coef = np.atleast_2d(self.coef_)
+        coef = np.atleast_2d(dense(self.coef_))
         named = getattr(self, "classes_", range(len(coef)))
         names = [str(name) for name in (named if len(named) == len(coef) else named[-1:])]
         xlabel = "epoch" if self.solver_ is None else "iteration"
@@ -217,36 +224,75 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
     def _scores(self, X: ArrayLike) -> Array:
         """X @ coef_.T + intercept_, (n, c)."""
         check_is_fitted(self)
-        rows: Array = read(self, X, reset=False)
-        coef = np.atleast_2d(self.coef_)
+        rows: Array | Csr = read(self, X, reset=False)
+        coef = np.atleast_2d(dense(self.coef_))
         return scores(coef, self.intercept_, rows, self.backend, self.n_threads)
+
+    # ---- Sparse data and sparse weights -----------------------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        """scikit-learn's description of what `fit` takes: sparse X too."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def sparsify(self) -> LinearModel:
+        """Make coef_ a SciPy sparse matrix in CSR form, which an L1 penalty leaves small; predictions are the same.
+
+        coef_ (d,) becomes (1, d). Fits, predictions and pickles go on as before, `partial_fit` makes coef_ dense again.
+        Returns self. Raises sklearn.exceptions.NotFittedError before the first fit.
+        """
+        check_is_fitted(self)
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> LinearModel:
+        """Make coef_ an array again, after `sparsify`.
+
+        Returns self. Raises sklearn.exceptions.NotFittedError before the first fit.
+        """
+        check_is_fitted(self)
+        self.coef_ = dense(self.coef_)
+        if np.ndim(self.intercept_) == 0:  # a regression of one target
+            self.coef_ = self.coef_.reshape(-1)
+        return self
+
+
+def dense(coef: Any) -> Array:
+    """coef_ as an array, after `sparsify` too."""
+    found: Array = coef.toarray() if issparse(coef) else coef
+    return found
 
 
 def read(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
-    """X, or X and y, as scikit-learn checks them; no copy of X, but of floats wider than float64, which none reads."""
+    """X, or X and y, as scikit-learn checks them; sparse X of any form as rows of ours.
+
+    X is not copied, but for floats wider than float64, which no kernel reads, and sparse X that is not in CSR form.
+    """
     half = getattr(X, "dtype", None) == np.float16  # scikit-learn's check takes half of its memory
-    found = validate_data(estimator, X, dtype="numeric", ensure_all_finite=not half, **how)
+    found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=not half, **how)
     X, *y = found if isinstance(found, tuple) else (found,)
     step = max(1, BLOCK // X.shape[1])
-    for first in range(0, len(X) if half else 0, step):
+    for first in range(0, X.shape[0] if half else 0, step):
         if not np.isfinite(X[first : first + step]).all():
             raise ValueError("Input X contains NaN or infinity: drop those rows, or fill them in")
     if X.dtype.kind == "f" and X.dtype.itemsize > 8:
         X = X.astype(np.float64)
+    X = features(X) if issparse(X) else X
     return (X, *y) if y else X
 
 
-def scores(coef: Array, intercept: ArrayLike, X: Array, backend: str | None, threads: int | None) -> Array:
+def scores(coef: Array, intercept: ArrayLike, X: Array | Csr, backend: str | None, threads: int | None) -> Array:
     """X @ coef.T + intercept, X read in place; float32 if both are."""
     c, d = coef.shape
     narrow = coef.dtype == np.float32 and X.dtype in (np.float16, np.float32)
-    W = np.empty((d + 1, c), np.float32 if narrow else np.float64, order="F")
+    W = np.empty((d + 1, c), np.float32 if narrow else np.float64, order=order_beside(X))
     W[:d] = coef.T
     W[d] = intercept
     return losses.scores(W, X, bias=True, backend=backend, threads=threads)
 
 
-def row_weights(sample_weight: ArrayLike | None, X: Array) -> Array | None:
+def row_weights(sample_weight: ArrayLike | None, X: Array | Csr) -> Array | None:
     """sample_weight (n,) in float64, not negative and not all zero; None if there are none."""
     if sample_weight is None:
         return None

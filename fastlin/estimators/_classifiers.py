@@ -36,7 +36,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : (n, d) float64, float32, float16 or integers; read in place.
+        X : (n, d) float64, float32, float16 or integers, or a SciPy sparse matrix. An array and CSR form are read in
+            place, float32 beside float64 weights too; other sparse forms are turned into CSR once.
         y : (n,) labels: numbers or strings.
         sample_weight : (n,) not negative; a row of weight 2 counts as two rows, one of weight 0 as none.
 

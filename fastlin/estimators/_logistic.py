@@ -16,7 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastlin._check import Array
-from fastlin.estimators._base import read, scores
+from fastlin._csr import Csr
+from fastlin._objective import order_beside
+from fastlin.estimators._base import dense, read, scores
 from fastlin.minimize import without_warning
 from fastlin.penalties import L1, ElasticNet, Penalty
 from fastlin.sweep import penalty_of
@@ -53,7 +55,6 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
     scikit-learn's own fit is called for what fastlin's solvers do not say:
 
     * solver="liblinear", which penalises the intercept;
-    * sparse X;
     * max_iter=0, callbacks, and array API dispatch.
 
     >>> import fastlin as fl
@@ -64,7 +65,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LogisticRegression:
         """Fit to X (n, d) and labels y (n,): see scikit-learn's."""
-        if not self._is_ours(X):
+        if not self._is_ours():
             super().fit(X, y, sample_weight)
             return self
         self._validate_params()
@@ -89,22 +90,22 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     def decision_function(self, X: Any) -> Array:
         """The scores X @ coef_.T + intercept_: (n,) for two classes, above 0 for the second, else (n, c)."""
-        if dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
+        if dispatches():
             found: Array = super().decision_function(X)
             return found
         check_is_fitted(self)
         X = read(self, X, reset=False)
-        S = scores(self.coef_, self.intercept_, X, None, None)
+        S = scores(dense(self.coef_), self.intercept_, X, None, None)
         return S[:, 0] if S.shape[1] == 1 else S
 
-    def _is_ours(self, X: Any) -> bool:
+    def _is_ours(self) -> bool:
         """Whether our solvers fit what is asked for; what scikit-learn refuses is left to it too."""
         known = isinstance(self.l1_ratio, (int, float)) and 0 <= self.l1_ratio <= 1  # None is on its way out
         known = known and isinstance(self.penalty, (str, type(None))) and self.penalty in PENALTIES
         ignored = self.penalty is None and self.C != 1.0  # scikit-learn warns of it
         fits = "lbfgs newton-cg newton-cholesky sag saga" if not known or self._ratio() == 0 else "saga"
         refused = self.dual or self.max_iter == 0 or self.solver not in fits.split()
-        elsewhere = hasattr(X, "toarray") or dispatches() or hasattr(self, "_skl_callbacks")
+        elsewhere = dispatches() or hasattr(self, "_skl_callbacks")
         return known and not ignored and not refused and not elsewhere
 
     def _ratio(self) -> float:
@@ -140,7 +141,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 stacklevel=3,
             )
 
-    def _weights(self, X: Array, y: Array, codes: Array, sample_weight: Any) -> tuple[Array | None, float]:
+    def _weights(self, X: Array | Csr, y: Array, codes: Array, sample_weight: Any) -> tuple[Array | None, float]:
         """Weights of rows whose mean is 1, None if all are alike, and the sum of what was given."""
         if sample_weight is None and self.class_weight is None:
             return None, float(len(y))
@@ -153,7 +154,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             raise ValueError(f"sample_weight, times class_weight, must have a positive sum; found {total}")
         return weights * (len(y) / total), total
 
-    def _solve(self, X: Array, codes: Array, weights: Array | None, reg: float | Penalty) -> None:
+    def _solve(self, X: Array | Csr, codes: Array, weights: Array | None, reg: float | Penalty) -> None:
         """Fit and set coef_, intercept_ and n_iter_."""
         binary = len(self.classes_) == 2
         result = without_warning(
@@ -165,7 +166,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             max_iter=int(self.max_iter),
             tol=float(self.tol),
             bias=self.fit_intercept,
-            W=self._start(X.shape[1]),
+            W=self._start(X),
             sample_weight=weights,
         )
         W, d = result.W, X.shape[1]
@@ -183,10 +184,10 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 stacklevel=3,
             )
 
-    def _start(self, d: int) -> Array:
+    def _start(self, X: Array | Csr) -> Array:
         """The weights (d + 1, c), or (d, c) without an intercept, where the fit begins: those of the last, if warm."""
-        c = 1 if len(self.classes_) == 2 else len(self.classes_)
-        W = np.zeros((d + self.fit_intercept, c), order="F")
+        d, c = X.shape[1], 1 if len(self.classes_) == 2 else len(self.classes_)
+        W = np.zeros((d + self.fit_intercept, c), order=order_beside(X))
         coef = getattr(self, "coef_", None) if self.warm_start else None
         if coef is None:
             return W
@@ -195,7 +196,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
                 f"warm_start=True, but coef_ of the last fit has shape {coef.shape} and this fit needs ({c}, {d}): "
                 f"pass warm_start=False"
             )
-        W[:d] = coef.toarray().T if hasattr(coef, "toarray") else coef.T
+        W[:d] = dense(coef).T
         if self.fit_intercept:
             W[d] = self.intercept_
         return W

@@ -95,7 +95,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, **params: Any) -> LogisticRegressionCV:
         """Fit to X (n, d) and labels y (n,): see scikit-learn's."""
-        if not self._is_ours(X):
+        if hasattr(X, "toarray") or not self._is_ours():  # sparse X too
             linear_model.LogisticRegressionCV.fit(self, X, y, sample_weight, **params)
             return self
         self._validate_params()
@@ -123,7 +123,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
 
     # ---- What is asked for ------------------------------------------------------------------------------------
 
-    def _is_ours(self, X: Any) -> bool:
+    def _is_ours(self) -> bool:
         """Whether our solvers fit what is asked for; what scikit-learn refuses is left to it too."""
         try:
             ratios = self._ratios()
@@ -132,7 +132,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
         ours = bool(ratios) and all(0 <= ratio <= 1 for ratio in ratios) and self.penalty == UNSET
         fits = "lbfgs newton-cg newton-cholesky sag saga" if ours and not any(ratios) else "saga"
         refused = self.dual or self.max_iter == 0 or self.solver not in fits.split()
-        elsewhere = hasattr(X, "toarray") or dispatches() or hasattr(self, "_skl_callbacks")
+        elsewhere = dispatches() or hasattr(self, "_skl_callbacks")
         return ours and not refused and not elsewhere
 
     def _ratios(self) -> list[float]:

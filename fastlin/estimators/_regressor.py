@@ -11,6 +11,7 @@ from sklearn.callback import with_callbacks
 
 from fastlin import _check
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
 from fastlin.penalties import Penalty
@@ -89,7 +90,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
 
         Parameters
         ----------
-        X : (n, d) float64, float32, float16 or integers; read in place.
+        X : (n, d) float64, float32, float16 or integers, or a SciPy sparse matrix; see `SoftmaxClassifier.fit`.
         y : (n,), or (n, k) for k regressions at once.
         sample_weight : (n,) not negative; a row of weight 2 counts as two rows, one of weight 0 as none.
 
@@ -125,11 +126,11 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
     def predict(self, X: ArrayLike) -> Array:
         """The values X @ coef_.T + intercept_: (n,), or (n, k)."""
         S = self._scores(X)
-        return S[:, 0] if np.ndim(self.coef_) == 1 else S
+        return S[:, 0] if np.ndim(self.intercept_) == 0 else S
 
     def _checked(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, reset: bool = True
-    ) -> tuple[Array, Array, Array | None]:
+    ) -> tuple[Array | Csr, Array, Array | None]:
         """X, y as float64 and weights with mean 1."""
         X, y = read(self, X, y=y, multi_output=True, y_numeric=True, reset=reset)
         weights = row_weights(sample_weight, X)

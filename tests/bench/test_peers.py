@@ -78,7 +78,7 @@ def test_an_epoch_in_another_order_is_wrong(training):
     assert training.judge(row, "numpy", W).agrees.startswith("WRONG")
 
 
-@pytest.mark.parametrize("name", ["peers", "peers_training"])
+@pytest.mark.parametrize("name", ["peers", "peers_training", "peers_sparse"])
 def test_lines_have_the_columns_of_the_file(bench, name):
     pytest.importorskip("tqdm")
     contest, program = bench("contest"), bench(name)

@@ -94,7 +94,7 @@ def test_training_has_shares_and_accuracies(report, tmp_path):
 
 
 def test_insert_keeps_the_text_around(report):
-    for table in (*report.TABLES, *report.GRIDS, *report.RECORDS):
+    for table in (*report.TABLES, report.SPARSE, *report.GRIDS, *report.RECORDS):
         before = f"a\n{table.begin}\nold\n{table.end}\nb\n"
         assert report.insert(before, table, "new") == before.replace("old", "new")
         with pytest.raises(SystemExit, match="expected one"):

@@ -184,7 +184,7 @@ def test_every_optimizer_is_here_and_takes_a_rate():
         (["--optimizer", "adam", "--momentum", "0.5"], "--momentum: adam has none"),
         (["--seed", "-1"], "seed must be an integer of at least 0; found -1"),
         (["--resume"], "--resume needs the --out DIR"),
-        (["--data", "digit"], "--data must be digits, cifar10:FOLDER, FILE.npz or X.npy,y.npy; found 'digit'"),
+        (["--data", "digit"], "--data must be digits, cifar10:FOLDER, FILE.npz, X.npy,y.npy or X.npz,y.npy"),
         (["--data", "cifar10:"], "--data must be digits, cifar10:FOLDER"),
         (["--data", "cifar10:absent"], "absent"),
         (["--data", "absent.npz"], "absent.npz"),

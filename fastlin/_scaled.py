@@ -1,0 +1,107 @@
+"""A diagonal change of basis for sparse rows: columns of one scale, and b moved so that it is orthogonal to them.
+
+With the mean m of the columns, X @ W + b = (X - m) @ W + (b + m @ W), and b' = b + m @ W is what a solver moves: else
+a frequent word or a long text drives b and W against each other, and L-BFGS follows for hundreds of passes over X. Of
+W a solver moves V = W * sqrt(h), h = a r^2 sqrt(f) + 2 lam: a is the curvature of the loss, r the root mean square of
+the entries of a column and f the share of rows that have one, so that a r^2 f is the curvature along the column. Its
+root of f, instead of f, keeps rare columns, of which text has most, from a scale that the fit then has to undo:
+docs/solvers.md has the passes. It takes O(d) numbers and one pass over X. As a
+changes with W, the basis is made anew after 30, 120, 390 ... iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastlin import _lbfgs
+from fastlin._check import Array
+from fastlin._problem import Point, Problem
+
+FIRST, LONGER = 30, 3  # iterations in the first basis, and how many times more in each that follows
+ROWS = 1000  # that tell the curvature of the loss, and dense columns
+
+
+class Basis:
+    """V = root * W, b' = of_b * (b + mean @ W), and back; all flat, root and mean (d,)."""
+
+    def __init__(self, problem: Problem, root: Array, mean: Array, of_b: float) -> None:
+        self._shape, self._bias = problem.inputs.W.shape, problem.objective.bias
+        self._root, self._mean, self._of_b = root[:, None], mean[:, None], of_b
+
+    def to_W(self, v: Array) -> Array:
+        """x of V."""
+        V, d = v.reshape(self._shape), len(self._root)
+        W = np.empty_like(V)
+        np.divide(V[:d], self._root, out=W[:d])
+        if self._bias:
+            W[d] = V[d] / self._of_b - self._moved(W[:d])
+        return W.ravel()
+
+    def of_W(self, x: Array) -> Array:
+        """V of x."""
+        W, d = x.reshape(self._shape), len(self._root)
+        V = np.empty_like(W)
+        np.multiply(W[:d], self._root, out=V[:d])
+        if self._bias:
+            V[d] = (W[d] + self._moved(W[:d])) * self._of_b
+        return V.ravel()
+
+    def gradient(self, gradient: Array) -> Array:
+        """The gradient in V, of that in W."""
+        dW, d = gradient.reshape(self._shape), len(self._root)
+        dV = np.array(dW)
+        if self._bias:
+            dV[:d] -= self._mean * dW[d]
+            dV[d] /= self._of_b
+        dV[:d] /= self._root
+        return dV.ravel()
+
+    def _moved(self, W: Array) -> Array:
+        """m @ W, without BLAS: the same bits for any number of threads."""
+        moved: Array = np.einsum("ki,kj->j", self._mean, W)
+        return moved
+
+
+def basis(problem: Problem, x: Array) -> Basis:
+    """The basis for a search from x."""
+    some = slice(None, None, max(1, problem.inputs.X.shape[0] // ROWS))
+    share, squares, mean = problem.column_moments(some)
+    curvature = float((problem.curvatures(x, some) * problem.inputs.sample_weight[some]).mean())
+    if not 0 < curvature < np.inf:  # hinges that no row violates, rows of no weight, or NaN
+        curvature = 1.0
+    h = np.divide(curvature * squares, np.sqrt(share), out=np.zeros_like(squares), where=share > 0) + 2.0 * problem.l2
+    largest = h.max(initial=0.0)
+    if not 0 < largest < np.inf:
+        return Basis(problem, np.ones_like(h), np.zeros_like(h), 1.0)
+    root = np.sqrt(np.where(h > 0, h, largest) / largest)
+    return Basis(problem, root, mean, float(np.sqrt(curvature / largest)))
+
+
+@np.errstate(all="ignore")
+def minimize(
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool]:
+    """Where L-BFGS ended, and whether rounding alone ended it."""
+    done, stage, flat, moved = 0, FIRST, False, True
+    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
+        count = min(stage, max_iter - done)
+        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
+        done, stage = done + count, stage * LONGER
+    return here, flat
+
+
+def _in_one_basis(
+    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
+) -> tuple[Point, bool, bool]:
+    """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
+    own = basis(problem, here.x)
+
+    def at(v: Array) -> Point:
+        there = problem.at(own.to_W(v))
+        return there._replace(x=v, gradient=own.gradient(there.gradient))
+
+    start = here._replace(x=own.of_W(here.x), gradient=own.gradient(here.gradient))
+    end, flat = _lbfgs.minimize(at, start, count, tol, note, problem.resolution)
+    return (here, flat, False) if end is start else (problem.at(own.to_W(end.x)), flat, True)
