@@ -55,7 +55,7 @@ class Objective(NamedTuple):
         _check.choice("reduction", reduction, REDUCTIONS)
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
-            self._refuse_float32(inputs.W)
+            self.refuse_float32(inputs.W)
         if reduction == "none":
             return self._of_rows(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), out)
         rows = inputs.X.shape[0] if reduction == "mean" else 1
@@ -119,10 +119,10 @@ class Objective(NamedTuple):
         if not found.X.shape[0]:
             raise ValueError("X has 0 rows; there must be at least one")
         if self.needs_float64:
-            self._refuse_float32(found.W)
+            self.refuse_float32(found.W)
         return found
 
-    def _refuse_float32(self, W: Array) -> None:
+    def refuse_float32(self, W: Array) -> None:
         """Raises ValueError for W of float32, beside numbers that only float64 holds."""
         for name, value in (self.hyper_by_name() | _penalty_numbers(self.penalty)).items():
             _check.held(name, value, W.dtype)

@@ -83,8 +83,8 @@ def _step(
 
 def _scales(problem: Problem) -> Array:
     """What each weight is multiplied by: 1 over the deviation of its column, where deviations differ widely."""
-    (n, d), W = problem.inputs.X.shape, np.ones(problem.inputs.W.shape)
-    deviation = np.asarray(problem.rows(slice(None, None, max(1, n // ROWS))), np.float64).std(axis=0)
+    d, W = problem.shape[1], np.ones(problem.W.shape)
+    deviation = np.asarray(problem.sample(ROWS).rows(), np.float64).std(axis=0)
     known = deviation[(deviation > 0) & np.isfinite(deviation)]
     if known.size and known.max() > SCALES * known.min():
         W[:d] /= np.where(deviation > 0, deviation, 1.0)[:, None]

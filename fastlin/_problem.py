@@ -14,7 +14,6 @@ from fastlin._objective import Objective
 from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
-ALL = slice(None)
 ROUNDINGS = 8.0  # of a value, whose sums are of many terms
 
 
@@ -40,13 +39,17 @@ class Problem:
 
     def __init__(self, objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> None:
         self.objective, self.inputs, self.scale_shift = objective, inputs, scale_shift
-        self.start = inputs.W.astype(np.float64).ravel()
-        self.resolution = ROUNDINGS * float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
+        self._begin(inputs.W, *inputs.X.shape)
+
+    def _begin(self, W: Array, n: int, d: int) -> None:
+        self.W, self.shape = W, (n, d)  # where the fit begins; of X
+        self.start = W.astype(np.float64).ravel()
+        self.resolution = ROUNDINGS * float(np.finfo(W.dtype).eps)  # of its values, relative
         self.passes = 0
 
     def weights(self, x: Array) -> Array:
         """x as W, of the dtype that the fit is in."""
-        return np.array(x.reshape(self.inputs.W.shape), self.inputs.W.dtype, order="F")
+        return np.array(x.reshape(self.W.shape), self.W.dtype, order="F")
 
     def at(self, x: Array) -> Point:
         """The value and the gradient at x."""
@@ -76,8 +79,8 @@ class Problem:
     @property
     def l1(self) -> Array:
         """What the absolute value of each weight is multiplied by: (k,), 0 for b."""
-        W = np.zeros(self.inputs.W.shape)
-        W[: self.inputs.X.shape[1]] = self._terms[1]
+        W = np.zeros(self.W.shape)
+        W[: self.shape[1]] = self._terms[1]
         return W.ravel()
 
     @property
@@ -106,24 +109,31 @@ class Problem:
 
         return times
 
-    def scores(self, x: Array, some: slice = ALL) -> Array:
-        """The scores (n, c) at x, of some rows."""
+    def sample(self, most: int) -> Problem:
+        """The problem of some of the rows, evenly taken: fewer than twice as many as `most`, if there are more."""
+        some = slice(None, None, max(1, self.shape[0] // max(1, most)))
+        _, X, y, sample_weight, _ = self.inputs
+        few = Inputs(self.inputs.W, X[some], y[some], sample_weight[some])
+        return Problem(self.objective, few, self.scale_shift)
+
+    def scores(self, x: Array) -> Array:
+        """The scores (n, c) at x."""
         W, objective = self.weights(x), self.objective
         if self.scale_shift is not None:
             W = self.scale_shift.fold(W, objective.bias)
-        return _run.scores(W, self.inputs.X[some], objective.backend, objective.threads).T
+        return _run.scores(W, self.inputs.X, objective.backend, objective.threads).T
 
-    def rows(self, some: slice) -> Array:
-        """Some rows of X, mapped as x_scale and x_shift say."""
-        X = self.inputs.X[some]
+    def rows(self) -> Array:
+        """The rows of X, mapped as x_scale and x_shift say."""
+        X = self.inputs.X
         if self.scale_shift is None:
             return X
         mapped: Array = X * self.scale_shift.scale[:, 0] + self.scale_shift.shift[:, 0]
         return mapped
 
-    def curvatures(self, x: Array, some: slice) -> Array:
+    def curvatures(self, x: Array) -> Array:
         """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""
-        S, y = self.scores(x, some), self.inputs.y[some]
+        S, y = self.scores(x), self.inputs.y
         name = self.objective.loss.name
         if name not in MEAN_SECOND:
             return np.ones(len(S))

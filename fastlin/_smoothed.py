@@ -58,7 +58,7 @@ def _first_width(problem: Problem, start: Point) -> float:
     """The margin, or the size of the errors at the start."""
     if problem.objective.loss.name in SQUARED:
         return problem.objective.hyper[0] or 1.0
-    return start.value / problem.inputs.W.shape[1] or 1.0
+    return start.value / problem.W.shape[1] or 1.0
 
 
 def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:

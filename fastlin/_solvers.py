@@ -73,7 +73,7 @@ def choose(problem: Problem) -> str:
         return "owlqn"
     if _smoothed.can(problem):
         return "smoothed"
-    (n, d), c = problem.inputs.X.shape, problem.inputs.W.shape[1]
+    (n, d), c = problem.shape, problem.W.shape[1]
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
     if problem.objective.loss.name in MEAN_SECOND and flops <= max(FREE, WHITENING * 4 * n * d * c):

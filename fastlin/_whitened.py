@@ -32,7 +32,7 @@ class Basis:
 
     def __init__(self, problem: Problem, x: Array) -> None:
         objective = problem.objective
-        self._shape, self._bias = problem.inputs.W.shape, objective.bias
+        self._shape, self._bias = problem.W.shape, objective.bias
         self._means = Means(objective.backend, objective.threads)
         rows, curvature = _curvatures(problem, x)
         mean, G = gram(rows, curvature, self._means)
@@ -114,11 +114,10 @@ def _moved(there: Point, v: Array, basis: Basis) -> Point:
 
 def _curvatures(problem: Problem, x: Array) -> tuple[Array, Array]:
     """Some rows of X, and the curvature of each at x, weighted."""
-    n, d = problem.inputs.X.shape
-    some = slice(None, None, max(1, n // (ROWS * max(1, d))))
-    weight = problem.inputs.sample_weight[some]
-    curvature = problem.curvatures(x, some) * weight
+    few = problem.sample(ROWS * max(1, problem.shape[1]))
+    weight = few.inputs.sample_weight
+    curvature = few.curvatures(x) * weight
     largest = float(curvature.max())
     if not 0 < largest < np.inf:  # hinges that no row violates, rows of no weight, or NaN
-        return problem.rows(some), np.ones(len(curvature))
-    return problem.rows(some), np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))
+        return few.rows(), np.ones(len(curvature))
+    return few.rows(), np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))

@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
+from fastlin._evaluate import evaluate
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
+from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -32,8 +34,8 @@ HINGES = {  # (variant, squared): the row of the table
 
 def softmax_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -56,7 +58,8 @@ def softmax_loss(
     ----------
     W : (d, c) float32 or float64, or (d + 1, c) with `bias`. Any order and strides.
     X : (n, d) of W's dtype, a narrower float, or integers. Any strides, read-only, memory-mapped or byte-swapped.
-        Floats and uint8 are read in place; other integers are converted some rows at a time.
+        Floats and uint8 are read in place; other integers are converted some rows at a time. Or `fl.Parts`, which
+        bring y and sample_weight with them: both are left out then.
     y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
         of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
@@ -90,19 +93,22 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
+    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
+    if isinstance(X, Parts):
+        return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out, ignore_index)
+    objective = objective.for_targets(y)
     if ignore_index is not None:
         _check.choice("reduction", reduction, REDUCTIONS)
         n = len(X := _check.array("X", X, 2))
         y, rows = without(y, n, ignore_index)
         sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def svm_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     margin: float = 1.0,
@@ -157,7 +163,7 @@ def svm_loss(
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 @np.errstate(all="ignore")

@@ -10,14 +10,16 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
+from fastlin._evaluate import evaluate
 from fastlin._objective import make_objective
+from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -58,13 +60,13 @@ def logistic_loss(
     (0.6931, [-0.25, -0.25])
     """
     objective = make_objective("logistic", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -104,13 +106,13 @@ def sigmoid_squared_loss(
     0.25
     """
     objective = make_objective("sigmoid_squared", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -150,13 +152,13 @@ def squared_error_loss(
            [-8.]]))
     """
     objective = make_objective("squared_error", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -195,13 +197,13 @@ def absolute_error_loss(
            [-2.]]))
     """
     objective = make_objective("absolute_error", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
 
 
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     delta: float = 1.0,
@@ -244,4 +246,4 @@ def huber_loss(
            [-1. ]]))
     """
     objective = make_objective("huber", (delta,), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
