@@ -1,7 +1,7 @@
 """One thread that reads ahead: the next item of an iterator is made while the caller works on the one before.
 
-So there are two items at a time, and no third. The thread is a daemon of `_thread`: if Ctrl-C interrupts
-threading.Thread.start(), the new thread may wait for ever.
+So there are two items at a time, and no third where the caller drops its own before it asks for the next. The thread
+is a daemon of `_thread`: if Ctrl-C interrupts threading.Thread.start(), the new thread may wait for ever.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Ahead(Generic[T]):
             del found
             self._wanted.put(True)
             yield item
-            del item  # the caller has done with it: its memory is free before the thread begins the one after the next
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._wanted.put(False)
@@ -62,5 +61,4 @@ def _serve(items: Iterator[Any], wanted: SimpleQueue[bool], found: SimpleQueue[A
         except BaseException as error:  # the caller raises it
             answer = None, error
         found.put(answer)
-        del answer
     found.put(None)

@@ -172,7 +172,7 @@ class Parts:
         with Ahead(self._numbered(touch)) as parts:
             for number, part in parts:
                 take(number, _done(task, part, number))
-                del part
+                del part  # before the one after the next is begun
 
     def _numbered(self, touch: bool) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):
@@ -180,7 +180,6 @@ class Parts:
             if touch:
                 bring_in(part.X)
             yield number, part
-            del part
 
     def _each_there(self, task: Task[T], take: Callable[[int, T], object]) -> None:
         from concurrent.futures import as_completed  # 5 ms that `import fastlin` need not cost

@@ -1,6 +1,7 @@
 """Parts: how they are made and read, and losses over them, by this process and by workers."""
 
 import itertools
+import os
 import signal
 import threading
 import weakref
@@ -197,7 +198,7 @@ def test_ctrl_c_does_not_wait_for_a_read(ctrl_c):
 
     def slow():
         begun.set()
-        signal.raise_signal(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
         assert go_on.wait(20)
         return X, y
 
