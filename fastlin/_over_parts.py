@@ -29,16 +29,20 @@ class Reweighted:
     of_class: Array | None  # (c,)
 
     def __call__(self, part: Part) -> Part:
+        return self.counted(part)[0]
+
+    def counted(self, part: Part) -> tuple[Part, int]:
+        """The part, and how many of its rows are not ignored."""
         X, y, sample_weight = labelled(part)
-        weight = _check.row_weights(sample_weight, len(X), np.dtype(np.float64))
+        weight, count = _check.row_weights(sample_weight, len(X), np.dtype(np.float64)), len(X)
         if self.ignore_index is not None:
             y, rows = without(y, len(X), self.ignore_index)
-            kept = np.zeros(len(X))
+            kept, count = np.zeros(len(X)), len(rows)
             kept[rows] = weight[rows]
             weight = kept
         if self.of_class is not None:
             weight = weight * self.of_class[_check.labels(y, len(X), len(self.of_class))]
-        return Part(X, y, weight)
+        return Part(X, y, weight), count
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,11 @@ class _Loss:
     ignore_index: int | None
 
     def __call__(self, part: Part) -> Partial:
-        part = labelled(part)
-        objective = self.objective.for_targets(part.y)
-        ignored = 0
-        if self.ignore_index is not None:
-            ignored = int(np.count_nonzero(np.equal(_check.array("y", part.y), self.ignore_index)))
-            part = Reweighted(self.ignore_index, None)(part)
-        found = partial(objective, self.W, *part, self.scale_shift)
-        return found._replace(rows=found.rows - ignored)
+        objective = self.objective.for_targets(labelled(part).y)
+        if self.ignore_index is None:
+            return partial(objective, self.W, *part, self.scale_shift)
+        part, count = Reweighted(self.ignore_index, None).counted(part)
+        return partial(objective, self.W, *part, self.scale_shift)._replace(rows=count)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from fastlin import _check, _solvers
 from fastlin._affine import affine
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
-from fastlin._objective import make_objective, with_defaults
+from fastlin._objective import Objective, make_objective, with_defaults
+from fastlin._over_parts import PartsProblem, refuse_beside
 from fastlin._problem import Problem
+from fastlin._survey import begin
+from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
@@ -43,8 +46,8 @@ def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
 
 @_warning
 def minimize(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     *,
     loss: str = "softmax",
     solver: str = "auto",
@@ -106,17 +109,35 @@ def minimize(
         max_iter = _check.count("max_iter", max_iter)
     if solver in _solvers.SCIPYS:
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
-    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
-    labels = LabelOptions(classes, class_weight, ignore_index)
-    start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
-    if rows is not None:
-        sample_weight = of_rows(rows, len(X), sample_weight)
-    inputs = objective.inputs(start, X, y, sample_weight)
-    problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
+    data = X, y, sample_weight
+    problem = _problem(objective, data, W, LabelOptions(classes, class_weight, ignore_index), x_scale, x_shift)
     losses: list[float] = []
     x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
     return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
+
+
+def _problem(
+    objective: Objective, data: tuple[Any, Any, Any], W: Any, labels: LabelOptions, x_scale: Any, x_shift: Any
+) -> Problem:
+    """What is to be solved: over arrays, or over parts."""
+    X, y, sample_weight = data
+    if isinstance(X, Parts):
+        refuse_beside(y=y, sample_weight=sample_weight)
+        begun = begin(objective, X, W, labels, np.float64)
+        scale_shift = affine(x_scale, x_shift, begun.survey.X, begun.W)
+        return PartsProblem(begun.objective, begun.parts, begun.W, scale_shift, begun.survey.n, begun.counted)
+    if y is None:
+        raise TypeError("y must be given beside an array X; only fl.Parts bring their own")
+    objective = objective.for_targets(y)
+    X = _check.array("X", X, 2)
+    start, y, sample_weight, rows = labels.apply(
+        objective.loss.name, W, X, y, objective.bias, sample_weight, np.float64
+    )
+    if rows is not None:
+        sample_weight = of_rows(rows, len(X), sample_weight)
+    inputs = objective.inputs(start, X, y, sample_weight)
+    return Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
 
 
 without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words
