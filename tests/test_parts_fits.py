@@ -31,7 +31,7 @@ FITS = {
     "no bias": {"bias": False, "classes": 6},
     "balanced": {"class_weight": "balanced"},
     "class weights": {"class_weight": {1: 0.3, 2: 2.0}},
-    "ignored": {"ignore_index": 2, "class_weight": [1.0, 2.0, 1.0, 0.5]},
+    "ignored": {"ignore_index": 3, "class_weight": [1.0, 2.0, 0.5]},
 }
 
 
