@@ -20,6 +20,7 @@ from sparse_data import one_hot, text
 from fastlin import _solvers, _whitened
 from fastlin._check import Array
 from fastlin._check_csr import features
+from fastlin._memory import Memory
 from fastlin._objective import make_objective, start_weights
 from fastlin._problem import Problem
 
@@ -67,7 +68,11 @@ def curve(solver: str, X: Any, y: Array, C: float, most: int | None = None) -> l
     start = start_weights("softmax", None, X, y, True, np.float64)
     problem = Problem(objective, objective.inputs(start, X, y), None)
     found: list[tuple[int, float]] = []
-    _solvers.solve(problem, solver, most or MOST[solver], 1e-10, lambda value: found.append((problem.passes, value)))
+
+    def note(value: float) -> None:
+        found.append((problem.passes, value))
+
+    _solvers.solve(problem, solver, most or MOST[solver], 1e-10, Memory(), note)
     return found
 
 

@@ -32,6 +32,7 @@ from fastlin.optim import (
     RAdam,
     RMSProp,
 )
+from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
 from fastlin.regression import absolute_error_loss, huber_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
 from fastlin.schedules import scale_lr
@@ -102,6 +103,7 @@ __all__ = [
     "Momentum",
     "NAdam",
     "Optimizer",
+    "Parts",
     "RAdam",
     "RMSProp",
     "SVMClassifier",

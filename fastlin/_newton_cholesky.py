@@ -17,6 +17,7 @@ import numpy as np
 from fastlin import _newton
 from fastlin._check import Array
 from fastlin._linalg import Means, add_product, own_product, solved
+from fastlin._memory import Memory
 from fastlin._problem import SECOND, Point, Problem
 
 MOST = 4000  # weights: the Hessian takes 128 MB, and its factor a second
@@ -27,20 +28,25 @@ CHEAP = 2_000_000
 SMOOTH = ("softmax", "logistic", "squared_error")
 
 
+def can(problem: Problem) -> bool:
+    """Whether its rows are at hand, with all their zeros."""
+    return problem.in_memory and not problem.sparse
+
+
 def pays(problem: Problem) -> bool:
     """Whether it is faster here than L-BFGS in a white basis."""
-    (n, _), (rows, c) = problem.inputs.X.shape, problem.inputs.W.shape
-    if not problem.curved or problem.objective.loss.name not in SMOOTH or rows * c > FEW:
+    (n, _), (rows, c) = problem.shape, problem.W.shape
+    if not can(problem) or not problem.curved or problem.objective.loss.name not in SMOOTH or rows * c > FEW:
         return False
     return bool(n * len(_pairs(problem)[0]) * rows * rows <= CHEAP)
 
 
 def minimize(
-    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
     hessian = Hessian(problem)
-    return _newton.steps(problem, start, max_iter, tol, note, lambda here: _direction(hessian, here))
+    return _newton.steps(problem, start, max_iter, tol, note, memory, lambda here: _direction(hessian, here))
 
 
 def _direction(hessian: Hessian, here: Point) -> Array:
@@ -64,7 +70,7 @@ class Hessian:
     def __init__(self, problem: Problem) -> None:
         self.means = Means(problem.objective.backend, problem.objective.threads)
         self._problem = problem
-        n, (rows, c) = problem.inputs.X.shape[0], problem.inputs.W.shape
+        n, (rows, c) = problem.shape[0], problem.W.shape
         self._of_pairs = BETWEEN.get(_kind(problem))
         self._pairs = _pairs(problem)
         self._pair = np.zeros((c, c), np.intp)
@@ -76,7 +82,7 @@ class Hessian:
     def __call__(self, x: Array) -> Array:
         """A new array."""
         problem, pairs = self._problem, self._pairs
-        (n, d), (rows, c) = problem.inputs.X.shape, problem.inputs.W.shape
+        (n, d), (rows, c) = problem.shape, problem.W.shape
         W = x.reshape(rows, c)
         total = np.zeros((rows * len(pairs[0]), rows))
         for some in self._blocks:
@@ -99,7 +105,7 @@ class Hessian:
     def _rows(self, some: slice) -> tuple[Array, Array]:
         """Some rows of X in float64, with a column of ones where W has a row for b, and their transpose."""
         X = self._problem.rows(some)
-        found = np.ones((len(X), self._problem.inputs.W.shape[0]))
+        found = np.ones((len(X), self._problem.W.shape[0]))
         found[:, : X.shape[1]] = X
         return found, np.ascontiguousarray(found.T)
 
@@ -110,7 +116,7 @@ def _kind(problem: Problem) -> str:
 
 def _pairs(problem: Problem) -> tuple[Array, Array]:
     """The classes k >= j whose scores have a second derivative that is not 0."""
-    c = problem.inputs.W.shape[1]
+    c = problem.W.shape[1]
     return np.tril_indices(c) if _kind(problem) in BETWEEN else (np.arange(c), np.arange(c))
 
 

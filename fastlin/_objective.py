@@ -58,7 +58,7 @@ class Objective(NamedTuple):
         X = X if type(X) is np.ndarray else features(X)
         inputs = _check.inputs(self.loss, W, X, y, self.bias, sample_weight, out)
         if self.needs_float64:
-            self._refuse_float32(inputs.W)
+            self.refuse_float32(inputs.W)
         if reduction == "none":
             return self._of_rows(inputs, affine(x_scale, x_shift, inputs.X, inputs.W), out)
         rows = inputs.X.shape[0] if reduction == "mean" else 1
@@ -122,10 +122,10 @@ class Objective(NamedTuple):
         if not found.X.shape[0]:
             raise ValueError("X has 0 rows; there must be at least one")
         if self.needs_float64:
-            self._refuse_float32(found.W)
+            self.refuse_float32(found.W)
         return found
 
-    def _refuse_float32(self, W: Array) -> None:
+    def refuse_float32(self, W: Array) -> None:
         """Raises ValueError for W of float32, beside numbers that only float64 holds."""
         for name, value in (self.hyper_by_name() | _penalty_numbers(self.penalty)).items():
             _check.held(name, value, W.dtype)
@@ -289,14 +289,14 @@ def best_classes(loss: Loss, S: Array, k: Any) -> Array:
     return largest_few(S, k)
 
 
-def score(loss: Loss, S: Array, y: ArrayLike) -> float:
+def score(loss: Loss, S: Array, y: Any) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
     if loss.predicts == "values":
         return _r2(S, _check.judged(y, len(S), S.shape[1], values=True).reshape(S.shape))
     return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
 
 
-def share_among(loss: Loss, S: Array, y: ArrayLike, k: Any) -> float:
+def share_among(loss: Loss, S: Array, y: Any, k: Any) -> float:
     """The share of rows whose class is among those of the k largest scores."""
     found = best_classes(loss, S, k)
     y = _check.judged(y, len(S), S.shape[1], values=False)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from fastlin import _scaled
-from fastlin._check import Array
-from fastlin._csr import Csr
-from fastlin._lbfgs import FALL, KEPT, STEEP, direction_of, dot
+from fastlin._check import MOST_STEPS, Array
+from fastlin._lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
+from fastlin._memory import Memory, Pairs, pairs_of, point_of
 from fastlin._problem import Point, Problem
 
 HALVINGS = 40
@@ -25,7 +26,7 @@ ROWS = 1000  # that tell the scales
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it; values and gradients have the absolute values."""
     own = _basis(problem, start.x)
@@ -37,9 +38,14 @@ def minimize(
         slope = pseudo_gradient(x, smooth.gradient, problem.l1)
         return Point(z, value, own.gradient(smooth.gradient), float(np.abs(slope).max(initial=0.0)))
 
-    here = at(own.of_W(start.x))
-    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
-    for _ in range(max_iter):
+    pairs, done = Pairs(maxlen=KEPT), 0
+    if (state := memory.state) is None:
+        here = at(own.of_W(start.x))
+    else:
+        here, pairs = point_of(state, FRAME, len(l1)), pairs_of(state, FRAME, len(l1), KEPT)
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        memory.settle()
+    for count in range(done, max_iter):
         slope = pseudo_gradient(here.x, here.gradient, l1)
         if here.steepest <= tol:
             break
@@ -54,6 +60,7 @@ def minimize(
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
+        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
     return here._replace(x=own.to_W(here.x)), False
 
 
@@ -88,10 +95,9 @@ def _step(
 
 def _basis(problem: Problem, x: Array) -> _scaled.Basis:
     """Sparse columns have their own; dense ones are divided by their deviations, where those differ widely."""
-    if isinstance(problem.inputs.X, Csr):
+    if problem.sparse:
         return _scaled.basis(problem, x)
-    n, d = problem.inputs.X.shape
-    deviation = problem.deviations(slice(None, None, max(1, n // ROWS)))
+    d, deviation = problem.shape[1], problem.sample(ROWS).deviations()
     known = deviation[(deviation > 0) & np.isfinite(deviation)]
     wide = bool(known.size and known.max() > SCALES * known.min())
     root = np.where(deviation > 0, deviation, 1.0) if wide else np.ones(d)

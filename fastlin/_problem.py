@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -41,16 +41,34 @@ class Problem:
     latest : the x where the objective was evaluated last: after an iteration, the one that it led to.
     """
 
+    in_memory = True  # all rows are at hand, as `inputs`
+
     def __init__(self, objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> None:
         self.objective, self.inputs, self.scale_shift = objective, inputs, scale_shift
-        self.start = inputs.W.astype(np.float64).ravel()
-        self.resolution = ROUNDINGS * float(np.finfo(inputs.W.dtype).eps)  # of its values, relative
+        n, d = inputs.X.shape
+        self._begin(inputs.W, n, d, order_beside(inputs.X))
+
+    def _begin(self, W: Array, n: int, d: int, order: Literal["C", "F"] = "F") -> None:
+        self.W, self.shape = W, (n, d)  # where the fit begins; of X
+        self.start = W.astype(np.float64).ravel()
+        self.resolution = ROUNDINGS * float(np.finfo(W.dtype).eps)  # of its values, relative
         self.passes = 0
         self.latest = self.start
+        self._order = order  # of weights that kernels read
+
+    @property
+    def sparse(self) -> bool:
+        """Whether X has entries instead of all numbers."""
+        return self.in_memory and isinstance(self.inputs.X, Csr)
+
+    @property
+    def entries(self) -> int:
+        """How many numbers of X a pass reads."""
+        return self.inputs.X.nnz if self.sparse else self.shape[0] * self.shape[1]
 
     def weights(self, x: Array) -> Array:
         """x as W, of the dtype that the fit is in."""
-        return np.array(x.reshape(self.inputs.W.shape), self.inputs.W.dtype, order=order_beside(self.inputs.X))
+        return np.array(x.reshape(self.W.shape), self.W.dtype, order=self._order)
 
     def at(self, x: Array) -> Point:
         """The value and the gradient at x."""
@@ -81,8 +99,8 @@ class Problem:
     @property
     def l1(self) -> Array:
         """What the absolute value of each weight is multiplied by: (k,), 0 for b."""
-        W = np.zeros(self.inputs.W.shape)
-        W[: self.inputs.X.shape[1]] = self._terms[1]
+        W = np.zeros(self.W.shape)
+        W[: self.shape[1]] = self._terms[1]
         return W.ravel()
 
     @property
@@ -99,7 +117,7 @@ class Problem:
         """The product of the Hessian at x with a flat vector: one pass over X."""
         name, _ = SECOND[self.objective.loss.name]
         n = self.inputs.X.shape[0]
-        targets = np.empty((n, self.inputs.W.shape[1]), self.inputs.W.dtype)
+        targets = np.empty((n, self.W.shape[1]), self.W.dtype)
         for first in range(0, n, TOGETHER):
             some = slice(first, first + TOGETHER)
             targets[some] = self.second_of(self.scores(x, some), some)
@@ -129,6 +147,13 @@ class Problem:
         """The second derivatives (n, c) in the scores of some rows, as `ops.CURVATURES` take them."""
         return SECOND[self.objective.loss.name][1](S, self.inputs.y[some], *self.objective.hyper)
 
+    def sample(self, most: int) -> Problem:
+        """The problem of some of the rows, evenly taken: fewer than twice as many as `most`, if there are more."""
+        some = slice(None, None, max(1, self.shape[0] // max(1, most)))
+        _, X, y, sample_weight, _ = self.inputs
+        few = Inputs(self.inputs.W, X[some], y[some], sample_weight[some])
+        return Problem(self.objective, few, self.scale_shift)
+
     def scores(self, x: Array, some: slice = ALL) -> Array:
         """The scores (n, c) at x, of some rows."""
         W, objective = self.weights(x), self.objective
@@ -136,7 +161,7 @@ class Problem:
             W = self.scale_shift.fold(W, objective.bias)
         return _run.scores(W, self.inputs.X[some], objective.backend, objective.threads).T
 
-    def rows(self, some: slice) -> Array:
+    def rows(self, some: slice = ALL) -> Array:
         """Some rows of X, mapped as x_scale and x_shift say, with all their zeros."""
         return self.mapped(self.inputs.X[some])
 
@@ -150,31 +175,30 @@ class Problem:
         mapped += self.scale_shift.shift[:, 0]
         return mapped
 
-    def deviations(self, some: slice) -> Array:
-        """The standard deviation of each column of some rows as `rows` gives them."""
-        found: Array = np.asarray(self.rows(some), np.float64).std(axis=0)
+    def deviations(self) -> Array:
+        """The standard deviation of each column of the rows as `rows` gives them."""
+        found: Array = np.asarray(self.rows(), np.float64).std(axis=0)
         return found
 
-    def column_moments(self, some: slice) -> tuple[Array, Array, Array]:
+    def column_moments(self) -> tuple[Array, Array, Array]:
         """Of each column (d,): the share of rows with an entry that is not 0, the mean square and the mean.
 
-        Share and squares are of X * x_scale, the mean of X * x_scale + x_shift; of all rows if they are sparse, since a
-        few of them lack most columns, else of some rows.
+        Share and squares are of X * x_scale, the mean of X * x_scale + x_shift.
         """
         X = self.inputs.X
         if isinstance(X, Csr):
             share, mean, squares = X.column_means()
         else:
-            X = X[some].astype(np.float64)
+            X = X.astype(np.float64)
             share, mean, squares = (np.mean(each, axis=0) for each in (X != 0, X, np.square(X)))
         if self.scale_shift is None:
             return share, squares, mean
         scale, shift = (each[:, 0].astype(np.float64) for each in self.scale_shift)
         return share, squares * scale * scale, mean * scale + shift
 
-    def curvatures(self, x: Array, some: slice) -> Array:
+    def curvatures(self, x: Array) -> Array:
         """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""
-        S, y = self.scores(x, some), self.inputs.y[some]
+        S, y = self.scores(x), self.inputs.y
         name = self.objective.loss.name
         if name not in MEAN_SECOND:
             return np.ones(len(S))

@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _lbfgs
+from fastlin import _bases
 from fastlin._check import Array
+from fastlin._memory import Memory
 from fastlin._problem import Point, Problem
 
-FIRST, LONGER = 30, 3  # iterations in the first basis, and how many times more in each that follows
 ROWS = 1000  # that tell the curvature of the loss, and dense columns
 
 
@@ -27,7 +27,7 @@ class Basis:
     """V = root * W, b' = of_b * (b + mean @ W), and back; all flat, root and mean (d,)."""
 
     def __init__(self, problem: Problem, root: Array, mean: Array, of_b: float) -> None:
-        self._shape, self._bias = problem.inputs.W.shape, problem.objective.bias
+        self._shape, self._bias = problem.W.shape, problem.objective.bias
         self._root, self._mean, self._of_b = root[:, None], mean[:, None], of_b
 
     def to_W(self, v: Array) -> Array:
@@ -65,10 +65,10 @@ class Basis:
 
 
 def basis(problem: Problem, x: Array) -> Basis:
-    """The basis for a search from x."""
-    some = slice(None, None, max(1, problem.inputs.X.shape[0] // ROWS))
-    share, squares, mean = problem.column_moments(some)
-    curvature = float((problem.curvatures(x, some) * problem.inputs.sample_weight[some]).mean())
+    """The basis for a search from x. A few sparse rows lack most columns, so it looks at all of them."""
+    few = problem.sample(ROWS)
+    share, squares, mean = (problem if problem.sparse else few).column_moments()
+    curvature = float((few.curvatures(x) * few.inputs.sample_weight).mean())
     if not 0 < curvature < np.inf:  # hinges that no row violates, rows of no weight, or NaN
         curvature = 1.0
     h = np.divide(curvature * squares, np.sqrt(share), out=np.zeros_like(squares), where=share > 0) + 2.0 * problem.l2
@@ -81,27 +81,10 @@ def basis(problem: Problem, x: Array) -> Basis:
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where L-BFGS ended, and whether rounding alone ended it."""
-    done, stage, flat, moved = 0, FIRST, False, True
-    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
-        count = min(stage, max_iter - done)
-        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
-        done, stage = done + count, stage * LONGER
-    return here, flat
+    return _bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
 
 
-def _in_one_basis(
-    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
-) -> tuple[Point, bool, bool]:
-    """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
-    own = basis(problem, here.x)
-
-    def at(v: Array) -> Point:
-        there = problem.at(own.to_W(v))
-        return there._replace(x=v, gradient=own.gradient(there.gradient))
-
-    start = here._replace(x=own.of_W(here.x), gradient=own.gradient(here.gradient))
-    end, flat = _lbfgs.minimize(at, start, count, tol, note, problem.resolution)
-    return (here, flat, False) if end is start else (problem.at(own.to_W(end.x)), flat, True)
+BASES = _bases.Bases(basis, first=30, frame="scaled")

@@ -13,14 +13,18 @@ difference of the two at the end bounds how much the smoothing costs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fastlin import _lbfgs, ops
-from fastlin._check import Array
+from fastlin._check import MOST_STEPS, Array
+from fastlin._memory import Memory, point_of, point_values
 from fastlin._problem import Point, Problem, point
 from fastlin.penalties import L2
 
+FRAME = "smoothed"  # in checkpoints
 SQUARED = {"svm": "squared_svm", "one_vs_rest_svm": "squared_one_vs_rest_svm"}
 SMOOTHED = (*SQUARED, "crammer_singer_svm", "absolute_error")
 NARROWER = 10.0  # times, from one width to the next
@@ -31,20 +35,29 @@ SETTLED = 1e-6  # of the value, by which it falls from the last width but one to
 
 def can(problem: Problem) -> bool:
     """Whether the loss is one of these, and the penalty one of squares."""
-    return problem.objective.loss.name in SMOOTHED and isinstance(problem.objective.penalty, L2 | None)
+    name = problem.objective.loss.name
+    here = problem.in_memory or name != "crammer_singer_svm"  # whose scores are needed, all at once
+    return here and name in SMOOTHED and isinstance(problem.objective.penalty, L2 | None)
 
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the last of at most max_iter widths led, and whether a narrower one would lower the loss no more."""
-    width, flat = _first_width(problem, here), False
-    for _ in range(max_iter):
+    width, flat, done = _first_width(problem, here), False, 0
+    if (state := memory.state) is not None:
+        here, width = point_of(state, FRAME, len(here.x)), state.number(f"{FRAME}.width")
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        if not 0 < width < np.inf:
+            raise ValueError(f"resume: the state's {FRAME}.width must be in (0, inf); found {width}")
+    for count in range(done, max_iter):
         if here.steepest <= tol or flat or not np.isfinite(here.value):
             break
-        smooth, start = _smooth(problem, width), here.x
-        end, _ = _lbfgs.minimize(smooth, smooth(start), STEPS, tol, lambda value: None, problem.resolution)
+        memory.outer(FRAME, partial(_frame, here, width, count))
+        smooth = _smooth(problem, width)
+        start = here if memory.state is not None else smooth(here.x)  # L-BFGS goes on from a point of its own
+        end, _ = _lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem.resolution, memory)
         there = problem.at(end.x)
         cheap = there.value - end.value <= COSTS * abs(there.value)
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)
@@ -56,11 +69,15 @@ def minimize(
     return here, flat
 
 
+def _frame(here: Point, width: float, done: int) -> dict[str, Any]:
+    return {**point_values(here), "width": float(width), "done": done}
+
+
 def _first_width(problem: Problem, start: Point) -> float:
     """The margin, or the size of the errors at the start."""
     if problem.objective.loss.name != "absolute_error":
         return problem.objective.hyper[0] or 1.0
-    return start.value / problem.inputs.W.shape[1] or 1.0
+    return start.value / problem.W.shape[1] or 1.0
 
 
 def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:
@@ -84,8 +101,8 @@ def _smooth(problem: Problem, width: float) -> Callable[[Array], Point]:
 
 def _largest_hinges(problem: Problem, width: float, x: Array) -> Point:
     """Crammer and Singer's, smooth: a product for the scores, then one for the gradient."""
-    (margin,), y, W = problem.objective.hyper, problem.inputs.y, x.reshape(problem.inputs.W.shape)
-    (n, d), rows = problem.inputs.X.shape, np.arange(len(y))
+    (margin,), y, W = problem.objective.hyper, problem.inputs.y, x.reshape(problem.W.shape)
+    (n, d), rows = problem.shape, np.arange(len(y))
     P = np.array(problem.scores(x), np.float64, order="C")
     own = P[rows, y]
     P -= own[:, None] - margin

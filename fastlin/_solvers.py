@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _scaled, _smoothed, _whitened
 from fastlin._check import Array
-from fastlin._csr import Csr
 from fastlin._extras import need
-from fastlin._problem import MEAN_SECOND, Point, Problem
+from fastlin._memory import Memory
+from fastlin._problem import MEAN_SECOND, Point, Problem, point
 from fastlin.train import Solved
 
 Note = Callable[[float], object]
@@ -21,8 +22,8 @@ class Stopped(Exception):  # noqa: N818  (it is no error)
     """`note` raises it where the fit is to stop."""
 
 
-def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note) -> tuple[Point, bool]:
-    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution)
+def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note, memory: Memory) -> tuple[Point, bool]:
+    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution, memory)
 
 
 SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
@@ -44,16 +45,17 @@ DENSE = 1 << 27  # numbers, 1 GB, that sparse rows may become at most
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
 
-def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note: Note) -> tuple[Array, Solved]:
-    """The x that a solver finds, and how it ended; `note` gets the value of the start and of each iteration."""
+def solve(
+    problem: Problem, solver: str, max_iter: int | None, tol: float, memory: Memory, note: Note | None = None
+) -> tuple[Array, Solved]:
+    """The x that a solver finds, and how it ended; `memory.losses` and `note` get each value, the start's first."""
     chosen = choose(problem) if solver == "auto" else solver
     most = MOST_ITERATIONS.get(chosen, 1000) if max_iter is None else max_iter
-    count = 0
 
-    def count_and_note(value: float) -> None:
-        nonlocal count
-        count += 1
-        note(value)
+    def keep(value: float) -> None:
+        memory.losses.append(value)
+        if note is not None:
+            note(value)
 
     if chosen in CURVED and not problem.curved:
         raise ValueError(
@@ -70,18 +72,27 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
             f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
             f"{problem.objective.loss.name}: pass solver='auto'"
         )
-    if chosen == "whitened-lbfgs" and isinstance(problem.inputs.X, Csr):
-        _check_whitened(*problem.inputs.X.shape)
-    start = problem.at(problem.start)
-    note(start.value)
+    if chosen == "newton-cholesky" and not _newton_cholesky.can(problem):
+        raise ValueError("solver 'newton-cholesky' needs all rows as an array, not sparse: pass solver='auto'")
+    if chosen == "whitened-lbfgs" and problem.sparse:
+        _check_whitened(*problem.shape)
+    if memory.state is None:
+        start = problem.at(problem.start)
+        keep(start.value)
+    else:  # solvers have a point of their own in it
+        start = point(problem.start, math.nan, problem.start)
+        problem.passes = memory.passed
+    memory.passes = lambda: problem.passes
     stopped = False
     try:
         if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
-            end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
+            end, flat = _scipys(problem, SCIPYS[chosen], most, tol, keep), False
         else:
-            end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+            end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, keep, memory)
     except Stopped:
         end, flat, stopped = problem.at(problem.latest), False, True
+    memory.close()
+    count = len(memory.losses) - 1
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
     message = "a callback stopped it" if stopped else _message(chosen, end, converged, tol, count, most)
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message, stopped)
@@ -105,16 +116,14 @@ def choose(problem: Problem) -> str:
         return "smoothed"
     if _newton_cholesky.pays(problem):
         return "newton-cholesky"
-    X, c = problem.inputs.X, problem.inputs.W.shape[1]
-    n, d = X.shape
+    (n, d), c = problem.shape, problem.W.shape[1]
     rows = min(n, _whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
-    entries = X.nnz if isinstance(X, Csr) else n * d
     if problem.objective.loss.name not in MEAN_SECOND:
         return "lbfgs"
-    if flops <= max(FREE, WHITENING * 4 * entries * c):
+    if flops <= max(FREE, WHITENING * 4 * problem.entries * c):
         return "whitened-lbfgs"
-    return "scaled-lbfgs" if isinstance(X, Csr) else "lbfgs"
+    return "scaled-lbfgs" if problem.sparse else "lbfgs"
 
 
 def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) -> Point:

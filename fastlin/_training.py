@@ -19,7 +19,9 @@ from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
+from fastlin._predicted import measure
 from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
+from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
@@ -35,7 +37,7 @@ class Training:
     optimizer: Steps
     batch_size: int
     seed: int
-    validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
+    validation: tuple[Inputs, Array] | Parts | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
     rows: Array | None = None  # that are trained on; None for all
@@ -56,14 +58,15 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = self._order()
-        inputs = self.inputs._replace(W=self.W)
         of_steps: list[float] = []
-        how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
-        row = {"loss": run_epoch(self.objective, inputs, *how, None if self.steps is None else of_steps)}
+        row = {"loss": self._run_rows(None if self.steps is None else of_steps)}
         reached = row["loss"]
         if self.validation is not None:
-            row |= self._measure(*self.validation)
+            row |= (
+                self._measure_parts(self.validation)
+                if isinstance(self.validation, Parts)
+                else self._measure(*self.validation)
+            )
             reached = row["validation_loss"]
         if hasattr(self.optimizer, "report"):
             self.optimizer.report(reached)
@@ -75,6 +78,12 @@ class Training:
             self.history.setdefault(name, []).append(value)
         if self.steps is not None:
             self.history.setdefault("step_loss", []).extend(of_steps)
+
+    def _run_rows(self, of_steps: list[float] | None) -> float:
+        """The steps of an epoch; the mean loss, as `run_epoch` has it."""
+        inputs = self.inputs._replace(W=self.W)
+        how = self.scale_shift, self._order(), self.batch_size, self.optimizer, self.average
+        return run_epoch(self.objective, inputs, *how, of_steps)
 
     def _order(self) -> Array:
         """The rows of the next epoch, batch after batch; its last steps may not be wanted."""
@@ -134,6 +143,11 @@ class Training:
             self._measure_name(): score(loss, _run.scores(W, inputs.X, backend, threads).T, y),
         }
 
+    def _measure_parts(self, parts: Parts) -> dict[str, float]:
+        """The same over parts."""
+        value, found = measure(self.objective, parts, self.weights(), self.scale_shift)
+        return {"validation_loss": value, self._measure_name(): found}
+
     def state(self) -> State | None:
         """A copy of all that `restore` needs; None where the optimizer cannot tell its own state, or of some steps."""
         if self.steps is not None or not hasattr(self.optimizer, "state_dict"):
@@ -168,43 +182,59 @@ class Training:
         measured = [] if self.validation is None else ["validation_loss", self._measure_name()]
         return ["loss", *measured, *(["lr"] if hasattr(self.optimizer, "lr_now") else []), "seconds"]
 
+    def _validation_in_words(self) -> str | None:
+        if isinstance(self.validation, Parts):
+            return repr(self.validation)
+        return None if self.validation is None else digest(self.validation[1])
+
     def _measure_name(self) -> str:
         return "validation_r2" if self.objective.loss.predicts == "values" else "validation_accuracy"
 
     def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
-        loss, _, penalty, bias, backend, *_ = self.objective
-        W, X, y, sample_weight, _ = self.inputs
-        scale, shift = (None, None) if self.scale_shift is None else self.scale_shift
-        return {
-            "X": f"{X.dtype} {X.shape}",
-            "y": _digest(y),
-            "rows": _digest(self.rows),
-            "W": f"{W.dtype} {W.shape}",
-            "sample_weight": _digest(sample_weight),
-            "x_scale": _digest(scale),
-            "x_shift": _digest(shift),
-            "validation": None if self.validation is None else _digest(self.validation[1]),
-            "loss": loss.name,
-            **self.objective.hyper_by_name(),
-            "reg": _describe(penalty),
-            "optimizer": _describe(self.optimizer),
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "bias": bias,
-            "patience": self.patience,
-            "average": None if self.average is None else self.average.decay or "polyak",
-            "backend": backend,
-        } | ({} if self.shuffle else {"shuffle": False})
+        return (
+            described(self.objective, self.inputs, self.scale_shift)
+            | {
+                "rows": digest(self.rows),
+                "validation": self._validation_in_words(),
+                "optimizer": _describe(self.optimizer),
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+                "patience": self.patience,
+                "average": None if self.average is None else self.average.decay or "polyak",
+            }
+            | ({} if self.shuffle else {"shuffle": False})
+        )
 
 
-def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
+def described(objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> dict[str, Any]:
+    """What is minimised, in words and digests: equal for two runs that can go on from each other's states."""
+    W, X, y, sample_weight, _ = inputs
+    scale, shift = (None, None) if scale_shift is None else scale_shift
+    return {
+        "X": f"{X.dtype} {X.shape}",
+        "y": digest(y),
+        "W": f"{W.dtype} {W.shape}",
+        "sample_weight": digest(sample_weight),
+        "x_scale": digest(scale),
+        "x_shift": digest(shift),
+        "loss": objective.loss.name,
+        **objective.hyper_by_name(),
+        "reg": _describe(objective.penalty),
+        "bias": objective.bias,
+        "backend": objective.backend,
+    }
+
+
+def shuffled(n: int, batch_size: int, seed: int, epoch: int, *window: int) -> Array:
     """All n rows in an order that depends on nothing but the arguments, ascending within each batch.
+
+    window : its number, where not all rows are shuffled together.
 
     A batch is a sum, so the order within it is free: ascending, a memory-mapped X is read forwards, each page once.
     """
-    batch_size = min(batch_size, n)
-    order = np.random.default_rng([seed, epoch]).permutation(n)
+    batch_size = max(1, min(batch_size, n))
+    order = np.random.default_rng([seed, epoch, *window]).permutation(n)
     whole = n // batch_size * batch_size
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
@@ -216,7 +246,7 @@ def _finite(A: Array) -> bool:
     return A.dtype.kind != "f" or all(np.isfinite(A[some]).all() for some in laps(len(A), 2 * A[:1].nbytes))
 
 
-def _digest(value: Any) -> str | None:
+def digest(value: Any) -> str | None:
     """What tells one array from another in a few words."""
     if value is None:
         return None

@@ -12,30 +12,28 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _lbfgs, _newton
+from fastlin import _bases, _newton
 from fastlin._check import Array
-from fastlin._linalg import Factor, Means, few_rows, gram
+from fastlin._linalg import Factor, Means, gram
+from fastlin._memory import Memory
 from fastlin._problem import Point, Problem
 
 ROWS = 8  # for each feature, in G: a mean of as many products as that needs no more rows to be near that of all
-FIRST, LONGER = 10, 3  # iterations in the first basis, and how many times more in each that follows
 POLISH = 10  # Newton's steps at the end
 LEAST_SHARE = 1e-3  # of the largest curvature, that a row has at least
 JITTER = 1e-12  # of the largest entry of the diagonal, where there is no penalty
 
 
 class Basis:
-    """W = L^-T V for its rows but b; and b is moved by the mean, so that it is orthogonal to them.
-
-    start : V of the x at which the curvatures are those of the basis.
-    """
+    """W = L^-T V for its rows but b; and b is moved by the mean, so that it is orthogonal to them."""
 
     def __init__(self, problem: Problem, x: Array) -> None:
         objective = problem.objective
-        self._shape, self._bias = problem.inputs.W.shape, objective.bias
+        self._shape, self._bias = problem.W.shape, objective.bias
         self._means = Means(objective.backend, objective.threads)
-        rows, curvature = _curvatures(problem, x)
-        mean, panels = gram(problem.inputs.X[rows], curvature, self._means, problem.mapped)
+        few = problem.sample(ROWS * max(1, problem.shape[1]))
+        curvature = _curvatures(few, x)
+        mean, panels = gram(few.inputs.X, curvature, self._means, few.mapped)
         size, largest = float(curvature.mean()), 1e-300
         for panel in panels:
             first = panel.shape[1] - len(panel)
@@ -47,7 +45,6 @@ class Basis:
             panel[np.arange(len(panel)), np.arange(len(panel)) - len(panel)] += 2.0 * problem.l2 + JITTER * largest
         self._factor = Factor(panels, self._means)
         self._mean, self._root = mean, np.sqrt(size)
-        self.start = self._of_W(x)
 
     def to_W(self, v: Array) -> Array:
         """x of V, both flat."""
@@ -59,7 +56,7 @@ class Basis:
             W[d] = V[d] / self._root - (self._mean[:, None] * W[:d]).sum(axis=0)
         return W.ravel()
 
-    def _of_W(self, x: Array) -> Array:
+    def of_W(self, x: Array) -> Array:
         """V of x, both flat."""
         W = x.reshape(self._shape)
         d = len(self._mean)
@@ -83,50 +80,25 @@ class Basis:
 
 @np.errstate(all="ignore")  # rows of NaN, or a trial that is far away
 def minimize(
-    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
-    done, stage, flat, moved = 0, FIRST, False, True
-    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
-        count = min(stage, max_iter - done)
-        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
-        done, stage = done + count, stage * LONGER
+    here, flat = _bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
     if flat and here.steepest > tol and problem.curved:  # what the value no longer shows, Newton's steps still reach
         basis = Basis(problem, here.x)
-        here, _ = _newton.minimize(problem, here, POLISH, tol, note, lambda r: basis.to_W(basis.gradient(r)))
+        here, _ = _newton.minimize(problem, here, POLISH, tol, note, memory, lambda r: basis.to_W(basis.gradient(r)))
     return here, flat
 
 
-def _in_one_basis(
-    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
-) -> tuple[Point, bool, bool]:
-    """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
-    basis = Basis(problem, here.x)
-    start = _moved(here, basis.start, basis)
-    end, flat = _lbfgs.minimize(
-        lambda v: _moved(problem.at(basis.to_W(v)), v, basis), start, count, tol, note, problem.resolution
-    )
-    if end is start:
-        return here, flat, False
-    return problem.at(basis.to_W(end.x)), flat, True
+BASES = _bases.Bases(Basis, first=10, frame="whitened")
 
 
-def _moved(there: Point, v: Array, basis: Basis) -> Point:
-    """A point of W in the basis of V."""
-    return Point(v, there.value, basis.gradient(there.gradient), there.steepest)
-
-
-def _curvatures(problem: Problem, x: Array) -> tuple[slice, Array]:
-    """Some rows of X, and the curvature of each at x, weighted."""
-    n, d = problem.inputs.X.shape
-    every = max(1, n // (ROWS * max(1, d)))
-    some = slice(None, None, every)
-    weight = problem.inputs.sample_weight[some]
-    curvature = np.empty(len(weight))
-    for few in few_rows(len(weight), d):
-        curvature[few] = problem.curvatures(x, slice(every * few.start, every * (few.stop - 1) + 1, every))
-    curvature *= weight
+def _curvatures(few: Problem, x: Array) -> Array:
+    """The curvature of each row at x, weighted."""
+    weight = few.inputs.sample_weight
+    curvature = few.curvatures(x) * weight
     largest = float(curvature.max())
     if not 0 < largest < np.inf:  # hinges that no row violates, rows of no weight, or NaN
-        return some, np.ones(len(curvature))
-    return some, np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))
+        return np.ones(len(curvature))
+    found: Array = np.maximum(curvature, LEAST_SHARE * largest * (weight > 0))
+    return found

@@ -20,10 +20,12 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check_csr import features
 from fastlin._csr import Csr, Features
+from fastlin._evaluate import evaluate
 from fastlin._labels import of_rows, without
 from fastlin._laps import laps
 from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
 from fastlin._words_of_losses import OfSoftmax, OfSVM
+from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 HINGES = {  # (variant, squared): the row of the table
@@ -38,8 +40,8 @@ HINGES = {  # (variant, squared): the row of the table
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -50,8 +52,8 @@ def softmax_loss(
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -62,8 +64,8 @@ def softmax_loss(
 @overload
 def softmax_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -73,8 +75,8 @@ def softmax_loss(
 
 def softmax_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -101,6 +103,7 @@ def softmax_loss(
         Or sparse rows: SciPy's csr_array or csr_matrix, or any object with data, indices, indptr and shape in that
         form; entries in any order, those of one place are added up. Its float32 or float64 numbers and int32 or int64
         indices are read in place, others are copied once; a C-ordered W is read in place then.
+        Or `fl.Parts`, which bring y and sample_weight with them: both are left out then.
     y : (n,) integers in [0, c); or (n, c) floats in [0, 1], the t_ij before smoothing: the probabilities of the classes
         of each row, as of a teacher or of mixed rows. They need not sum to 1.
     reg : lam of the penalty lam * sum(W^2), or a penalty such as `fl.L1(1e-4)`.
@@ -134,18 +137,21 @@ def softmax_loss(
     >>> round(loss, 4)  # log(10)
     2.3026
     """
-    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads).for_targets(y)
+    objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
+    if isinstance(X, Parts):
+        return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
+    objective = objective.for_targets(y)
     if ignore_index is not None:
         X = features(X)
         y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -156,8 +162,8 @@ def svm_loss(
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -168,8 +174,8 @@ def svm_loss(
 @overload
 def svm_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -179,8 +185,8 @@ def svm_loss(
 
 def svm_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     margin: float = 1.0,
@@ -237,14 +243,16 @@ def svm_loss(
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
+    if isinstance(X, Parts):
+        return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
     if ignore_index is not None:
         X = features(X)
         y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def _without_ignored(
-    X: Array | Csr, y: ArrayLike, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
+    X: Array | Csr, y: ArrayLike | None, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
 ) -> tuple[Array, Array]:
     """Valid labels, and weights of 0 for the rows that are left out."""
     _check.choice("reduction", reduction, REDUCTIONS)

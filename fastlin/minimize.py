@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import unwrap
 from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _solvers
+from fastlin import _check, _save, _solvers
 from fastlin._affine import affine
+from fastlin._check import Array
 from fastlin._check_csr import features
 from fastlin._csr import Features
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
-from fastlin._objective import make_objective, with_defaults
+from fastlin._memory import Memory
+from fastlin._objective import Objective, make_objective, with_defaults
+from fastlin._over_parts import PartsProblem
 from fastlin._problem import Problem
+from fastlin._survey import begin
+from fastlin._training import State, described
+from fastlin._windows import described_parts
+from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
-from fastlin.train import TrainResult
+from fastlin.train import FilePath, Solved, TrainResult, state_of
 
 P = ParamSpec("P")
 
@@ -45,8 +52,8 @@ def _warning(fit: Callable[P, TrainResult]) -> Callable[P, TrainResult]:
 
 @_warning
 def minimize(
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     *,
     loss: str = "softmax",
     solver: str = "auto",
@@ -61,6 +68,8 @@ def minimize(
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
+    checkpoint: FilePath | None = None,
+    resume: State | FilePath | None = None,
     backend: str | None = None,
     threads: int | None = None,
     callback: Callable[[int, TrainResult], Any] | None = None,
@@ -75,6 +84,12 @@ def minimize(
         where they lie.
     solver : one of `fastlin.minimize.SOLVERS`; "auto" takes the one that docs/solvers.md gives for such a problem.
     max_iter : the largest number of iterations, each of which takes one or a few passes over X; None: the solver's own.
+    checkpoint : an .npz or .safetensors file, replaced after an iteration by all that the solver remembers then: whole,
+        never half. Writing takes no more than some tenth of the time: iterations that are over sooner are left out,
+        but not the last.
+    resume : such a file, or what is in it; checked whole before it is used. The fit goes on to the same bits as if it
+        had not been interrupted; other arguments must be the same, but for tol, max_iter, checkpoint and threads. With
+        Parts their sizes and the numbers of their labels are compared.
     tol : stop where no entry of the gradient is larger (with L1, of the smallest subgradient). 0 goes on as long as the
         loss falls.
     callback : called as callback(iteration, result) after each iteration, from 1; a true answer stops the fit.
@@ -111,27 +126,56 @@ def minimize(
     if callback is not None:
         _check.function("callback", callback, "of (iteration, result)")
     if solver in _solvers.SCIPYS:
+        if checkpoint is not None or resume is not None:
+            raise ValueError(f"solver {solver!r} is SciPy's and keeps no checkpoint: pass one of ours")
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
-    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads).for_targets(y)
+    objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
+    data = X, y, sample_weight
+    problem, arguments = _problem(
+        objective, data, W, LabelOptions(classes, class_weight, ignore_index), x_scale, x_shift
+    )
+    if checkpoint is not None:
+        _save.check_path("checkpoint", checkpoint)
+    memory = Memory()
+    if checkpoint is not None or resume is not None:
+        state = None if resume is None else state_of(resume)
+        memory = Memory(arguments() | {"solver": solver}, checkpoint, state)
+
+    def result(x: Array, solved: Solved | None = None) -> TrainResult:
+        history = {"loss": memory.losses.copy()}
+        return TrainResult(problem.weights(x), bias, history, x_scale, x_shift, loss_name=loss, solved=solved)
+
+    def note(value: float) -> None:
+        iteration = len(memory.losses) - 1
+        if callback is not None and iteration and callback(iteration, result(problem.latest)):
+            raise _solvers.Stopped
+
+    return result(*_solvers.solve(problem, solver, max_iter, tol, memory, note))
+
+
+def _problem(
+    objective: Objective, data: tuple[Any, Any, Any], W: Any, labels: LabelOptions, x_scale: Any, x_shift: Any
+) -> tuple[Problem, Callable[[], dict[str, Any]]]:
+    """What is to be solved, over arrays or over parts, and that in words."""
+    X, y, sample_weight = data
+    if are_parts(X, y, sample_weight):
+        begun = begin(objective, X, W, labels, np.float64)
+        scale_shift = affine(x_scale, x_shift, begun.survey.X, begun.W)
+
+        def words() -> dict[str, Any]:
+            return described(begun.objective, begun.no_rows(), scale_shift) | described_parts(begun)
+
+        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey.n, begun.counted), words
+    objective = objective.for_targets(y)
     X = features(X)
-    labels = LabelOptions(classes, class_weight, ignore_index)
-    start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, bias, sample_weight, np.float64)
+    start, y, sample_weight, rows = labels.apply(
+        objective.loss.name, W, X, y, objective.bias, sample_weight, np.float64
+    )
     if rows is not None:
         sample_weight = of_rows(rows, len(X), sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)
-    problem = Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
-    losses: list[float] = []
-
-    def note(value: float) -> None:
-        losses.append(value)
-        if callback is None or len(losses) == 1:
-            return
-        W = problem.weights(problem.latest)
-        if callback(len(losses) - 1, TrainResult(W, bias, {"loss": losses.copy()}, x_scale, x_shift, loss_name=loss)):
-            raise _solvers.Stopped
-
-    x, solved = _solvers.solve(problem, solver, max_iter, tol, note)
-    return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
+    scale_shift = affine(x_scale, x_shift, inputs.X, start)
+    return Problem(objective, inputs, scale_shift), partial(described, objective, inputs, scale_shift)
 
 
 without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words

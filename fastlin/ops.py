@@ -10,6 +10,7 @@ column, scores are (c, rows). Kernels hold loops: what they are given has been c
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import importlib.util
 import os
@@ -342,6 +343,14 @@ def losses() -> list[str]:
 def loss(name: str) -> Loss:
     """The row of a loss."""
     return LOSSES[name]
+
+
+def _row(name: str) -> Loss:
+    """A row of LOSSES or CURVATURES, which is pickled as its name: kernels that were looked up are kept by row."""
+    return (LOSSES | CURVATURES)[name]
+
+
+copyreg.pickle(Loss, lambda row: (_row, (row.name,)))
 
 
 def storage_of(X: Any, W_dtype: np.dtype[Any]) -> Storage | None:

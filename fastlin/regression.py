@@ -13,16 +13,18 @@ from numpy.typing import ArrayLike
 
 from fastlin._check import Array
 from fastlin._csr import Features
+from fastlin._evaluate import evaluate
 from fastlin._objective import make_objective
 from fastlin._words_of_losses import OfHuber, OfLoss
+from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 
 @overload
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -33,8 +35,8 @@ def logistic_loss(
 @overload
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -45,8 +47,8 @@ def logistic_loss(
 @overload
 def logistic_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -56,8 +58,8 @@ def logistic_loss(
 
 def logistic_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -98,14 +100,14 @@ def logistic_loss(
     (0.6931, [-0.25, -0.25])
     """
     objective = make_objective("logistic", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @overload
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -116,8 +118,8 @@ def sigmoid_squared_loss(
 @overload
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -128,8 +130,8 @@ def sigmoid_squared_loss(
 @overload
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -139,8 +141,8 @@ def sigmoid_squared_loss(
 
 def sigmoid_squared_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -180,14 +182,14 @@ def sigmoid_squared_loss(
     0.25
     """
     objective = make_objective("sigmoid_squared", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @overload
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -198,8 +200,8 @@ def squared_error_loss(
 @overload
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -210,8 +212,8 @@ def squared_error_loss(
 @overload
 def squared_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -221,8 +223,8 @@ def squared_error_loss(
 
 def squared_error_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -262,14 +264,14 @@ def squared_error_loss(
            [-8.]]))
     """
     objective = make_objective("squared_error", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @overload
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -280,8 +282,8 @@ def absolute_error_loss(
 @overload
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -292,8 +294,8 @@ def absolute_error_loss(
 @overload
 def absolute_error_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -303,8 +305,8 @@ def absolute_error_loss(
 
 def absolute_error_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     bias: bool = False,
@@ -343,14 +345,14 @@ def absolute_error_loss(
            [-2.]]))
     """
     objective = make_objective("absolute_error", (), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @overload
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["none"],
@@ -361,8 +363,8 @@ def huber_loss(
 @overload
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -373,8 +375,8 @@ def huber_loss(
 @overload
 def huber_loss(
     W: ArrayLike,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     reduction: str,
@@ -384,8 +386,8 @@ def huber_loss(
 
 def huber_loss(
     W: ArrayLike,
-    X: Features,
-    y: ArrayLike,
+    X: Features | Parts,
+    y: ArrayLike | None = None,
     reg: float | Penalty = 0.0,
     *,
     delta: float = 1.0,
@@ -428,4 +430,4 @@ def huber_loss(
            [-1. ]]))
     """
     objective = make_objective("huber", (delta,), reg, bias, backend, threads)
-    return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)

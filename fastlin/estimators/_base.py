@@ -21,9 +21,12 @@ from fastlin._check import Array
 from fastlin._check_csr import features
 from fastlin._csr import Csr
 from fastlin._objective import order_beside
+from fastlin._predicted import gathered
+from fastlin._survey import Survey
 from fastlin.estimators._callbacks import Tasks
 from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning
+from fastlin.parts import Parts
 from fastlin.train import TrainResult, train
 
 SGD = "sgd"
@@ -93,18 +96,29 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
         return {"coef_": np.ascontiguousarray(W[:d].T), "intercept_": intercept}
 
     def _solve(
-        self, X: Array | Csr, y: Array, weights: Array | None, columns: int, strata: Array | None, tasks: Tasks | None
+        self,
+        X: Array | Csr | Parts,
+        y: Any,
+        weights: Array | None,
+        columns: int,
+        strata: Array | None,
+        tasks: Tasks | None = None,
+        seen: Survey | None = None,
     ) -> None:
-        """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets."""
+        """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets.
+
+        seen : of Parts, which bring y and weights.
+        """
         self._check_parameters()
         callback = None if tasks is None else lambda iteration, result: tasks.next(result.W)
         self.__dict__.pop("_optimizer", None)  # of another fit
-        W = self._start(X, columns, self.warm_start)
+        like: Any = X if seen is None else seen.X
+        W = self._start(like, columns, self.warm_start)
         if self.solver == SGD:
-            self._keep(self._train(X, y, weights, W, strata, callback), y)
+            self._keep(self._train(X, y, weights, W, strata, callback), y if seen is None else seen.y)
             return
         name, hyper = self._loss(columns)
-        entries = X.nnz if isinstance(X, Csr) else X.size
+        entries = seen.n * seen.columns if seen is not None else X.nnz if isinstance(X, Csr) else like.size
         tol = (1e-12 if entries * columns <= SMALL else PLAIN) if self.tol is None else self.tol
         result = without_warning(
             X,
@@ -126,15 +140,20 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
         enough = PLAIN if self.tol is None else math.inf if tol == 0 else tol  # 0 asks for max_iter iterations
         if not (solved.converged or solved.stopped or solved.gradient <= enough):
             warnings.warn(solved.message, ConvergenceWarning, stacklevel=3)
-        self._keep(result, y)
+        self._keep(result, y if seen is None else seen.y)
 
     def _train(
-        self, X: Array | Csr, y: Array, weights: Array | None, W: Array, strata: Array | None, callback: Any
+        self, X: Array | Csr | Parts, y: Any, weights: Array | None, W: Array, strata: Array | None, callback: Any
     ) -> TrainResult:
         """Mini-batch steps, with a share of the rows held out if `early_stopping`."""
         rng = check_random_state(self.random_state)
         validation = None
         if self.early_stopping:
+            if isinstance(X, Parts):
+                raise ValueError(
+                    "early_stopping=True holds out rows of an array; of Parts hold some out yourself, and pass them to "
+                    "fl.train(parts, validation=(X, y), patience=5)"
+                )
             held = _held_out(len(X), self.validation_fraction, strata, rng)
             if weights is not None:
                 held = held[weights[held] > 0]  # as if they were not there
@@ -156,10 +175,10 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
             callback=callback,
         )
 
-    def _steps(self, X: Array | Csr, y: Array, weights: Array | None, W: Array, **how: Any) -> TrainResult:
+    def _steps(self, X: Array | Csr | Parts, y: Any, weights: Array | None, W: Array, **how: Any) -> TrainResult:
         """`train` with the optimizer of this fit, which goes on where it stood."""
         name, hyper = self._loss(W.shape[1])
-        if X.dtype == np.float64 and W.dtype == np.float32:
+        if not isinstance(X, Parts) and X.dtype == np.float64 and W.dtype == np.float32:
             X = X.beside(W.dtype) if isinstance(X, Csr) else X.astype(np.float32)
         return train(
             X,
@@ -221,9 +240,11 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
 
     # ---- Scores -----------------------------------------------------------------------------------------------
 
-    def _scores(self, X: ArrayLike) -> Array:
+    def _scores(self, X: ArrayLike | Parts) -> Array:
         """X @ coef_.T + intercept_, (n, c)."""
         check_is_fitted(self)
+        if isinstance(X, Parts):
+            return gathered(X, self, "_scores")
         rows: Array | Csr = read(self, X, reset=False)
         coef = np.atleast_2d(dense(self.coef_))
         return scores(coef, self.intercept_, rows, self.backend, self.n_threads)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_method_params
 from fastlin._check import Array
 from fastlin.estimators._base import read
 from fastlin.estimators._logistic import UNSET, LogisticRegression, centre, dispatches
+from fastlin.parts import Parts
 from fastlin.sweep import Data, Path, Setting, numbers, penalty_of
 from fastlin.train import TrainResult
 
@@ -93,8 +94,10 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
     scores_: Any
     coefs_paths_: Any
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, **params: Any) -> LogisticRegressionCV:
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> LogisticRegressionCV:
         """Fit to X (n, d) and labels y (n,): see scikit-learn's."""
+        if isinstance(X, Parts):
+            raise TypeError("LogisticRegressionCV has folds, and takes no Parts: see fl.sweep(parts, validation=...)")
         if hasattr(X, "toarray") or not self._is_ours():  # sparse X too
             linear_model.LogisticRegressionCV.fit(self, X, y, sample_weight, **params)
             return self
@@ -174,7 +177,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
             path = Path(data._replace(l1_ratio=ratio), data.sample_weight * counts)
             found.append(path.path(settings))
             for setting, result in zip(settings, found[-1], strict=True):
-                centre(result.W, data.X.shape[1], penalty_of(setting.C, ratio, path.total))
+                centre(result.W, self.n_features_in_, penalty_of(setting.C, ratio, path.total))
         return found
 
     def _score(
@@ -219,7 +222,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
             self.C_, self.l1_ratio_ = float(self.Cs_[C]), ratios[ratio]
             path = Path(data._replace(l1_ratio=self.l1_ratio_), data.sample_weight)
             result = path.fit(Setting(self.C_), paths[:, ratio, C].mean(axis=0).T)
-            centre(result.W, data.X.shape[1], penalty_of(self.C_, self.l1_ratio_, path.total))
+            centre(result.W, self.n_features_in_, penalty_of(self.C_, self.l1_ratio_, path.total))
             solved, W = [*solved, [[result.solved]]], result.W
         else:
             by_C = scores.swapaxes(1, 2).reshape(len(scores), -1)

@@ -118,8 +118,8 @@ def _loss_and_y(sizes: Sizes, labelled: bool) -> Any:
             for more in (
                 {"classes": c + 2},
                 {"class_weight": "balanced"},
-                {"class_weight": {0: 0.5, np.int64(c - 1): 2}},
-                {"class_weight": A((c,), "float32", "unit"), "ignore_index": -100},
+                {"classes": c, "class_weight": {0: 0.5, np.int64(c - 1): 2}},  # few rows may lack the last class
+                {"classes": c, "class_weight": A((c,), "float32", "unit"), "ignore_index": -100},
             )
             if c > 1 or name == "softmax"
         ]
