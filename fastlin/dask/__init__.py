@@ -1,0 +1,36 @@
+"""fastlin on dask arrays: the same functions and classes, computed by Dask's workers where the chunks are.
+
+It needs `fastlin[dask]`. docs/dask.md tells how to use it and what is promised.
+
+>>> import dask.array as da, numpy as np, fastlin.dask as fd
+>>> X, y = da.ones((6, 3), chunks=(2, 3)), da.arange(6, chunks=2) % 2
+>>> loss, dW = fd.softmax_loss(np.zeros((3, 2)), X, y)
+>>> round(loss, 4), dW.shape  # log(2)
+(0.6931, (3, 2))
+"""
+
+from fastlin._extras import need
+
+need("dask.array", "dask", "fastlin.dask")
+
+from fastlin.dask._functions import (  # noqa: E402  (the check comes first)
+    absolute_error_loss,
+    huber_loss,
+    logistic_loss,
+    minimize,
+    sigmoid_squared_loss,
+    softmax_loss,
+    squared_error_loss,
+    svm_loss,
+)
+
+__all__ = [
+    "absolute_error_loss",
+    "huber_loss",
+    "logistic_loss",
+    "minimize",
+    "sigmoid_squared_loss",
+    "softmax_loss",
+    "squared_error_loss",
+    "svm_loss",
+]
