@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 from fastlin import _over_parts
 from fastlin._check import Array
 from fastlin._objective import Objective
-from fastlin.parts import Parts
+from fastlin.parts import are_parts
 
 
 def evaluate(
     objective: Objective,
     W: ArrayLike,
-    X: ArrayLike | Parts,
-    y: ArrayLike | None,
+    X: Any,
+    y: Any,
     sample_weight: ArrayLike | None,
     x_scale: ArrayLike | None,
     x_shift: ArrayLike | None,
@@ -25,9 +25,6 @@ def evaluate(
     ignore_index: int | None = None,
 ) -> tuple[Any, Array]:
     """The value at W, penalty included, and its gradient: see `fastlin.softmax_loss`."""
-    if isinstance(X, Parts):
-        _over_parts.refuse_beside(y=y, sample_weight=sample_weight)
+    if are_parts(X, y, sample_weight):
         return _over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
-    if y is None:
-        raise TypeError("y must be given beside an array X; only fl.Parts bring their own")
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)

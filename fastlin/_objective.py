@@ -268,14 +268,14 @@ def best_classes(loss: Loss, S: Array, k: Any) -> Array:
     return largest_few(S, k)
 
 
-def score(loss: Loss, S: Array, y: ArrayLike) -> float:
+def score(loss: Loss, S: Array, y: Any) -> float:
     """How good the predictions from scores (n, c) are: R^2 of a regression, the accuracy of a classifier."""
     if loss.predicts == "values":
         return _r2(S, _check.judged(y, len(S), S.shape[1], values=True).reshape(S.shape))
     return _accuracy(loss, S, _check.judged(y, len(S), S.shape[1], values=False))
 
 
-def share_among(loss: Loss, S: Array, y: ArrayLike, k: Any) -> float:
+def share_among(loss: Loss, S: Array, y: Any, k: Any) -> float:
     """The share of rows whose class is among those of the k largest scores."""
     found = best_classes(loss, S, k)
     y = _check.judged(y, len(S), S.shape[1], values=False)

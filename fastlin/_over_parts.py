@@ -100,13 +100,6 @@ def labelled(part: Part) -> Part:
     return part
 
 
-def refuse_beside(**given: Any) -> None:
-    """Raises ValueError for what comes with the parts, and is passed beside them."""
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(f"{name} comes with the parts, as in (X, y, sample_weight); leave {name}= out")
-
-
 def sum_of(parts: Parts, task: Callable[[Part], Partial]) -> Partial:
     """The sum over the parts of what the task makes of each."""
     return parts._sum(task)

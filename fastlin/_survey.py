@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastlin import _check
-from fastlin._check import Array
+from fastlin._check import Array, Inputs
 from fastlin._labels import LabelOptions, class_weights, without
 from fastlin._objective import Objective, start_weights
 from fastlin._over_parts import Reweighted, labelled
@@ -44,9 +44,23 @@ class Begun(NamedTuple):
 
     objective: Objective
     W: Array
-    parts: Parts  # with the weights that options ask for
+    parts: Parts  # as they were given
+    rows: Reweighted  # what options make of them
     counted: int  # rows whose labels are not ignored
     survey: Survey
+
+    def no_rows(self) -> Inputs:
+        """Inputs of no rows, which say what W and the columns of X are."""
+        return Inputs(self.W, self.survey.X, self.survey.y[:0], np.empty(0, self.W.dtype))
+
+    @property
+    def weighted(self) -> Parts:
+        """The parts with the weights that options ask for."""
+        return (
+            self.parts
+            if self.rows.ignore_index is None and self.rows.of_class is None
+            else self.parts._mapped(self.rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,4 @@ def begin(
             raise ValueError("class_weight needs labels, integers that each name a column of W; pass sample_weight")
         c = start.shape[1]
         of_class = class_weights(options.class_weight, _check.labels(labels, len(labels), c), weight, c)
-    if options.ignore_index is not None or of_class is not None:
-        parts = parts._mapped(Reweighted(options.ignore_index, of_class))
-    return Begun(objective, start, parts, counted, seen)
+    return Begun(objective, start, parts, Reweighted(options.ignore_index, of_class), counted, seen)

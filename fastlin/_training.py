@@ -55,11 +55,8 @@ class Training:
         """One more epoch, measured and recorded."""
         began = time.perf_counter()
         lr = {"lr": float(self.optimizer.lr_now)} if hasattr(self.optimizer, "lr_now") else {}
-        order = self._order()
-        inputs = self.inputs._replace(W=self.W)
         of_steps: list[float] = []
-        how = self.scale_shift, order, self.batch_size, self.optimizer, self.average
-        row = {"loss": run_epoch(self.objective, inputs, *how, None if self.steps is None else of_steps)}
+        row = {"loss": self._run_rows(None if self.steps is None else of_steps)}
         reached = row["loss"]
         if self.validation is not None:
             row |= self._measure(*self.validation)
@@ -74,6 +71,12 @@ class Training:
             self.history.setdefault(name, []).append(value)
         if self.steps is not None:
             self.history.setdefault("step_loss", []).extend(of_steps)
+
+    def _run_rows(self, of_steps: list[float] | None) -> float:
+        """The steps of an epoch; the mean loss, as `run_epoch` has it."""
+        inputs = self.inputs._replace(W=self.W)
+        how = self.scale_shift, self._order(), self.batch_size, self.optimizer, self.average
+        return run_epoch(self.objective, inputs, *how, of_steps)
 
     def _order(self) -> Array:
         """The rows of the next epoch, batch after batch; its last steps may not be wanted."""
@@ -177,13 +180,13 @@ class Training:
         scale, shift = (None, None) if self.scale_shift is None else self.scale_shift
         return {
             "X": f"{X.dtype} {X.shape}",
-            "y": _digest(y),
-            "rows": _digest(self.rows),
+            "y": digest(y),
+            "rows": digest(self.rows),
             "W": f"{W.dtype} {W.shape}",
-            "sample_weight": _digest(sample_weight),
-            "x_scale": _digest(scale),
-            "x_shift": _digest(shift),
-            "validation": None if self.validation is None else _digest(self.validation[1]),
+            "sample_weight": digest(sample_weight),
+            "x_scale": digest(scale),
+            "x_shift": digest(shift),
+            "validation": None if self.validation is None else digest(self.validation[1]),
             "loss": loss.name,
             **self.objective.hyper_by_name(),
             "reg": _describe(penalty),
@@ -197,13 +200,15 @@ class Training:
         } | ({} if self.shuffle else {"shuffle": False})
 
 
-def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> Array:
+def shuffled(n: int, batch_size: int, *key: int) -> Array:
     """All n rows in an order that depends on nothing but the arguments, ascending within each batch.
+
+    key : the seed, the epoch, and of a window which one.
 
     A batch is a sum, so the order within it is free: ascending, a memory-mapped X is read forwards, each page once.
     """
-    batch_size = min(batch_size, n)
-    order = np.random.default_rng([seed, epoch]).permutation(n)
+    batch_size = max(1, min(batch_size, n))
+    order = np.random.default_rng(key).permutation(n)
     whole = n // batch_size * batch_size
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()
@@ -215,7 +220,7 @@ def _finite(A: Array) -> bool:
     return A.dtype.kind != "f" or all(np.isfinite(A[some]).all() for some in laps(len(A), 2 * A[:1].nbytes))
 
 
-def _digest(value: Any) -> str | None:
+def digest(value: Any) -> str | None:
     """What tells one array from another in a few words."""
     if value is None:
         return None

@@ -16,10 +16,10 @@ from fastlin._affine import affine
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import Objective, make_objective, with_defaults
-from fastlin._over_parts import PartsProblem, refuse_beside
+from fastlin._over_parts import PartsProblem
 from fastlin._problem import Problem
 from fastlin._survey import begin
-from fastlin.parts import Parts
+from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 from fastlin.train import TrainResult
 
@@ -122,13 +122,10 @@ def _problem(
 ) -> Problem:
     """What is to be solved: over arrays, or over parts."""
     X, y, sample_weight = data
-    if isinstance(X, Parts):
-        refuse_beside(y=y, sample_weight=sample_weight)
+    if are_parts(X, y, sample_weight):
         begun = begin(objective, X, W, labels, np.float64)
         scale_shift = affine(x_scale, x_shift, begun.survey.X, begun.W)
-        return PartsProblem(begun.objective, begun.parts, begun.W, scale_shift, begun.survey.n, begun.counted)
-    if y is None:
-        raise TypeError("y must be given beside an array X; only fl.Parts bring their own")
+        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey.n, begun.counted)
     objective = objective.for_targets(y)
     X = _check.array("X", X, 2)
     start, y, sample_weight, rows = labels.apply(

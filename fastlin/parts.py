@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,8 @@ from fastlin._reduction import Partial, Tree
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+BLOCK_BYTES = 4 << 20  # of rows that lie side by side: a disk reads them at full speed
 
 T = TypeVar("T")
 Task = Callable[["Part"], T]
@@ -233,11 +235,11 @@ class _Mapped:
 
 def read(source: Callable[[], Any], number: int) -> Part:
     """The arrays of a part, checked; errors name its number."""
-    return _named(number, lambda: _checked(source()))
+    return named(number, lambda: _checked(source()))
 
 
 def _done(task: Task[T], part: Part, number: int) -> T:
-    return _named(number, lambda: task(part))
+    return named(number, lambda: task(part))
 
 
 def _compute(task: Task[T], source: Callable[[], Any], number: int) -> T:
@@ -245,7 +247,7 @@ def _compute(task: Task[T], source: Callable[[], Any], number: int) -> T:
     return _done(task, read(source, number), number)
 
 
-def _named(number: int, call: Callable[[], T]) -> T:
+def named(number: int, call: Callable[[], T]) -> T:
     """What the call returns; an error says which part it is about, and keeps its type."""
     try:
         return call()
@@ -274,6 +276,18 @@ def _checked(found: Any) -> Part:
     return part._replace(X=X)
 
 
+def are_parts(X: Any, y: Any, sample_weight: Any = None) -> TypeGuard[Parts]:
+    """Whether X are Parts, which bring y and sample_weight; beside them these are refused, beside an array y is due."""
+    if not isinstance(X, Parts):
+        if y is None:
+            raise TypeError("y must be given beside an array X; only fl.Parts bring their own")
+        return False
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{name} comes with the parts, as in (X, y, sample_weight); leave {name}= out")
+    return True
+
+
 def bring_in(X: Array) -> None:
     """Reads every page of an array that is mapped from a file, so that a kernel call never waits for a disk."""
     if X.size and X.flags.c_contiguous and _is_mapped(X):
@@ -284,3 +298,21 @@ def _is_mapped(X: Any) -> bool:
     while isinstance(X, np.ndarray):
         X = X.base
     return isinstance(X, mmap.mmap)
+
+
+def exceeds_memory(X: Any) -> bool:
+    """Whether X is mapped from a file that is larger than half of the machine's memory."""
+    return bool(isinstance(X, np.ndarray) and X.ndim == 2 and _is_mapped(X) and X.nbytes > _memory() // 2)
+
+
+def _memory() -> int:
+    """In bytes; where the system does not tell, no array exceeds it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+def block_rows(X: Array) -> int:
+    """The rows of a block that a disk reads in one go, and of which a window mixes many."""
+    return max(1, BLOCK_BYTES // max(1, int(X.shape[1] * X.itemsize)))

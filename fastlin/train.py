@@ -27,8 +27,12 @@ from fastlin._objective import (
     share_among,
     with_defaults,
 )
+from fastlin._predicted import gathered, share_of_hits, values
+from fastlin._survey import begin
 from fastlin._training import State, Training
+from fastlin._windows import PartsTraining, usual_window
 from fastlin.optim import SGD
+from fastlin.parts import Parts, are_parts, block_rows, exceeds_memory
 from fastlin.penalties import Penalty
 
 FilePath = str | os.PathLike[str]
@@ -60,32 +64,42 @@ class TrainResult:
     loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
     solved: Solved | None = None  # of `minimize`: how it ended
 
-    def scores(self, X: ArrayLike) -> Array:
-        """The scores (n, c) of the rows of X; of float64 where X is, also for a W of float32."""
+    def scores(self, X: ArrayLike | Parts) -> Array:
+        """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32."""
+        if isinstance(X, Parts):
+            return gathered(X, self._alone(), "scores")
         X = _check.array("X", X, 2)
         W = _check.weights(self.W)
         if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
             W = W.astype(np.float64)
         return losses.scores(W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
 
-    def predict(self, X: ArrayLike, k: int | None = None) -> Array:
-        """What the loss predicts for each row of X.
+    def _alone(self) -> TrainResult:
+        """What predictions need: workers are sent no more."""
+        return TrainResult(self.W, self.bias, {}, self.x_scale, self.x_shift, loss_name=self.loss_name)
+
+    def predict(self, X: ArrayLike | Parts, k: int | None = None) -> Array:
+        """What the loss predicts for each row of X, or of all parts one after the other.
 
         A regression ("squared_error", "absolute_error", "huber"): values (n,), or (n, k) for k columns of W. Others:
         classes (n,), those of the largest score; with one column of W 1 where the score is >= 0, else 0.
 
         k : ask for the k classes (n, k) with the largest scores, the largest first; W has a column for each class.
         """
+        if isinstance(X, Parts):
+            return gathered(X, self._alone(), "predict", k)
         row, S = ops.LOSSES[self.loss_name], self.scores(X)
         return prediction(row, S) if k is None else best_classes(row, S, k)
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike | Parts) -> Array:
         """The probabilities of the classes of each row of X.
 
         "softmax": softmax(scores), (n, c). "logistic": sigma(score), (n, c) for c columns of W, each one class against
         the rest, so that a row need not sum to 1; for one column (n, 2), those of the classes 0 and 1, which do.
         Raises ValueError for other losses: their scores are no log-odds.
         """
+        if isinstance(X, Parts):
+            return gathered(X, self._alone(), "predict_proba")
         row = ops.LOSSES[self.loss_name]
         if row.probabilities is None:
             having = ", ".join(name for name, loss in ops.LOSSES.items() if loss.probabilities is not None)
@@ -96,15 +110,18 @@ class TrainResult:
         of_pairs = losses.softmax(np.stack([np.zeros_like(S), S], axis=-1))  # sigma(s) is the second of softmax(0, s)
         return of_pairs[:, 0] if S.shape[1] == 1 else of_pairs[..., 1].copy()
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: ArrayLike | Parts, y: ArrayLike | None = None) -> float:
         """R^2 of a regression (the mean over the columns of y), the accuracy of a classifier.
 
         y : as in `train`. A row of targets (n, k) of a classifier counts as the class of its largest target, and a
-        target of a single column as 1 where it is >= 1/2.
+        target of a single column as 1 where it is >= 1/2. Parts bring their own, and it is left out.
         """
+        if are_parts(X, y):
+            regression = ops.LOSSES[self.loss_name].predicts == "values"
+            return score(ops.LOSSES[self.loss_name], *values(X, self._alone())) if regression else self.accuracy(X)
         return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
-    def accuracy(self, X: ArrayLike, y: ArrayLike, k: int | None = None) -> float:
+    def accuracy(self, X: ArrayLike | Parts, y: ArrayLike | None = None, k: int | None = None) -> float:
         """The fraction of rows of X whose class is predicted: `score` of a classifier. Raises ValueError for others.
 
         k : the class is to be among those of the k largest scores: k=5 gives the top-5 accuracy.
@@ -112,6 +129,8 @@ class TrainResult:
         row = ops.LOSSES[self.loss_name]
         if row.predicts == "values":
             raise ValueError(f"{self.loss_name} is a regression and predicts no classes: ask for score(X, y), its R^2")
+        if are_parts(X, y):
+            return share_of_hits(X, self._alone(), k)
         return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
     def save(self, path: FilePath) -> None:
@@ -148,8 +167,8 @@ class TrainResult:
 
 
 def train(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     *,
     loss: str = "softmax",
     optimizer: Steps | None = None,
@@ -158,6 +177,7 @@ def train(
     steps: int | None = None,
     batch_size: int = 256,
     shuffle: bool = True,
+    window: int | None = None,
     seed: int = 0,
     bias: bool = True,
     W: ArrayLike | None = None,
@@ -183,8 +203,9 @@ def train(
 
     Parameters
     ----------
-    X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied, so it may be an
-        `np.memmap` larger than memory; the rows of a batch are read in ascending order, forwards through the file.
+    X : (n, d) float16, float32, float64 or integers. It is read a batch at a time and never copied. Or `fl.Parts`,
+        which bring y and sample_weight with them; an `np.memmap` that is larger than half of the machine's memory is
+        read as parts of 4 MB, since rows all over a file cost a disk a thousand times what they hold.
     y : (n,) integers in [0, c); for "softmax" also floats (n, c), the probabilities of the classes. For a loss with
         targets (see `fastlin.regression`) also numbers: (n, k), or (n,) for a W with one column, such as the 0 and 1 of
         "logistic". A regression takes numbers (n,) of any type as that.
@@ -198,6 +219,8 @@ def train(
         in the history. Such a run has no state to be resumed from.
     batch_size : rows in a batch; the last batch of an epoch takes what is left.
     shuffle : False takes the rows in their order in every epoch.
+    window : of Parts, how many are mixed: parts are shuffled, and then the rows of so many together. Twice as many are
+        in memory. None: as many as hold some 96 MB. docs/parts.md has what a small window does to convergence.
     seed : of the shuffling. The same seed gives the same bits, for any number of threads.
     bias : fit b as the last row of W.
     W : where to start, not changed; None starts at zero, with c = max(y) + 1 classes, or a column for each target.
@@ -247,15 +270,12 @@ def train(
     progress = _check.flag("progress", progress)
     if callback is not None:
         _check.function("callback", callback, "of (epoch, result)")
-    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads).for_targets(y)
-    X = _check.array("X", X, 2)
-    options = LabelOptions(classes, class_weight, ignore_index)
-    start, y, sample_weight, rows = options.apply(objective.loss.name, W, X, y, bias, sample_weight)
-    inputs = objective.inputs(start, X, y, sample_weight)
-    training = Training(
-        inputs=inputs,
-        rows=rows,
-        objective=objective,
+    objective = make_objective(loss, with_defaults(loss, hyper, "train"), reg, bias, backend, threads)
+    labels = LabelOptions(classes, class_weight, ignore_index)
+    kind, data = _data(objective, (X, y, sample_weight), W, labels, window)
+    inputs, objective = data["inputs"], data["objective"]
+    training: Training = kind(
+        **data,
         scale_shift=affine(x_scale, x_shift, inputs.X, inputs.W),
         optimizer=_optimizer(optimizer),
         batch_size=_check.count("batch_size", batch_size),
@@ -270,6 +290,27 @@ def train(
     _begin(training, checkpoint, resume, progress)
     result = TrainResult(training.weights(), objective.bias, x_scale=x_scale, x_shift=x_shift, loss_name=loss)
     return _run(training, result, epochs, tol, checkpoint, progress, callback)
+
+
+def _data(
+    objective: Objective, data: tuple[Any, Any, Any], W: Any, labels: LabelOptions, window: int | None
+) -> tuple[type[Training], dict[str, Any]]:
+    """What is trained on, and the kind of run that this takes: rows that memory does not hold are read part by part."""
+    X, y, sample_weight = data
+    over_parts = are_parts(X, y, sample_weight)
+    if exceeds_memory(X):
+        X, over_parts = Parts.from_arrays(X, y, sample_weight, rows=block_rows(X)), True
+    if over_parts:
+        begun = begin(objective, X, W, labels)
+        found = {"begun": begun, "inputs": begun.no_rows(), "objective": begun.objective}
+        window = usual_window(begun) if window is None else _check.count("window", window)
+        return PartsTraining, found | {"window": window}
+    if window is not None:
+        raise ValueError("window is for fl.Parts, and a file that memory does not hold: an array is shuffled whole")
+    objective = objective.for_targets(y)
+    X = _check.array("X", X, 2)
+    start, y, sample_weight, rows = labels.apply(objective.loss.name, W, X, y, objective.bias, sample_weight)
+    return Training, {"inputs": objective.inputs(start, X, y, sample_weight), "rows": rows, "objective": objective}
 
 
 def _epochs(epochs: int | None, training: Training) -> int:
