@@ -36,7 +36,7 @@ class Group(NamedTuple):
     """Neighbouring chunks that are computed together."""
 
     first: int  # the number of the first chunk
-    count: int
+    size: int  # chunks
     where: Any  # the key of a list of their (X, y, sample_weight), or that list with a key in the place of each array
 
 
@@ -52,7 +52,7 @@ class Chunks(Parts):
         self.evaluations = 0
 
     def __len__(self) -> int:
-        return self._groups[-1].first + self._groups[-1].count
+        return self._groups[-1].first + self._groups[-1].size
 
     def held(self) -> Chunks:
         """The same, in the workers' memory as long as this object lives: a group of chunks on one worker."""

@@ -47,7 +47,8 @@ def checked(name: str, value: Any) -> Any:
     if value.ndim == 2 and value.numblocks[1] > 1:
         if name == "X":
             raise ValueError(
-                f"X has {value.numblocks[1]} chunks of columns; each chunk must hold whole rows: pass X.rechunk({{1: -1}})"
+                f"X is cut into {value.numblocks[1]} chunks of columns; each chunk must hold whole rows: pass "
+                f"X.rechunk({{1: -1}})"
             )
         value = value.rechunk({1: -1})
     return value
@@ -90,8 +91,8 @@ def _sized(array: Any) -> Any:
 
 def _grouped(given: dict[str, Any]) -> tuple[dict[Any, Any], list[Group]]:
     """The graph of the arrays, and which chunks are computed together."""
-    given = dict(zip(given, dask.optimize(*given.values()), strict=True))
-    X, graph = given["X"], {}
+    X = given["X"]
+    graph: dict[Any, Any] = {}
     columns = []  # of keys, one for each array
     for name in ("X", "y", "sample_weight"):
         array = given.get(name)
@@ -110,5 +111,5 @@ def _together(X: Any) -> int:
     """How many chunks a group has: a power of 2, which depends on the sizes of the chunks alone."""
     if _unknown(X):
         return 1
-    most = max(1, max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize)
+    most: int = max(1, max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize)
     return 1 << max(0, (GROUP_BYTES // most).bit_length() - 1)
