@@ -16,6 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from fastlin import _solvers, _whitened
 from fastlin._check import Array
+from fastlin._memory import Memory
 from fastlin._objective import make_objective, start_weights
 from fastlin._problem import Problem
 
@@ -46,7 +47,7 @@ def curve(solver: str, X: Array, y: Array, C: float) -> list[tuple[int, float]]:
     start = start_weights("softmax", None, X, y, True, np.float64)
     problem = Problem(objective, objective.inputs(start, X, y), None)
     found: list[tuple[int, float]] = []
-    _solvers.solve(problem, solver, MOST[solver], 1e-10, lambda value: found.append((problem.passes, value)))
+    _solvers.solve(problem, solver, MOST[solver], 1e-10, Memory(), lambda value: found.append((problem.passes, value)))
     return found
 
 

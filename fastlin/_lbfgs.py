@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fastlin._check import Array
+from fastlin._check import MOST_STEPS, Array
+from fastlin._memory import Memory, Pairs, pair_values, pairs_of, point_of, point_values
 from fastlin._problem import Point
+
+FRAME = "lbfgs"  # in checkpoints
 
 KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
@@ -30,14 +35,21 @@ def minimize(
     tol: float,
     note: Callable[[float], object],
     resolution: float = EPS,
+    memory: Memory | None = None,
 ) -> tuple[Point, bool]:
     """The point at which f is lowest, from a start on, and whether rounding alone ended the search.
 
     It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
-    note : called with the value after each step.  resolution : of the values, relative.
+    note : called with the value after each step.  resolution : of the values, relative.  memory : where it may go on
+    from, and what it keeps.
     """
-    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
-    for _ in range(max_iter):
+    memory, size, done = memory or Memory(), len(here.x), 0
+    pairs: Pairs = deque(maxlen=KEPT)
+    if (state := memory.state) is not None:
+        here, pairs = point_of(state, FRAME, size), pairs_of(state, FRAME, size, KEPT)
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        memory.settle()
+    for count in range(done, max_iter):
         if here.steepest <= tol:
             break
         there = _step(f, here, pairs, resolution)
@@ -51,7 +63,13 @@ def minimize(
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
+        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
     return here, False
+
+
+def frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int) -> dict[str, Any]:
+    """What a checkpoint has of it."""
+    return {**point_values(here), **pair_values(pairs, len(here.x)), "done": done}
 
 
 def _step(

@@ -6,13 +6,17 @@ Nocedal & Wright, Numerical Optimization, 2nd edition, algorithm 7.1 ("line sear
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from fastlin._check import Array
+from fastlin._check import MOST_STEPS, Array
 from fastlin._lbfgs import EPS, FALL, STEEP, dot
+from fastlin._memory import Memory, point_of, point_values
 from fastlin._problem import Point, Problem, Product
 
+FRAME = "newton"  # in checkpoints
 HALVINGS = 40  # of a step
 MOST_PRODUCTS = 500  # of an iteration
 
@@ -24,14 +28,19 @@ def minimize(
     max_iter: int,
     tol: float,
     note: Callable[[float], object],
+    memory: Memory,
     inverse: Product | None = None,
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it.
 
     inverse : the product with an approximation of the inverse Hessian, the preconditioner.
     """
-    first = np.sqrt(dot(here.gradient, here.gradient))
-    for _ in range(max_iter):
+    first, done = float(np.sqrt(dot(here.gradient, here.gradient))), 0
+    if (state := memory.state) is not None:
+        here, first = point_of(state, FRAME, len(here.x)), state.number(f"{FRAME}.first")
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        memory.settle()
+    for count in range(done, max_iter):
         if here.steepest <= tol or not np.isfinite(here.value):
             break
         size = np.sqrt(dot(here.gradient, here.gradient))
@@ -41,7 +50,12 @@ def minimize(
             return here, dot(here.gradient, here.gradient) <= STEEP * problem.resolution * abs(here.value)
         here = there
         note(here.value)
+        memory.step(FRAME, partial(_frame, here, first, count + 1))
     return here, False
+
+
+def _frame(here: Point, first: float, done: int) -> dict[str, Any]:
+    return {**point_values(here), "first": first, "done": done}
 
 
 def _along(problem: Problem, here: Point, direction: Array) -> Point | None:

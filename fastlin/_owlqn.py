@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from fastlin._check import Array
-from fastlin._lbfgs import FALL, KEPT, STEEP, direction_of, dot
+from fastlin._check import MOST_STEPS, Array
+from fastlin._lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
+from fastlin._memory import Memory, Pairs, pairs_of, point_of
 from fastlin._problem import Point, Problem
 
 HALVINGS = 40
@@ -22,7 +24,7 @@ ROWS = 1000  # that tell the scales
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it; values and gradients have the absolute values."""
     scale = _scales(problem)
@@ -34,9 +36,14 @@ def minimize(
         slope = pseudo_gradient(z, scale * smooth.gradient, l1)
         return Point(z, value, scale * smooth.gradient, float(np.abs(slope / scale).max(initial=0.0)))
 
-    here = at(start.x / scale)
-    pairs: deque[tuple[Array, Array, float]] = deque(maxlen=KEPT)
-    for _ in range(max_iter):
+    pairs, done = Pairs(maxlen=KEPT), 0
+    if (state := memory.state) is None:
+        here = at(start.x / scale)
+    else:
+        here, pairs = point_of(state, FRAME, len(l1)), pairs_of(state, FRAME, len(l1), KEPT)
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        memory.settle()
+    for count in range(done, max_iter):
         slope = pseudo_gradient(here.x, here.gradient, l1)
         if here.steepest <= tol:
             break
@@ -51,6 +58,7 @@ def minimize(
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
+        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
     return here._replace(x=scale * here.x), False
 
 

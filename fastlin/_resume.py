@@ -40,11 +40,9 @@ class Stored(NamedTuple):
 
 def read_state(given: Mapping[str, Any], run: Training) -> Stored:
     """The parts of a state of this run. Raises ValueError or TypeError, which names the part that cannot be."""
-    state = _Parts(given)
-    found = _check_state.scalar(state.values.get("format"))
-    if not isinstance(found, str) or found != FORMAT:
-        raise ValueError(f"resume is not a training state: its format is {_check.shown(found)}, not {FORMAT!r}")
-    _check_arguments(state.part(ARGUMENT), run.arguments)
+    state = Entries(given)
+    state.expect_format(FORMAT, "a training state")
+    check_arguments(state.part(ARGUMENT), run.arguments)
     epoch = state.count("epoch", _check.MOST_STEPS)
     shape, dtype = run.W.shape, run.W.dtype
     W = state.array("W", shape, dtype)
@@ -86,17 +84,23 @@ def with_name(function: Any, *arguments: Any) -> None:
         raise type(error)(f"resume: the optimizer's part of the state: {error}") from error
 
 
-class _Parts:
+class Entries:
     """A state, and which of its names have been asked for."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         if not isinstance(given, Mapping):
-            raise TypeError(f"resume must be a training state; found {type(given).__name__}")
+            raise TypeError(f"resume must be a state; found {type(given).__name__}")
         self.values = dict(given)
         self.asked: set[str] = {"format"}
         for name in self.values:
             if not isinstance(name, str):
                 raise TypeError(f"resume: the names in a state are strings; found {_check.shown(name)}")
+
+    def expect_format(self, expected: str, what: str) -> None:
+        """The state says of itself that it is such a one."""
+        found = _check_state.scalar(self.values.get("format"))
+        if not isinstance(found, str) or found != expected:
+            raise ValueError(f"resume is not {what}: its format is {_check.shown(found)}, not {expected!r}")
 
     def get(self, name: str) -> Any:
         self.asked.add(name)
@@ -112,6 +116,20 @@ class _Parts:
 
     def count(self, name: str, most: int) -> int:
         return _check_state.state_count(f"resume: the state's {name}", self.get(name), most)
+
+    def number(self, name: str) -> float:
+        value = _check_state.scalar(self.get(name))
+        if type(value) is not float:
+            raise TypeError(f"resume: the state's {name} must be a float; found {_check.shown(value)}")
+        return value
+
+    def length(self, name: str, most: int) -> int:
+        """Of an array, in its first dimension."""
+        value = self.get(name)
+        found = value.shape[0] if isinstance(value, np.ndarray) and value.ndim else -1
+        if not 0 <= found <= most:
+            raise ValueError(f"resume: the state's {name} must be at most {most} rows; found {_check.shown(value)}")
+        return found
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """A copy. Kernels go by the shape of W, and would read and write outside of a smaller array."""
@@ -146,7 +164,7 @@ def _best(history: dict[str, list[float]], run: Training) -> tuple[int, float]:
     return best_epoch, best_score
 
 
-def _check_arguments(before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_arguments(before: dict[str, Any], now: dict[str, Any]) -> None:
     other = [name for name in before | now if not _same(before.get(name), now.get(name))]
     if other:
         found = "; ".join(f"{name}: {_words(before.get(name))} there, {_words(now.get(name))} here" for name in other)

@@ -12,14 +12,18 @@ bounds how much the smoothing costs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fastlin import _lbfgs, ops
-from fastlin._check import Array
+from fastlin._check import MOST_STEPS, Array
+from fastlin._memory import Memory, point_of, point_values
 from fastlin._problem import Point, Problem, point
 from fastlin.penalties import L2
 
+FRAME = "smoothed"  # in checkpoints
 SQUARED = {"svm": "squared_svm", "one_vs_rest_svm": "squared_one_vs_rest_svm"}
 SMOOTHED = (*SQUARED, "absolute_error")
 NARROWER = 10.0  # times, from one width to the next
@@ -35,15 +39,22 @@ def can(problem: Problem) -> bool:
 
 @np.errstate(all="ignore")
 def minimize(
-    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the last of at most max_iter widths led, and whether a narrower one would lower the loss no more."""
-    width, flat = _first_width(problem, here), False
-    for _ in range(max_iter):
+    width, flat, done = _first_width(problem, here), False, 0
+    if (state := memory.state) is not None:
+        here, width = point_of(state, FRAME, len(here.x)), state.number(f"{FRAME}.width")
+        done = state.count(f"{FRAME}.done", MOST_STEPS)
+        if not 0 < width < np.inf:
+            raise ValueError(f"resume: the state's {FRAME}.width must be in (0, inf); found {width}")
+    for count in range(done, max_iter):
         if here.steepest <= tol or flat or not np.isfinite(here.value):
             break
-        smooth, start = _smooth(problem, width), here.x
-        end, _ = _lbfgs.minimize(smooth, smooth(start), STEPS, tol, lambda value: None, problem.resolution)
+        memory.outer(FRAME, partial(_frame, here, width, count))
+        smooth = _smooth(problem, width)
+        start = here if memory.state is not None else smooth(here.x)  # L-BFGS goes on from a point of its own
+        end, _ = _lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem.resolution, memory)
         there = problem.at(end.x)
         cheap = there.value - end.value <= COSTS * abs(there.value)
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)
@@ -52,6 +63,10 @@ def minimize(
         note(here.value)
         width /= NARROWER
     return here, flat
+
+
+def _frame(here: Point, width: float, done: int) -> dict[str, Any]:
+    return {**point_values(here), "width": float(width), "done": done}
 
 
 def _first_width(problem: Problem, start: Point) -> float:

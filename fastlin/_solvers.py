@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 from fastlin import _lbfgs, _newton, _owlqn, _smoothed, _whitened
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._problem import MEAN_SECOND, Point, Problem
+from fastlin._memory import Memory
+from fastlin._problem import MEAN_SECOND, Point, Problem, point
 from fastlin.train import Solved
 
 Note = Callable[[float], object]
 
 
-def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note) -> tuple[Point, bool]:
-    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution)
+def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note, memory: Memory) -> tuple[Point, bool]:
+    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution, memory)
 
 
 SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
@@ -35,16 +37,17 @@ WHITENING = 30  # passes over X that it may cost to make the columns white
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
 
-def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note: Note) -> tuple[Array, Solved]:
-    """The x that a solver finds, and how it ended; `note` gets the value of the start and of each iteration."""
+def solve(
+    problem: Problem, solver: str, max_iter: int | None, tol: float, memory: Memory, note: Note | None = None
+) -> tuple[Array, Solved]:
+    """The x that a solver finds, and how it ended; `memory.losses` and `note` get each value, the start's first."""
     chosen = choose(problem) if solver == "auto" else solver
     most = MOST_ITERATIONS.get(chosen, 1000) if max_iter is None else max_iter
-    count = 0
 
-    def count_and_note(value: float) -> None:
-        nonlocal count
-        count += 1
-        note(value)
+    def keep(value: float) -> None:
+        memory.losses.append(value)
+        if note is not None:
+            note(value)
 
     if chosen == "newton-cg" and not problem.curved:
         raise ValueError(
@@ -56,12 +59,19 @@ def solve(problem: Problem, solver: str, max_iter: int | None, tol: float, note:
             f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
             f"{problem.objective.loss.name}: pass solver='auto'"
         )
-    start = problem.at(problem.start)
-    note(start.value)
+    if memory.state is None:
+        start = problem.at(problem.start)
+        keep(start.value)
+    else:  # solvers have a point of their own in it
+        start = point(problem.start, math.nan, problem.start)
+        problem.passes = memory.passed
+    memory.passes = lambda: problem.passes
     if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
-        end, flat = _scipys(problem, SCIPYS[chosen], most, tol, count_and_note), False
+        end, flat = _scipys(problem, SCIPYS[chosen], most, tol, keep), False
     else:
-        end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, count_and_note)
+        end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, keep, memory)
+        memory.close()
+    count = len(memory.losses) - 1
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
     message = _message(chosen, end, converged, tol, count, most)
     return end.x, Solved(chosen, count, problem.passes, converged, end.steepest, message)

@@ -175,40 +175,49 @@ class Training:
 
     def _describe_arguments(self) -> dict[str, Any]:
         """The arguments that a run continued to the same bits must share; X is too large to be looked through."""
-        loss, _, penalty, bias, backend, *_ = self.objective
-        W, X, y, sample_weight, _ = self.inputs
-        scale, shift = (None, None) if self.scale_shift is None else self.scale_shift
-        return {
-            "X": f"{X.dtype} {X.shape}",
-            "y": digest(y),
-            "rows": digest(self.rows),
-            "W": f"{W.dtype} {W.shape}",
-            "sample_weight": digest(sample_weight),
-            "x_scale": digest(scale),
-            "x_shift": digest(shift),
-            "validation": None if self.validation is None else digest(self.validation[1]),
-            "loss": loss.name,
-            **self.objective.hyper_by_name(),
-            "reg": _describe(penalty),
-            "optimizer": _describe(self.optimizer),
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "bias": bias,
-            "patience": self.patience,
-            "average": None if self.average is None else self.average.decay or "polyak",
-            "backend": backend,
-        } | ({} if self.shuffle else {"shuffle": False})
+        return (
+            described(self.objective, self.inputs, self.scale_shift)
+            | {
+                "rows": digest(self.rows),
+                "validation": None if self.validation is None else digest(self.validation[1]),
+                "optimizer": _describe(self.optimizer),
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+                "patience": self.patience,
+                "average": None if self.average is None else self.average.decay or "polyak",
+            }
+            | ({} if self.shuffle else {"shuffle": False})
+        )
 
 
-def shuffled(n: int, batch_size: int, *key: int) -> Array:
+def described(objective: Objective, inputs: Inputs, scale_shift: Affine | None) -> dict[str, Any]:
+    """What is minimised, in words and digests: equal for two runs that can go on from each other's states."""
+    W, X, y, sample_weight, _ = inputs
+    scale, shift = (None, None) if scale_shift is None else scale_shift
+    return {
+        "X": f"{X.dtype} {X.shape}",
+        "y": digest(y),
+        "W": f"{W.dtype} {W.shape}",
+        "sample_weight": digest(sample_weight),
+        "x_scale": digest(scale),
+        "x_shift": digest(shift),
+        "loss": objective.loss.name,
+        **objective.hyper_by_name(),
+        "reg": _describe(objective.penalty),
+        "bias": objective.bias,
+        "backend": objective.backend,
+    }
+
+
+def shuffled(n: int, batch_size: int, seed: int, epoch: int, *window: int) -> Array:
     """All n rows in an order that depends on nothing but the arguments, ascending within each batch.
 
-    key : the seed, the epoch, and of a window which one.
+    window : its number, where not all rows are shuffled together.
 
     A batch is a sum, so the order within it is free: ascending, a memory-mapped X is read forwards, each page once.
     """
     batch_size = max(1, min(batch_size, n))
-    order = np.random.default_rng(key).permutation(n)
+    order = np.random.default_rng([seed, epoch, *window]).permutation(n)
     whole = n // batch_size * batch_size
     order[:whole].reshape(-1, batch_size).sort(axis=1)
     order[whole:].sort()

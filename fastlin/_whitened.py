@@ -9,14 +9,18 @@ the basis is made anew. It is a preconditioner: where the search ends does not d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fastlin import _lbfgs, _newton
-from fastlin._check import Array
+from fastlin._check import MOST_STEPS, Array
 from fastlin._linalg import Means, cholesky, gram, product
+from fastlin._memory import Memory, point_of, point_values
 from fastlin._problem import Point, Problem
 
+FRAME = "whitened"  # in checkpoints
 ROWS = 8  # for each feature, in G: a mean of as many products as that needs no more rows to be near that of all
 FIRST, LONGER = 10, 3  # iterations in the first basis, and how many times more in each that follows
 POLISH = 10  # Newton's steps at the end
@@ -79,28 +83,38 @@ class Basis:
 
 @np.errstate(all="ignore")  # rows of NaN, or a trial that is far away
 def minimize(
-    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
     done, stage, flat, moved = 0, FIRST, False, True
+    if (state := memory.state) is not None:
+        here = point_of(state, FRAME, len(here.x))
+        done, stage = (state.count(f"{FRAME}.{name}", MOST_STEPS) for name in ("done", "stage"))
+        flat = state.count(f"{FRAME}.polishing", 1) == 1
     while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
         count = min(stage, max_iter - done)
-        here, flat, moved = _in_one_basis(problem, here, count, tol, note)
+        memory.outer(FRAME, partial(_frame, here, done, stage, polishing=False))
+        here, flat, moved = _in_one_basis(problem, here, count, tol, note, memory)
         done, stage = done + count, stage * LONGER
     if flat and here.steepest > tol and problem.curved:  # what the value no longer shows, Newton's steps still reach
         basis = Basis(problem, here.x)
-        here, _ = _newton.minimize(problem, here, POLISH, tol, note, lambda r: basis.to_W(basis.gradient(r)))
+        memory.outer(FRAME, partial(_frame, here, done, stage, polishing=True))
+        here, _ = _newton.minimize(problem, here, POLISH, tol, note, memory, lambda r: basis.to_W(basis.gradient(r)))
     return here, flat
 
 
+def _frame(here: Point, done: int, stage: int, polishing: bool) -> dict[str, Any]:
+    return {**point_values(here), "done": done, "stage": stage, "polishing": int(polishing)}
+
+
 def _in_one_basis(
-    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object]
+    problem: Problem, here: Point, count: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool, bool]:
     """Where so many iterations lead, whether rounding ended them, and whether there was a step at all."""
     basis = Basis(problem, here.x)
     start = _moved(here, basis.start, basis)
     end, flat = _lbfgs.minimize(
-        lambda v: _moved(problem.at(basis.to_W(v)), v, basis), start, count, tol, note, problem.resolution
+        *(lambda v: _moved(problem.at(basis.to_W(v)), v, basis), start, count, tol, note, problem.resolution, memory)
     )
     if end is start:
         return here, flat, False

@@ -134,12 +134,16 @@ class PartsTraining(Training):
         )
 
     def _describe_arguments(self) -> dict[str, Any]:
-        seen = self.begun.survey
-        return super()._describe_arguments() | {
-            "X": f"{seen.dtype} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
-            "y": f"{digest(seen.y)}, {digest(seen.counts)}",
-            "sample_weight": digest(seen.weight),
-            "class_weight": digest(self.begun.rows.of_class),
-            "ignore_index": self.begun.rows.ignore_index,
-            "window": self.window,
-        }
+        return super()._describe_arguments() | described_parts(self.begun) | {"window": self.window}
+
+
+def described_parts(begun: Begun) -> dict[str, Any]:
+    """What is fitted, in the place of what `described` says of arrays: labels are told by their numbers."""
+    seen = begun.survey
+    return {
+        "X": f"{seen.dtype} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
+        "y": f"{digest(seen.y)}, {digest(seen.counts)}",
+        "sample_weight": digest(seen.weight),
+        "class_weight": digest(begun.rows.of_class),
+        "ignore_index": begun.rows.ignore_index,
+    }

@@ -95,14 +95,14 @@ def softmax_loss(
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
     if isinstance(X, Parts):
-        return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out, ignore_index)
+        return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
     objective = objective.for_targets(y)
     if ignore_index is not None:
         _check.choice("reduction", reduction, REDUCTIONS)
         n = len(X := _check.array("X", X, 2))
         y, rows = without(y, n, ignore_index)
         sample_weight = of_rows(rows, n, sample_weight, mean=reduction == "mean")
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def svm_loss(
@@ -163,7 +163,7 @@ def svm_loss(
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 @np.errstate(all="ignore")

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import unwrap
 from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _solvers
+from fastlin import _check, _save, _solvers
 from fastlin._affine import affine
 from fastlin._extras import need
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
+from fastlin._memory import Memory
 from fastlin._objective import Objective, make_objective, with_defaults
 from fastlin._over_parts import PartsProblem
 from fastlin._problem import Problem
 from fastlin._survey import begin
+from fastlin._training import State, described
+from fastlin._windows import described_parts
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
-from fastlin.train import TrainResult
+from fastlin.train import FilePath, TrainResult, state_of
 
 P = ParamSpec("P")
 
@@ -62,6 +65,8 @@ def minimize(
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
+    checkpoint: FilePath | None = None,
+    resume: State | FilePath | None = None,
     backend: str | None = None,
     threads: int | None = None,
     **hyper: Any,
@@ -75,6 +80,12 @@ def minimize(
         where they lie.
     solver : one of `fastlin.minimize.SOLVERS`; "auto" takes the one that docs/solvers.md gives for such a problem.
     max_iter : the largest number of iterations, each of which takes one or a few passes over X; None: the solver's own.
+    checkpoint : an .npz or .safetensors file, replaced after an iteration by all that the solver remembers then: whole,
+        never half. Writing takes no more than some tenth of the time: iterations that are over sooner are left out,
+        but not the last.
+    resume : such a file, or what is in it; checked whole before it is used. The fit goes on to the same bits as if it
+        had not been interrupted; other arguments must be the same, but for tol, max_iter, checkpoint and threads. With
+        Parts their sizes and the numbers of their labels are compared.
     tol : stop where no entry of the gradient is larger (with L1, of the smallest subgradient). 0 goes on as long as the
         loss falls.
 
@@ -108,24 +119,39 @@ def minimize(
     if max_iter is not None:
         max_iter = _check.count("max_iter", max_iter)
     if solver in _solvers.SCIPYS:
+        if checkpoint is not None or resume is not None:
+            raise ValueError(f"solver {solver!r} is SciPy's and keeps no checkpoint: pass one of ours")
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
     objective = make_objective(loss, with_defaults(loss, hyper, "minimize"), reg, bias, backend, threads)
     data = X, y, sample_weight
-    problem = _problem(objective, data, W, LabelOptions(classes, class_weight, ignore_index), x_scale, x_shift)
-    losses: list[float] = []
-    x, solved = _solvers.solve(problem, solver, max_iter, tol, losses.append)
-    return TrainResult(problem.weights(x), bias, {"loss": losses}, x_scale, x_shift, loss_name=loss, solved=solved)
+    problem, arguments = _problem(
+        objective, data, W, LabelOptions(classes, class_weight, ignore_index), x_scale, x_shift
+    )
+    if checkpoint is not None:
+        _save.check_path("checkpoint", checkpoint)
+    memory = Memory()
+    if checkpoint is not None or resume is not None:
+        state = None if resume is None else state_of(resume)
+        memory = Memory(arguments() | {"solver": solver}, checkpoint, state)
+    x, solved = _solvers.solve(problem, solver, max_iter, tol, memory)
+    return TrainResult(
+        problem.weights(x), bias, {"loss": memory.losses}, x_scale, x_shift, loss_name=loss, solved=solved
+    )
 
 
 def _problem(
     objective: Objective, data: tuple[Any, Any, Any], W: Any, labels: LabelOptions, x_scale: Any, x_shift: Any
-) -> Problem:
-    """What is to be solved: over arrays, or over parts."""
+) -> tuple[Problem, Callable[[], dict[str, Any]]]:
+    """What is to be solved, over arrays or over parts, and that in words."""
     X, y, sample_weight = data
     if are_parts(X, y, sample_weight):
         begun = begin(objective, X, W, labels, np.float64)
         scale_shift = affine(x_scale, x_shift, begun.survey.X, begun.W)
-        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey.n, begun.counted)
+
+        def words() -> dict[str, Any]:
+            return described(begun.objective, begun.no_rows(), scale_shift) | described_parts(begun)
+
+        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey.n, begun.counted), words
     objective = objective.for_targets(y)
     X = _check.array("X", X, 2)
     start, y, sample_weight, rows = labels.apply(
@@ -134,7 +160,8 @@ def _problem(
     if rows is not None:
         sample_weight = of_rows(rows, len(X), sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)
-    return Problem(objective, inputs, affine(x_scale, x_shift, inputs.X, start))
+    scale_shift = affine(x_scale, x_shift, inputs.X, start)
+    return Problem(objective, inputs, scale_shift), partial(described, objective, inputs, scale_shift)
 
 
 without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words

@@ -60,7 +60,7 @@ def logistic_loss(
     (0.6931, [-0.25, -0.25])
     """
     objective = make_objective("logistic", (), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def sigmoid_squared_loss(
@@ -106,7 +106,7 @@ def sigmoid_squared_loss(
     0.25
     """
     objective = make_objective("sigmoid_squared", (), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def squared_error_loss(
@@ -152,7 +152,7 @@ def squared_error_loss(
            [-8.]]))
     """
     objective = make_objective("squared_error", (), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def absolute_error_loss(
@@ -197,7 +197,7 @@ def absolute_error_loss(
            [-2.]]))
     """
     objective = make_objective("absolute_error", (), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
 def huber_loss(
@@ -246,4 +246,4 @@ def huber_loss(
            [-1. ]]))
     """
     objective = make_objective("huber", (delta,), reg, bias, backend, threads)
-    return evaluate(objective, W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)

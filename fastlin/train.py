@@ -335,7 +335,7 @@ def _begin(training: Training, checkpoint: FilePath | None, resume: State | File
     if checkpoint is not None:
         _save.check_path("checkpoint", checkpoint)
     if resume is not None:
-        training.restore(_state(resume))
+        training.restore(state_of(resume))
 
 
 def _run(
@@ -422,7 +422,7 @@ def _check_resumable(optimizer: Steps) -> None:
         raise TypeError(f"checkpoint and resume need an optimizer with {' and '.join(lacking)}; found {optimizer!r}")
 
 
-def _state(resume: Any) -> Mapping[str, Any]:
+def state_of(resume: Any) -> Mapping[str, Any]:
     """The state that is given, or that a file holds."""
     if isinstance(resume, Mapping):
         return resume
