@@ -9,6 +9,8 @@ It needs `fastlin[dask]`. docs/dask.md tells how to use it and what is promised.
 (0.6931, (3, 2))
 """
 
+from typing import TYPE_CHECKING
+
 from fastlin._extras import need
 
 need("dask.array", "dask", "fastlin.dask")
@@ -24,7 +26,23 @@ from fastlin.dask._functions import (  # noqa: E402  (the check comes first)
     svm_loss,
 )
 
+if TYPE_CHECKING:
+    from fastlin.dask._estimators import LogisticRegression, SoftmaxClassifier, SVMClassifier
+else:
+
+    def __getattr__(name):  # type checkers would let any name pass
+        """An estimator, when it is first asked for: they need scikit-learn, another extra."""
+        if name not in ("LogisticRegression", "SVMClassifier", "SoftmaxClassifier"):
+            raise AttributeError(f"module 'fastlin.dask' has no attribute {name!r}")
+        from fastlin.dask import _estimators
+
+        return getattr(_estimators, name)
+
+
 __all__ = [
+    "LogisticRegression",
+    "SVMClassifier",
+    "SoftmaxClassifier",
     "absolute_error_loss",
     "huber_loss",
     "logistic_loss",

@@ -23,7 +23,7 @@ def chunks(X: Any, y: Any, sample_weight: Any, *, held: bool = False, progress: 
     if y is None:
         raise TypeError("y must be given: a dask array of labels, or of targets, with a row for each row of X")
     given = {name: checked(name, value) for name, value in arrays.items() if value is not None}
-    found = Chunks(*_grouped(_cut_alike(given, held)), _executor(X), progress)
+    found = Chunks(*_grouped(cut_alike(given, held)), _executor(X), progress)
     return found.held() if held else found
 
 
@@ -61,7 +61,7 @@ def _executor(X: Any) -> Any:
     return found if client is None else client
 
 
-def _cut_alike(given: dict[str, Any], held: bool) -> dict[str, Any]:
+def cut_alike(given: dict[str, Any], held: bool = False) -> dict[str, Any]:
     """The arrays, whose chunks have the rows of those of X."""
     unknown = [_unknown(array) for array in given.values()]
     if all(unknown) and len({array.numblocks[0] for array in given.values()}) == 1:

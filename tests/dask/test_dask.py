@@ -165,7 +165,7 @@ def test_unknown_sizes(which):
 
 
 def test_targets_in_columns_and_float32():
-    W, X, _, weight = data()
+    W, X, _, _ = data()
     T = np.random.default_rng(2).random((103, 4), np.float32)
     W, X = W.astype(np.float32), X.astype(np.float32)
     found = fd.softmax_loss(W, da.from_array(X, chunks=(20, -1)), da.from_array(T, chunks=(50, 3)))
@@ -181,7 +181,7 @@ class Frame:
 
 def test_what_is_refused():
     W, X, y, weight = data()
-    DX, Dy, Dw = cut(X, y, weight)
+    DX, Dy, _ = cut(X, y, weight)
     out = np.full_like(W, 7)
     loss = functools.partial(fd.softmax_loss, W, out=out)
     with pytest.raises(ValueError, match=r"X is cut into 3 chunks of columns; .* pass X\.rechunk\(\{1: -1\}\)"):
