@@ -21,9 +21,9 @@ class _Answer:
     method: str
     arguments: tuple[Any, ...]
 
-    def __call__(self, part: Part) -> Array:
-        found: Array = getattr(self.model, self.method)(part.X, *self.arguments)
-        return found
+    def __call__(self, part: Part) -> Array | None:
+        """None for a part of no rows, which scikit-learn's models refuse."""
+        return getattr(self.model, self.method)(part.X, *self.arguments) if len(part.X) else None
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ class _Values:
 
 def gathered(parts: Parts, model: Any, method: str, *arguments: Any) -> Array:
     """The answers for all rows, in their order."""
-    found: dict[int, Array] = {}
+    found: dict[int, Array | None] = {}
     parts._each(_Answer(model, method, arguments), found.__setitem__)
-    return np.concatenate([found[number] for number in range(len(parts))])
+    answers = [answer for _, answer in sorted(found.items()) if answer is not None]
+    return np.concatenate(answers or [getattr(model, method)(parts[0].X, *arguments)])
 
 
 def share_of_hits(parts: Parts, model: Any, k: int | None) -> float:

@@ -16,8 +16,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastlin import _check, losses
 from fastlin._check import Array
+from fastlin._predicted import gathered
+from fastlin._survey import Survey
 from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning
+from fastlin.parts import Parts
 from fastlin.train import TrainResult, train
 
 SGD = "sgd"
@@ -72,16 +75,29 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 W[d] = self.intercept_
         return W
 
-    def _solve(self, X: Array, y: Array, weights: Array | None, columns: int, strata: Array | None) -> None:
-        """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets."""
+    def _solve(
+        self,
+        X: Array | Parts,
+        y: Array | None,
+        weights: Array | None,
+        columns: int,
+        strata: Array | None,
+        seen: Survey | None = None,
+    ) -> None:
+        """Fit W and set all attributes that say how that went; y are labels in [0, c), or targets.
+
+        seen : of Parts, which bring y and weights.
+        """
         self._check_parameters()
         self.__dict__.pop("_optimizer", None)  # of another fit
-        W = self._start(X, columns, self.warm_start)
+        like: Any = X if seen is None else seen.X
+        W = self._start(like, columns, self.warm_start)
         if self.solver == SGD:
             self._keep(self._train(X, y, weights, W, strata))
             return
         name, hyper = self._loss(columns)
-        tol = (1e-12 if X.size * columns <= SMALL else PLAIN) if self.tol is None else self.tol
+        size = like.size if seen is None else seen.n * seen.columns
+        tol = (1e-12 if size * columns <= SMALL else PLAIN) if self.tol is None else self.tol
         result = without_warning(
             X,
             y,
@@ -103,11 +119,16 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             warnings.warn(solved.message, ConvergenceWarning, stacklevel=3)
         self._keep(result)
 
-    def _train(self, X: Array, y: Array, weights: Array | None, W: Array, strata: Array | None) -> TrainResult:
+    def _train(self, X: Array | Parts, y: Any, weights: Array | None, W: Array, strata: Array | None) -> TrainResult:
         """Mini-batch steps, with a share of the rows held out if `early_stopping`."""
         rng = check_random_state(self.random_state)
         validation = None
         if self.early_stopping:
+            if isinstance(X, Parts):
+                raise ValueError(
+                    "early_stopping=True holds out rows of an array; of Parts hold some out yourself, and pass them to "
+                    "fl.train(parts, validation=(X, y), patience=5)"
+                )
             held = _held_out(len(X), self.validation_fraction, strata, rng)
             if weights is not None:
                 held = held[weights[held] > 0]  # as if they were not there
@@ -128,11 +149,13 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             average=self.average,
         )
 
-    def _steps(self, X: Array, y: Array, weights: Array | None, W: Array, **how: Any) -> TrainResult:
+    def _steps(self, X: Array | Parts, y: Any, weights: Array | None, W: Array, **how: Any) -> TrainResult:
         """`train` with the optimizer of this fit, which goes on where it stood."""
         name, hyper = self._loss(W.shape[1])
+        if not isinstance(X, Parts) and X.dtype == np.float64 and W.dtype == np.float32:
+            X = X.astype(np.float32)
         return train(
-            X.astype(np.float32) if X.dtype == np.float64 and W.dtype == np.float32 else X,
+            X,
             y,
             loss=name,
             optimizer=self._optimizer,
@@ -191,9 +214,11 @@ class LinearModel(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
     # ---- Scores -----------------------------------------------------------------------------------------------
 
-    def _scores(self, X: ArrayLike) -> Array:
+    def _scores(self, X: ArrayLike | Parts) -> Array:
         """X @ coef_.T + intercept_, (n, c)."""
         check_is_fitted(self)
+        if isinstance(X, Parts):
+            return gathered(X, self, "_scores")
         rows: Array = read(self, X, reset=False)
         coef = np.atleast_2d(self.coef_)
         return scores(coef, self.intercept_, rows, self.backend, self.n_threads)

@@ -15,6 +15,8 @@ from fastlin import _check
 from fastlin._check import Array
 from fastlin._epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
+from fastlin.estimators._parts import coded, look
+from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 
 VARIANTS = {  # of SVMClassifier, by (variant, squared)
@@ -29,12 +31,12 @@ VARIANTS = {  # of SVMClassifier, by (variant, squared)
 class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     """Labels to columns of W and back. Two classes have one column, the score of the second."""
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearClassifier:
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> LinearClassifier:
         """Fit to X (n, d) and labels y (n,) of any type.
 
         Parameters
         ----------
-        X : (n, d) float64, float32, float16 or integers; read in place.
+        X : (n, d) float64, float32, float16 or integers; read in place. Or `fl.Parts`, which bring y and sample_weight.
         y : (n,) labels: numbers or strings.
         sample_weight : (n,) not negative; a row of weight 2 counts as two rows, one of weight 0 as none.
 
@@ -50,6 +52,8 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         -----
         sklearn.exceptions.ConvergenceWarning : the solver stopped before it reached `tol`.
         """
+        if isinstance(X, Parts):
+            return self._fit_parts(X, y, sample_weight)
         X, y = read(self, X, y=y)
         check_classification_targets(y)
         weights = row_weights(sample_weight, X)
@@ -62,6 +66,16 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         weights = self._with_class_weight(weights, codes, classes)
         self.classes_ = classes
         self._solve(X, self._targets(codes, len(classes)), weights, _columns(classes), codes)
+        self._center()
+        return self
+
+    def _fit_parts(self, parts: Parts, y: Any, sample_weight: Any) -> LinearClassifier:
+        are_parts(parts, y, sample_weight)
+        seen = look(self, parts, labels=True)
+        low, high = self._targets(np.array([0, 1]), 2)
+        classes, found, _ = coded(seen, parts, self.class_weight, (float(low), float(high)))
+        self.classes_ = classes
+        self._solve(found, None, None, _columns(classes), None, seen)
         self._center()
         return self
 
@@ -133,12 +147,12 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
     def _center(self) -> None:
         """Nothing: but for softmax, every column has a meaning of its own."""
 
-    def decision_function(self, X: ArrayLike) -> Array:
+    def decision_function(self, X: ArrayLike | Parts) -> Array:
         """The scores X @ coef_.T + intercept_: (n, c), or (n,) for two classes, above 0 for the second."""
         S = self._scores(X)
         return S[:, 0] if S.shape[1] == 1 else S
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike | Parts) -> Array:
         """The class (n,) with the largest score."""
         S = self.decision_function(X)
         predicted: Array = self.classes_[(S > 0).astype(np.intp) if S.ndim == 1 else S.argmax(axis=1)]
@@ -248,19 +262,19 @@ class SoftmaxClassifier(LinearClassifier):
         if len(self.intercept_) > 1:
             self.intercept_ -= self.intercept_.mean()
 
-    def predict_proba(self, X: ArrayLike) -> Array:
+    def predict_proba(self, X: ArrayLike | Parts) -> Array:
         """The probabilities (n, c) of the classes: softmax of the scores."""
         P: Array = np.exp(self._shifted(X))
         P /= P.sum(axis=1, keepdims=True)
         return P
 
-    def predict_log_proba(self, X: ArrayLike) -> Array:
+    def predict_log_proba(self, X: ArrayLike | Parts) -> Array:
         """The logarithms (n, c) of the probabilities, finite also where those are too small for a float."""
         S = self._shifted(X)
         S -= np.log(np.exp(S).sum(axis=1, keepdims=True))
         return S
 
-    def _shifted(self, X: ArrayLike) -> Array:
+    def _shifted(self, X: ArrayLike | Parts) -> Array:
         """The scores (n, c) in float64, less the largest of their row: a new array."""
         S = self._scores(X).astype(np.float64)
         if S.shape[1] == 1:

@@ -16,8 +16,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastlin._check import Array
+from fastlin._predicted import gathered
+from fastlin._survey import Survey
 from fastlin.estimators._base import read, scores
+from fastlin.estimators._parts import coded, look
 from fastlin.minimize import without_warning
+from fastlin.parts import Parts, are_parts
 from fastlin.penalties import L1, ElasticNet, Penalty
 
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
@@ -61,8 +65,10 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
     (array(['yes'], dtype='<U3'), (1, 1))
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LogisticRegression:
-        """Fit to X (n, d) and labels y (n,): see scikit-learn's."""
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> LogisticRegression:
+        """Fit to X (n, d) and labels y (n,): see scikit-learn's. Or to `fl.Parts`, which bring y and sample_weight."""
+        if isinstance(X, Parts):
+            return self._fit_parts(X, y, sample_weight)
         if not self._is_ours(X):
             super().fit(X, y, sample_weight)
             return self
@@ -80,12 +86,25 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         self._solve(X, codes, weights, self._reg(total))
         return self
 
+    def _fit_parts(self, parts: Parts, y: Any, sample_weight: Any) -> LogisticRegression:
+        are_parts(parts, y, sample_weight)
+        if not self._is_ours(parts):
+            raise ValueError(f"{self!r} is fitted by scikit-learn, which takes no Parts: leave solver= out")
+        self._validate_params()
+        self._warn_of_old_words()
+        seen = look(self, parts, labels=True)
+        self.classes_, found, total = coded(seen, parts, self.class_weight, (0.0, 1.0))
+        self._solve(found, None, None, self._reg(total), seen)
+        return self
+
     def decision_function(self, X: Any) -> Array:
         """The scores X @ coef_.T + intercept_: (n,) for two classes, above 0 for the second, else (n, c)."""
         if _dispatches() or hasattr(X, "toarray") or hasattr(getattr(self, "coef_", None), "toarray"):
             found: Array = super().decision_function(X)
             return found
         check_is_fitted(self)
+        if isinstance(X, Parts):
+            return gathered(X, self, "decision_function")
         X = read(self, X, reset=False)
         S = scores(self.coef_, self.intercept_, X, None, None)
         return S[:, 0] if S.shape[1] == 1 else S
@@ -154,26 +173,29 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             raise ValueError(f"sample_weight, times class_weight, must have a positive sum; found {total}")
         return weights * (len(y) / total), total
 
-    def _solve(self, X: Array, codes: Array, weights: Array | None, reg: float | Penalty) -> None:
-        """Fit and set coef_, intercept_ and n_iter_."""
+    def _solve(
+        self, X: Any, codes: Array | None, weights: Array | None, reg: float | Penalty, seen: Survey | None = None
+    ) -> None:
+        """Fit and set coef_, intercept_ and n_iter_; `seen` is of Parts, which bring codes and weights."""
         binary = len(self.classes_) == 2
+        like: Any = X if seen is None else seen.X
         result = without_warning(
             X,
-            codes.astype(np.float64) if binary else codes,
+            codes if codes is None or not binary else codes.astype(np.float64),
             loss="logistic" if binary else "softmax",
             solver="auto",
             reg=reg,
             max_iter=int(self.max_iter),
             tol=float(self.tol),
             bias=self.fit_intercept,
-            W=self._start(X.shape[1]),
+            W=self._start(like.shape[1]),
             sample_weight=weights,
         )
-        W, d = result.W, X.shape[1]
+        W, d = result.W, like.shape[1]
         if not binary:  # a summand common to all classes changes no probability
             free = slice(d, None) if isinstance(reg, (L1, ElasticNet)) else slice(None)  # that costs nothing, or less
             W[free] -= W[free].mean(axis=1, keepdims=True)
-        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        dtype = np.float32 if like.dtype == np.float32 else np.float64
         self.coef_ = np.ascontiguousarray(W[:d].T, dtype)
         self.intercept_ = np.zeros(W.shape[1], dtype) if not self.fit_intercept else W[d].astype(dtype)
         solved: Any = result.solved

@@ -12,6 +12,8 @@ from fastlin import _check
 from fastlin._check import Array
 from fastlin._epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
+from fastlin.estimators._parts import look, scaled
+from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 
 LOSSES = ("squared_error", "huber", "absolute_error")
@@ -82,12 +84,12 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         self.n_threads = n_threads
         self.backend = backend
 
-    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> LinearRegressor:
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> LinearRegressor:
         """Fit to X (n, d) and numbers y (n,) or (n, k).
 
         Parameters
         ----------
-        X : (n, d) float64, float32, float16 or integers; read in place.
+        X : (n, d) float64, float32, float16 or integers; read in place. Or `fl.Parts`, which bring y and sample_weight.
         y : (n,), or (n, k) for k regressions at once.
         sample_weight : (n,) not negative; a row of weight 2 counts as two rows, one of weight 0 as none.
 
@@ -103,6 +105,12 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         -----
         sklearn.exceptions.ConvergenceWarning : the solver stopped before it reached `tol`.
         """
+        if isinstance(X, Parts):
+            are_parts(X, y, sample_weight)
+            seen = look(self, X, labels=False)
+            self._solve(scaled(seen, X), None, None, seen.y.shape[1] if seen.y.ndim == 2 else 1, None, seen)
+            self._flatten(seen.y)
+            return self
         X, y, weights = self._checked(X, y, sample_weight)
         self._solve(X, y, weights, y.shape[1] if y.ndim == 2 else 1, None)
         self._flatten(y)
@@ -119,7 +127,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         self._flatten(y)
         return self
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike | Parts) -> Array:
         """The values X @ coef_.T + intercept_: (n,), or (n, k)."""
         S = self._scores(X)
         return S[:, 0] if np.ndim(self.coef_) == 1 else S
