@@ -1,4 +1,4 @@
-"""The classifiers of `fastlin` over dask arrays: a fit whose passes workers do, and predictions that wait to be asked."""
+"""The classifiers of `fastlin` over dask arrays: workers do the passes of a fit; predictions wait to be asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from fastlin.dask._inputs import checked, chunks, cut_alike
 class _OnChunks:
     """What is done with dask arrays; with arrays in memory predictions are those of the class beside it."""
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, client: Any = None, progress: bool = False) -> Any:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, client: Any = None, progress: bool = False
+    ) -> Any:
         """Fit to dask arrays X (n, d) and labels y (n,) of any type; the model has NumPy's arrays.
 
         Parameters
@@ -81,7 +83,7 @@ class _OnChunks:
         check_is_fitted(self)
         checked("X", X)
         model = copy.copy(self)  # as it is now: a later fit changes no answer
-        model.n_threads = 1 if getattr(self, "n_threads", None) is None else self.n_threads  # type: ignore[has-type]
+        model.n_threads = getattr(self, "n_threads", None) or 1
         like = getattr(model, method)(np.zeros((1, X.shape[1]), X.dtype))
         one = like.ndim == 1
         return X.map_blocks(

@@ -210,7 +210,7 @@ def test_what_is_refused():
         loss(DX, Dy + 1)
     with pytest.raises(ValueError, match="reduction='none' is for arrays"):
         loss(DX, Dy, reduction="none")
-    with pytest.raises(ValueError, match=r"part \d: X has 20 rows but y has shape \(33,\)"):
+    with pytest.raises(ValueError, match=r"part \d: X has \d+ rows but y has shape \(33,\)"):
         loss(unknown(DX), unknown(da.from_array(np.concatenate([y, y])[:198], chunks=33)))
     with pytest.raises(TypeError, match=r"client must be a distributed\.Client or None; found"):
         fd.minimize(DX, Dy, client=3)
