@@ -82,7 +82,7 @@ class _OnChunks:
             return getattr(super(), method)(X)
         check_is_fitted(self)
         checked("X", X)
-        model = copy.copy(self)  # as it is now: a later fit changes no answer
+        model: Any = copy.copy(self)  # as it is now: a later fit changes no answer
         model.n_threads = getattr(self, "n_threads", None) or 1
         like = getattr(model, method)(np.zeros((1, X.shape[1]), X.dtype))
         one = like.ndim == 1
