@@ -27,6 +27,7 @@ class Reweighted:
 
     ignore_index: int | None
     of_class: Array | None  # (c,)
+    factor: float = 1.0  # of all weights
 
     def __call__(self, part: Part) -> Part:
         return self.counted(part)[0]
@@ -42,7 +43,7 @@ class Reweighted:
             weight = kept
         if self.of_class is not None:
             weight = weight * self.of_class[_check.labels(y, len(X), len(self.of_class))]
-        return Part(X, y, weight), count
+        return Part(X, y, weight * self.factor), count
 
 
 @dataclass(frozen=True)

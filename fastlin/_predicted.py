@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _check
+from fastlin import _check, _run
+from fastlin._affine import Affine
 from fastlin._check import Array
-from fastlin._over_parts import labelled
+from fastlin._objective import Objective, score
+from fastlin._over_parts import alone, labelled
+from fastlin._reduction import Partial, Tree, finished, partial
 from fastlin.parts import Part, Parts
 
 
@@ -48,6 +51,48 @@ class _Values:
     def __call__(self, part: Part) -> tuple[Array, Array]:
         X, y, _ = labelled(part)
         return self.model.scores(X), _check.array("y", y)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """The sums of a loss over a part, and how many of its rows are predicted; of a regression scores and targets."""
+
+    objective: Objective
+    W: Array
+    scale_shift: Affine | None
+
+    def __call__(self, part: Part) -> tuple[Partial, Any]:
+        X, y, _ = labelled(part)
+        objective, W = self.objective.for_targets(y), self.W
+        sums = partial(objective, W, X, y, None, self.scale_shift)
+        if not len(X):
+            return sums, None
+        if self.scale_shift is not None:
+            W = self.scale_shift.fold(W, objective.bias)
+        S = _run.scores(W, _check.array("X", X, 2), objective.backend, objective.threads).T
+        values = objective.loss.predicts == "values"
+        own = _check.judged(y, len(S), S.shape[1], values=values)
+        return sums, (S, own) if values else round(score(objective.loss, S, own) * len(S))
+
+
+def measure(objective: Objective, parts: Parts, W: Array, scale_shift: Affine | None) -> tuple[float, float]:
+    """The mean loss over all rows, penalty included, all weights alike; and the accuracy, or R^2."""
+    tree, answers = Tree(len(parts)), {}
+
+    def take(number: int, found: tuple[Partial, Any]) -> None:
+        tree.add(number, found[0])
+        if found[1] is not None:
+            answers[number] = found[1]
+
+    parts._each(_Measure(alone(objective, parts), W, scale_shift), take)
+    total = tree.total()
+    if not total.rows:
+        raise ValueError("validation: the parts have 0 rows; there must be at least one")
+    value, _ = finished(objective, W, total, total.rows)
+    if objective.loss.predicts != "values":
+        return value, sum(answers.values()) / total.rows
+    S, y = (np.concatenate([answers[number][i] for number in sorted(answers)]) for i in range(2))
+    return value, score(objective.loss, S, y)
 
 
 def gathered(parts: Parts, model: Any, method: str, *arguments: Any) -> Array:

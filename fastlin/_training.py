@@ -18,7 +18,9 @@ from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
+from fastlin._predicted import measure
 from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
+from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
 State = dict[str, Any]
@@ -34,7 +36,7 @@ class Training:
     optimizer: Steps
     batch_size: int
     seed: int
-    validation: tuple[Inputs, Array] | None  # and the y of its rows, as they were given
+    validation: tuple[Inputs, Array] | Parts | None  # and the y of its rows, as they were given
     patience: int | None
     average: Average | None
     rows: Array | None = None  # that are trained on; None for all
@@ -59,7 +61,11 @@ class Training:
         row = {"loss": self._run_rows(None if self.steps is None else of_steps)}
         reached = row["loss"]
         if self.validation is not None:
-            row |= self._measure(*self.validation)
+            row |= (
+                self._measure_parts(self.validation)
+                if isinstance(self.validation, Parts)
+                else self._measure(*self.validation)
+            )
             reached = row["validation_loss"]
         if hasattr(self.optimizer, "report"):
             self.optimizer.report(reached)
@@ -136,6 +142,11 @@ class Training:
             self._measure_name(): score(loss, _run.scores(W, inputs.X, backend, threads).T, y),
         }
 
+    def _measure_parts(self, parts: Parts) -> dict[str, float]:
+        """The same over parts."""
+        value, found = measure(self.objective, parts, self.weights(), self.scale_shift)
+        return {"validation_loss": value, self._measure_name(): found}
+
     def state(self) -> State | None:
         """A copy of all that `restore` needs; None where the optimizer cannot tell its own state, or of some steps."""
         if self.steps is not None or not hasattr(self.optimizer, "state_dict"):
@@ -170,6 +181,11 @@ class Training:
         measured = [] if self.validation is None else ["validation_loss", self._measure_name()]
         return ["loss", *measured, *(["lr"] if hasattr(self.optimizer, "lr_now") else []), "seconds"]
 
+    def _validation_in_words(self) -> str | None:
+        if isinstance(self.validation, Parts):
+            return repr(self.validation)
+        return None if self.validation is None else digest(self.validation[1])
+
     def _measure_name(self) -> str:
         return "validation_r2" if self.objective.loss.predicts == "values" else "validation_accuracy"
 
@@ -179,7 +195,7 @@ class Training:
             described(self.objective, self.inputs, self.scale_shift)
             | {
                 "rows": digest(self.rows),
-                "validation": None if self.validation is None else digest(self.validation[1]),
+                "validation": self._validation_in_words(),
                 "optimizer": _describe(self.optimizer),
                 "batch_size": self.batch_size,
                 "seed": self.seed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,12 +14,16 @@ from fastlin import _check, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._extras import need, progress_bar
+from fastlin._labels import LabelOptions
 from fastlin._laps import laps
-from fastlin._objective import make_objective, score, start_weights, with_defaults
+from fastlin._objective import Objective, make_objective, score, start_weights, with_defaults
+from fastlin._over_parts import Reweighted
 from fastlin._rows import Loss
+from fastlin._survey import begin
 from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
 from fastlin.optim import SGD
-from fastlin.train import TrainResult, train
+from fastlin.parts import Parts, are_parts
+from fastlin.train import TrainResult, held_out, train
 
 FOLDS = 5  # where neither validation nor cv is given
 OF_SGD = ("epochs", "batch_size", "seed")
@@ -45,11 +49,11 @@ class SweepResult:
     best_lr: float | None
     model: TrainResult = field(repr=False)
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike | Parts) -> Array:
         """What .model predicts for each row of X."""
         return self.model.predict(X)
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+    def score(self, X: ArrayLike | Parts, y: ArrayLike | None = None) -> float:
         """The accuracy of .model, or its R^2."""
         return self.model.score(X, y)
 
@@ -72,8 +76,8 @@ class _Setting(NamedTuple):
 
 
 def sweep(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Parts,
+    y: ArrayLike | None = None,
     C: ArrayLike | None = None,
     *,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
@@ -105,7 +109,7 @@ def sweep(
     X, y, loss, bias, sample_weight, x_scale, x_shift, backend, threads, hyper : as in `train`. X is not copied: rows
         that are held out have weight 0.
     C : (k,) in (0, inf]; inf is no penalty. None: np.logspace(-6, 5, 45).
-    validation : (X, y), the rows that are held out.
+    validation : (X, y), or Parts: the rows that are held out. Over Parts there are no folds, and it is due.
     cv : instead of validation, how many folds of X are held out in turn; None is 5. They are scikit-learn's: of labels
         each fold has its share of each class (StratifiedKFold), else they are blocks (KFold); not shuffled.
     solver : of `minimize`, or "sgd".
@@ -136,17 +140,22 @@ def sweep(
     own = _of_solver(solver, {name: value for name, value in own.items() if value is not None})
     objective = make_objective(loss, with_defaults(loss, hyper, "sweep"), 0.0, bias, backend, threads)
     show = _check.flag("progress", progress)
-    X, y = _check.array("X", X, 2), _check.array("y", y)
-    start = start_weights(loss, None, X, y, bias)
-    weights = objective.inputs(start, X, y, sample_weight).sample_weight
-    affine(x_scale, x_shift, X, start)
+    if are_parts(X, y, sample_weight):
+        start, X, weights = _begin_parts(objective, X, validation, x_scale, x_shift)
+    else:
+        X, y = _check.array("X", X, 2), _check.array("y", y)
+        start = start_weights(loss, None, X, y, bias)
+        weights = objective.inputs(start, X, y, sample_weight).sample_weight
+        affine(x_scale, x_shift, X, start)
     given = {"loss": loss, "bias": bias, "x_scale": x_scale, "x_shift": x_shift, "backend": backend, "threads": threads}
     data = _Data(X, y, weights, solver, given | own | hyper)
     if validation is not None:
         _check_validation(validation, cv, TrainResult(start, bias, {}, x_scale, x_shift, loss_name=loss))
         folds = [_Fold(data, None, validation)]
     else:
-        folds = [_Fold(data, held, None) for held in _held_out(y, FOLDS if cv is None else cv, objective.loss)]
+        folds = [
+            _Fold(data, held, None) for held in _held_out(cast(Array, y), FOLDS if cv is None else cv, objective.loss)
+        ]
     with progress_bar("fits", show, len(settings) * len(folds)) as advance:
         columns = [fold.path(settings, advance) for fold in folds]
     models = [list(row) for row in zip(*columns, strict=True)]
@@ -158,6 +167,18 @@ def sweep(
     _warn(settings, models, model, own.get("tol"))
     C, rates = (np.array([setting[i] for setting in settings]) for i in (0, 1))
     return SweepResult(C, None if lr is None else rates, scores, models, *settings[best], model)
+
+
+def _begin_parts(
+    objective: Objective, parts: Parts, validation: Any, x_scale: Any, x_shift: Any
+) -> tuple[Array, Parts, Array]:
+    """Weights of the shape of a fit, the parts with weights of mean 1, and the sum of those before."""
+    if validation is None:
+        raise ValueError("over Parts there are no folds: pass validation=(X, y), or Parts that are held out")
+    begun = begin(objective, parts, None, LabelOptions())
+    affine(x_scale, x_shift, begun.survey.X, begun.W)
+    total = begun.survey.weight.sum(keepdims=True)
+    return begun.W, parts._mapped(Reweighted(None, None, begun.survey.n / float(total[0]))), total
 
 
 def _settings(C: ArrayLike | None, solver: str, lr: Sequence[float] | None) -> list[_Setting]:
@@ -190,10 +211,8 @@ def _check_validation(validation: Any, cv: int | None, model: TrainResult) -> No
     """Whether a model of this shape can be scored by it."""
     if cv is not None:
         raise ValueError(f"validation and cv both say which rows are held out; pass one of them, found cv={cv!r} too")
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError("validation must be a pair (X, y)")
     try:
-        model.score(*validation)
+        model.score(*held_out(validation))
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation: {error}") from None
 
@@ -222,9 +241,9 @@ def _strong_first(settings: Sequence[_Setting]) -> list[int]:
 class _Data(NamedTuple):
     """All rows, and how they are fitted."""
 
-    X: Array
-    y: Array
-    sample_weight: Array
+    X: Array | Parts
+    y: Any  # None beside Parts
+    sample_weight: Array  # beside Parts their sum alone
     solver: str
     words: dict[str, Any]  # arguments of minimize and train
 
@@ -244,7 +263,7 @@ class _Fold:
                 f"their sum must be finite and above 0"
             )
         weights *= len(weights) / self.total  # losses are divided by all rows
-        self.sample_weight = weights
+        self.sample_weight = None if isinstance(data.X, Parts) else weights
 
     def path(self, settings: Sequence[_Setting], advance: Callable[[str], None]) -> list[TrainResult]:
         """The fit of each setting; those of minimize go from strong to weak, each from where the two before lead."""
@@ -269,8 +288,8 @@ class _Fold:
     def score(self, model: TrainResult) -> float:
         """On the rows that are held out, which are copied a few at a time."""
         if self.held is None:
-            return model.score(*self.validation)
-        X, y = self.data.X, self.data.y
+            return model.score(*held_out(self.validation))
+        X, y = cast(Array, self.data.X), self.data.y  # of Parts none are held out
         row_bytes = X.shape[1] * X.itemsize + 8 * model.W.shape[1]
         S = np.concatenate([model.scores(X[self.held[some]]) for some in laps(len(self.held), row_bytes)])
         return score(ops.LOSSES[model.loss_name], S, y[self.held])

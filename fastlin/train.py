@@ -184,7 +184,7 @@ def train(
     classes: int | None = None,
     class_weight: ClassWeight | None = None,
     ignore_index: int | None = None,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | Parts | None = None,
     sample_weight: ArrayLike | None = None,
     x_scale: ArrayLike | None = None,
     x_shift: ArrayLike | None = None,
@@ -230,7 +230,7 @@ def train(
         rows counted by their sample_weight. The mean still divides by the rows: torch's `weight=` divides by the sum of
         the rows' weights w, which is ours with class_weight / mean(w), for a batch of all rows.
     ignore_index : rows with this label, such as -100, are left out: no batch has them, and no mean counts them.
-    validation : (X, y), measured after each epoch, with a class for every label and all rows alike.
+    validation : (X, y), or Parts, measured after each epoch, with a class for every label and all rows alike.
     sample_weight, x_scale, x_shift : as in `softmax_loss`. The features of `validation` are mapped alike.
     patience : stop after so many epochs in a row without a lower validation loss (without validation: loss), and
         return the weights of the epoch where it was lowest.
@@ -282,7 +282,7 @@ def train(
         shuffle=_check.flag("shuffle", shuffle),
         steps=None if steps is None else _check.count("steps", steps),
         seed=_check.count("seed", seed, 0),
-        validation=None if validation is None else _validation_inputs(objective, inputs.W, validation),
+        validation=None if validation is None else _validation(objective, inputs.W, validation),
         patience=None if patience is None else _check.count("patience", patience),
         average=_average(average),
     )
@@ -383,12 +383,23 @@ def _last(history: dict[str, list[float]]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in found.items())
 
 
-def _validation_inputs(objective: Objective, W: Array, validation: Any) -> tuple[Inputs, Array]:
-    """Checked rows to measure on, and their y as predictions are compared with it."""
+def held_out(validation: Any) -> tuple[Any, ...]:
+    """The arguments of `score`: X and y, or Parts."""
+    if isinstance(validation, Parts):
+        return (validation,)
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError("validation must be a pair (X, y)")
-    X, y = validation
+        raise TypeError("validation must be a pair (X, y), or Parts")
+    return tuple(validation)
+
+
+def _validation(objective: Objective, W: Array, validation: Any) -> tuple[Inputs, Array] | Parts:
+    """Checked rows to measure on, and their y as predictions are compared with it; or Parts."""
+    X, *others = held_out(validation)
+    if not others:
+        found: Parts = X
+        return found
     try:
+        (y,) = others
         inputs = objective.inputs(W, X, y)
         return inputs, _check.judged(y, len(inputs.X), W.shape[1], values=objective.loss.predicts == "values")
     except (ValueError, TypeError) as error:

@@ -202,3 +202,30 @@ def test_predictions_are_those_of_all_rows(loss):
         model.score(X64)
     with pytest.raises(ValueError, match="part 0: it has X alone"):
         model.score(parts_of(X64, None))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "huber"])
+def test_validation_over_parts(loss):
+    X, y = data()
+    target = (X[:, 0] * 2).astype(np.float64) if loss == "huber" else y
+    how = {"loss": loss, "epochs": 3, "reg": 0.01, "x_scale": 0.7, "patience": 2}
+    expected = fl.train(X, target, validation=(X[:90], target[:90]), **how).history
+    found = fl.train(X, target, validation=fl.Parts.from_arrays(X[:90], target[:90], rows=23), **how).history
+    for name in set(expected) - {"seconds"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+    with pytest.raises(TypeError, match=r"validation must be a pair \(X, y\), or Parts"):
+        fl.train(X, target, loss=loss, validation=X)
+
+
+def test_a_sweep_over_parts():
+    X, y = data()
+    weight = np.linspace(0.5, 1.5, 303)
+    given, held = (X[:303], y[:303], weight), (X[303:], y[303:])
+    for validation in (held, parts_of(*held, ends=(0, 30, 100))):
+        found = fl.sweep(parts_of(*given, ends=(0, 100, 101, 303)), C=[0.01, 1.0], validation=validation, tol=1e-9)
+        expected = fl.sweep(*given[:2], C=[0.01, 1.0], validation=held, sample_weight=weight, tol=1e-9)
+        np.testing.assert_allclose(found.scores, expected.scores)
+        np.testing.assert_allclose(found.model.W, expected.model.W, atol=1e-4)
+        assert found.score(validation) == expected.score(*held) if validation is not held else True
+    with pytest.raises(ValueError, match="over Parts there are no folds"):
+        fl.sweep(parts_of(*given, ends=(0, 303)))

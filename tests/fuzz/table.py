@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import rows_estimators, rows_files, rows_losses, rows_optim, rows_plain, rows_training
+from . import rows_estimators, rows_files, rows_losses, rows_optim, rows_parts, rows_plain, rows_training
 from .harness import Row
 
 ROWS: tuple[Row, ...] = (
@@ -11,6 +11,7 @@ ROWS: tuple[Row, ...] = (
     *rows_plain.ROWS,
     *rows_training.ROWS,
     *rows_files.ROWS,
+    *rows_parts.ROWS,
     *rows_estimators.ROWS,
 )
 
