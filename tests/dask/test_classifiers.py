@@ -98,7 +98,7 @@ def test_what_is_refused():
         model.fit(X, Dy)
     with pytest.raises(ValueError, match="chunks of columns"):
         model.fit(DX.rechunk((ROWS, 2)), Dy)
-    with pytest.raises(ValueError, match="y has rows of one class only, .*ant"):
+    with pytest.raises(ValueError, match=r"y has rows of one class only, .*ant"):
         model.fit(DX, da.from_array(np.full(211, "ant"), chunks=ROWS))
     with pytest.raises(ValueError, match="sample_weight has a negative"):
         model.fit(DX, Dy, Dw - 1)
