@@ -21,7 +21,7 @@ from .strategies import Arg, Sizes, count, labels
 
 def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, **how: Any) -> Any:
     def cut(A: Any) -> Any:
-        whole = type(A) is np.ndarray and A.ndim > 0
+        whole = isinstance(A, np.ndarray) and A.ndim > 0
         return da.from_array(A, chunks=(rows, *[-1] * (A.ndim - 1)), name=False) if whole else A
 
     with dask.config.set(scheduler="synchronous"):
@@ -47,4 +47,4 @@ def that_of_parts(row: Row, call: Any, arguments: dict[str, Any], value: Any) ->
 
 
 LAWS = near_that_of_all_rows, that_of_parts
-ROWS = (Row("dask.softmax_loss", _loss, _of_loss, LAWS, writes=("out",), words=("part",)),)
+ROWS = (Row("dask.softmax_loss", _loss, _of_loss, LAWS, writes=("out",), words=("part", "x_scale", "x_shift")),)
