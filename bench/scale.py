@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,28 +39,36 @@ CHUNK = 128e6  # bytes of X in a chunk of what is computed
 
 @dataclass(frozen=True)
 class Costs:
-    """What an evaluation is made of, in seconds: begin + tasks * task + bytes out and back + flops / (cores * rate)."""
+    """What an evaluation is made of, in seconds."""
 
     begin: float
     task: float
-    out: float  # a byte of W to one worker
-    back: float  # a byte of dW to the client
+    out: float  # a byte of W, from the client or from one worker to another
+    back: float  # a byte of dW, to the client or to another worker
 
-    def seconds(self, tasks: int, workers: int, cores: int, W: float, dW: float, work: float) -> float:
-        """work : seconds of all computation by one core."""
-        sent = W * (workers if tasks * W > _chunks.INLINE_BYTES else tasks)
-        roots, sums = _roots(tasks, dW)
-        levels = sums * (_chunks.FAN_IN - 1) * dW * self.back  # each level's sums run beside each other
-        rounds = -(-tasks // (workers * cores)) * work / tasks
-        return self.begin + tasks * self.task + sent * self.out + roots * dW * self.back + levels + rounds
+    def seconds(
+        self, tasks: int, workers: int, cores: int, W: float, dW: float, work: float, sums: bool = True
+    ) -> float:
+        """work : seconds of all computation by one core.  sums : whether workers form sums, as with fastlin.dask."""
+        hops = 1 + math.log2(workers) if tasks * W > _chunks.INLINE_BYTES else tasks
+        roots, levels, more = roots_of(tasks, dW) if sums else (tasks, 0, 0)
+        between = levels * (_chunks.FAN_IN - 1) * dW * self.back  # the sums of a level are formed beside each other
+        handing = self.begin + (tasks + more) * self.task
+        return handing + hops * W * self.out + roots * dW * self.back + between + computing(tasks, workers, cores, work)
 
 
-def _roots(tasks: int, dW: float) -> tuple[int, int]:
-    """How many results come to the client, and how many levels of sums workers form: the rule of fastlin.dask."""
-    levels = 0
+def computing(tasks: int, workers: int, cores: int, work: float) -> float:
+    """Seconds of rounds of tasks, each by one core."""
+    return -(-tasks // (workers * cores)) * work / tasks
+
+
+def roots_of(tasks: int, dW: float) -> tuple[int, int, int]:
+    """How many results come to the client, levels of sums by workers, and tasks for these: the rule of fastlin.dask."""
+    levels = more = 0
     while tasks * dW > _chunks.BACK_BYTES and tasks > _chunks.FAN_IN:
         tasks, levels = -(-tasks // _chunks.FAN_IN), levels + 1
-    return tasks, levels
+        more += tasks
+    return tasks, levels, more
 
 
 # ---- Measurements ------------------------------------------------------------------------------------------------
@@ -246,21 +255,18 @@ def computed(found: Costs, rounds: int) -> list[dict[str, Any]]:
         work, tasks = core_seconds(n, d, c, rounds), max(1, round(n * d * 4 / CHUNK))
         W, dW = 4.0 * d * c, 8.0 * d * c
         for workers in (8, 64, 512):
-            roots, levels = _roots(tasks, dW)
+            roots, levels, _ = roots_of(tasks, dW)
+            size = tasks, workers, CORES, W, dW, work
             rows.append(
                 {
                     "data (computed, not measured)": name,
                     "workers": workers,
                     "tasks": tasks,
-                    "s an evaluation": far.seconds(tasks, workers, CORES, W, dW, work),
-                    "of it computing": -(-tasks // (workers * CORES)) * work / tasks,
+                    "s an evaluation": far.seconds(*size),
+                    "of it computing": computing(tasks, workers, CORES, work),
                     "GB to the client": roots * dW / 1e9,
                     "levels of sums by workers": levels,
-                    "s if the client summed all": far.begin
-                    + tasks * far.task
-                    + W * workers * far.out
-                    + tasks * dW * far.back
-                    + -(-tasks // (workers * CORES)) * work / tasks,
+                    "s if the client summed all": far.seconds(*size, sums=False),
                 }
             )
     return rows
