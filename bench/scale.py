@@ -34,7 +34,6 @@ FILE = Path(__file__).parent / "results" / "scale.json"
 MB = 1e6
 LINK = 1.25e9  # bytes/s of a link of 10 Gbit/s, if this machine's own loopback is faster
 CORES = 16  # of a worker that is computed, each with a task of one thread
-CHUNK = 128e6  # bytes of X in a chunk of what is computed
 
 
 @dataclass(frozen=True)
@@ -247,12 +246,12 @@ def computed(found: Costs, rounds: int) -> list[dict[str, Any]]:
     """What nobody measured: evaluations on clusters of workers with CORES cores, on links of 10 Gbit/s."""
     far = Costs(found.begin, found.task, max(found.out, 1 / LINK), max(found.back, 1 / LINK))
     rows = []
-    for name, n, d, c in (
-        ("CLIP on ImageNet, 1.28 M × 1024 × 1000", 1.28e6, 1024, 1000),
-        ("1 TB of features, 244 M × 1024 × 1000", 1e12 / 4096, 1024, 1000),
-        ("1 TB of features, 244 M × 1024 × 10", 1e12 / 4096, 1024, 10),
+    for name, n, d, c, size_of_chunk in (
+        ("CLIP on ImageNet, 1.28 M × 1024 × 1000", 1.28e6, 1024, 1000, 16e6),
+        ("1 TB of features, 244 M × 1024 × 1000", 1e12 / 4096, 1024, 1000, 128e6),
+        ("1 TB of features, 244 M × 1024 × 10", 1e12 / 4096, 1024, 10, 1e9),
     ):
-        work, tasks = core_seconds(n, d, c, rounds), max(1, round(n * d * 4 / CHUNK))
+        work, tasks = core_seconds(n, d, c, rounds), max(1, round(n * d * 4 / size_of_chunk))
         W, dW = 4.0 * d * c, 8.0 * d * c
         for workers in (8, 64, 512):
             roots, levels, _ = roots_of(tasks, dW)
@@ -262,6 +261,7 @@ def computed(found: Costs, rounds: int) -> list[dict[str, Any]]:
                     "data (computed, not measured)": name,
                     "workers": workers,
                     "tasks": tasks,
+                    "MB a task": size_of_chunk / MB,
                     "s an evaluation": far.seconds(*size),
                     "of it computing": computing(tasks, workers, CORES, work),
                     "GB to the client": roots * dW / 1e9,

@@ -39,17 +39,28 @@ def usual_window(begun: Begun) -> int:
     return max(1, WINDOW_BYTES // (begun.survey.row_bytes * max(1, *begun.survey.rows)))
 
 
-def windows(begun: Begun, window: int, batch_size: int, seed: int | None, epoch: int, limit: int) -> Iterator[Window]:
+def memory(begun: Begun, window: int, batch_size: int) -> list[Array]:
+    """Room for the rows of two windows: fresh memory for each would take longer than to read them."""
+    largest = sorted(begun.survey.rows)[-window:]
+    shape = sum(largest) + batch_size, begun.survey.columns
+    return [np.empty(shape, begun.survey.dtype) for _ in range(2)]
+
+
+def windows(
+    begun: Begun, window: int, batch_size: int, seed: int | None, epoch: int, limit: int, room: list[Array]
+) -> Iterator[Window]:
     """The windows of an epoch, of `limit` rows together.
 
-    seed : of the shuffling; None takes rows in their order.
+    seed : of the shuffling; None takes rows in their order.  room : where they lie in
+        turns, each until the next but one.
     """
     numbers: Sequence[int] = range(len(begun.parts))
     if seed is not None:
         numbers = np.random.default_rng([seed, epoch]).permutation(len(numbers)).tolist()
     left: list[Window] = []  # rows that filled no batch
+    turn = 0
     for first in range(0, len(numbers), window):
-        X, y, weight = _filled(begun, left, numbers[first : first + window])
+        X, y, weight = _filled(begun, left, numbers[first : first + window], room[turn])
         n = len(X)
         whole = n if first + window >= len(numbers) else n // batch_size * batch_size
         # The parts' own order has the key (seed, epoch); a window's begins with the number of its first part, from 1.
@@ -59,17 +70,15 @@ def windows(begun: Begun, window: int, batch_size: int, seed: int | None, epoch:
         rest = order[whole:]
         left = [Window(X[rest], y[rest], weight[rest], rest)] if len(rest) else []
         if taken:
+            turn = 1 - turn
             yield Window(X, y, read_only(weight), order[:taken])
         if not limit:
             return
 
 
-def _filled(begun: Begun, left: list[Window], numbers: Sequence[int]) -> tuple[Array, Array, Array]:
-    """The rows that are left and those of some parts, one after the other, in memory of their own."""
-    seen, end = begun.survey, 0
-    most = sum(seen.rows[number] for number in numbers) + sum(len(rows.X) for rows in left)
-    X = np.empty((most, seen.columns), seen.dtype)
-    ys, weights = [], []
+def _filled(begun: Begun, left: list[Window], numbers: Sequence[int], X: Array) -> tuple[Array, Array, Array]:
+    """The rows that are left and those of some parts, one after the other, in X."""
+    end, ys, weights = 0, [], []
     for rows in chain(left, (_rows(begun, number) for number in numbers)):
         start, end = end, end + len(rows.X)
         X[start:end] = rows.X
@@ -108,12 +117,16 @@ class PartsTraining(Training):
     begun: Begun
     window: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._room = memory(self.begun, self.window, self.batch_size)
+
     def _run_rows(self, of_steps: list[float] | None) -> float:
         limit = self.count
         if self.steps is not None:
             limit = min(limit, (self.steps - self.epoch * self.batches) * self.batch_size)
         seed, total = self.seed if self.shuffle else None, 0.0
-        several = windows(self.begun, self.window, self.batch_size, seed, self.epoch, limit)
+        several = windows(self.begun, self.window, self.batch_size, seed, self.epoch, limit, self._room)
         with Ahead(several) as found:
             for X, y, weight, order in found:
                 inputs = Inputs(self.W, X, y, weight)

@@ -85,8 +85,8 @@ def not_an_array(name: str, value: Any) -> str | None:
     kind = type(value).__name__
     if hasattr(value, "__next__") or (hasattr(value, "__iter__") and not hasattr(value, "__array__")):
         return (
-            f"{name} is an iterable of type {kind}, not an array. Pass all rows at once, as an array (n, d) or an "
-            f"np.memmap of a file; or take the steps yourself, batch after batch: "
+            f"{name} is an iterable of type {kind}, not an array. Pass all rows at once, as an array (n, d), an "
+            f"np.memmap of a file or fl.Parts; or take the steps yourself, batch after batch: "
             f"loss, dW = fl.softmax_loss(W, X, y); optimizer.step(W, dW)"
         )
     return None

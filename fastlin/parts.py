@@ -155,6 +155,9 @@ class Parts:
     def __iter__(self) -> Iterator[Part]:
         return (read(source, number) for number, source in enumerate(self._sources))
 
+    def __array__(self, *arguments: Any, **named: Any) -> Array:
+        raise TypeError("fl.Parts are no array, and this function takes none: give it one part after the other")
+
     def __repr__(self) -> str:
         return f"Parts of {len(self)} part{'s' if len(self) > 1 else ''}"
 

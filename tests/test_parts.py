@@ -214,6 +214,15 @@ def test_what_is_no_part(found):
         fl.Parts([lambda: found])[0]
 
 
+def test_what_takes_no_parts_reads_none():
+    y = data()[2]
+    parts = fl.Parts([lambda: pytest.fail("a part was read")])
+    with pytest.raises((ValueError, TypeError), match=r"fl\.Parts are no array, and this function takes none"):
+        fl.random_search(parts, y, tries=1)
+    with pytest.raises(TypeError, match=r"fl\.Parts are no array"):
+        np.asarray(parts)
+
+
 def test_what_are_no_parts():
     with pytest.raises(ValueError, match="parts is empty"):
         fl.Parts([])
