@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _sources
+from fastlin import _check
 from fastlin._ahead import Ahead
 from fastlin._check import Array
 from fastlin._reduction import Partial, Tree
@@ -87,7 +87,9 @@ class Parts:
         >>> Parts.from_arrays(np.ones((7, 2)), np.zeros(7, int), rows=3)
         Parts of 3 parts
         """
-        return cls(_sources.slices(X, y, sample_weight, rows))
+        from fastlin._sources import slices  # a millisecond that `import fastlin` need not cost
+
+        return cls(slices(X, y, sample_weight, rows))
 
     @classmethod
     def from_npy(
@@ -106,7 +108,9 @@ class Parts:
         Raises ValueError for files that are damaged, not of numbers, or do not fit each other; OSError for those that
         cannot be opened. Only headers are read now.
         """
-        return cls(_sources.npy_ranges(X, y, sample_weight, rows))
+        from fastlin._sources import npy_ranges  # a millisecond that `import fastlin` need not cost
+
+        return cls(npy_ranges(X, y, sample_weight, rows))
 
     @classmethod
     def from_parquet(
@@ -123,7 +127,9 @@ class Parts:
         X : the names of the columns of X, or the name of one whose entries are lists of a fixed size; None: all others.
         Raises ValueError for columns that are not there, hold no numbers, or have nulls.
         """
-        return cls(_sources.row_groups(paths, X, y, sample_weight))
+        from fastlin._sources import row_groups  # a millisecond that `import fastlin` need not cost
+
+        return cls(row_groups(paths, X, y, sample_weight))
 
     def on(self, executor: Executor | None) -> Parts:
         """The same parts, which workers read and compute: those of any concurrent.futures.Executor.

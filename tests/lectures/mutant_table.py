@@ -224,11 +224,15 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
     "random-search-prints": (SEARCH, "deviation = 1e-4 if", "deviation = 1e-3 if"),
     "random-local-search": (SEARCH, "there = W_here + some", "there = some"),
     "gradient-descent": (STEPS, SGD, "w -= 0.5 * lr * (g + weight_decay * w)"),
-    "mini-batch": (TRAINING, "order, self.batch_size, self.optimizer", "order, len(order), self.optimizer"),
+    "mini-batch": (
+        TRAINING,
+        "self._order(), self.batch_size, self.optimizer",
+        "self._order(), self.count, self.optimizer",
+    ),
     "batch-stochastic-mini-batch": (
         TRAINING,
-        "order, self.batch_size, self.optimizer",
-        "order, len(order), self.optimizer",
+        "self._order(), self.batch_size, self.optimizer",
+        "self._order(), self.count, self.optimizer",
     ),
     "loss-goes-down": (STEPS, SGD, "w += lr * (g + weight_decay * w)"),
     "gradient-noise": (OBJECTIVE, 'rows = inputs.X.shape[0] if reduction == "mean" else 1', "rows = 1"),
@@ -411,8 +415,8 @@ DESCENT: dict[str, Mutant | list[Mutant]] = {
     ),
     "lbfgs-in-mini-batches": (
         MINIMIZE,
-        "labels.apply(objective.loss.name, W, X, y,",
-        "labels.apply(objective.loss.name, None, X, y,",
+        "objective.loss.name, W, X, y, objective.bias",
+        "objective.loss.name, None, X, y, objective.bias",
     ),
     "house-prices": (OBJECTIVE, "return S[:, 0] if S.shape[1] == 1 else S\n", "return classes(S)\n"),
     "binary-classifier-with-one-column": (
