@@ -269,3 +269,26 @@ def test_another_client(cluster, client):
     with distributed.Client(cluster, set_as_default=False) as other:
         found = fd.minimize(*cut(X, y, weight)[:2], client=other, reg=0.1)
     assert found.W.tobytes() == fl.minimize(X_parts(X, y), reg=0.1).W.tobytes()
+
+
+def test_more_data_than_memory():
+    """A loss takes chunk after chunk of 640 MB, with a worker that may have 400 MB and is killed above."""
+    count, rows = 40, 2000
+
+    def rows_of(number):
+        return np.random.default_rng(number).standard_normal((rows, 1000)), np.arange(rows) % 3
+
+    def block(block_info=None):
+        return rows_of(block_info[None]["chunk-location"][0])[0]
+
+    X = da.map_blocks(block, chunks=((rows,) * count, (1000,)), dtype=np.float64, meta=np.empty((0, 0)))
+    y = da.from_array(np.tile(np.arange(rows) % 3, count), chunks=rows)
+    W = np.random.default_rng(0).standard_normal((1000, 3))
+    expected = fl.softmax_loss(W, fl.Parts([functools.partial(rows_of, number) for number in range(count)]))
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit="400MiB"
+        ) as small,
+        distributed.Client(small),
+    ):
+        assert same(fd.softmax_loss(W, X, y), expected)
