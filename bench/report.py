@@ -97,6 +97,21 @@ class Record(Marked):
         return "\n\n".join([f"`{self.command}`: {'; '.join(facts)}.", *map(_table, tables.values())])
 
 
+@dataclass(frozen=True)
+class Excerpt(Marked):
+    """One entry of a .json file, a table or facts: NAME is FILE-ENTRY."""
+
+    command: str
+
+    def render(self, folder: Path) -> str:
+        file, _, entry = self.name.partition("-")
+        path = folder / f"{file}.json"
+        if not path.exists():
+            return f"Not run yet: `{self.command}`."
+        found = json.loads(path.read_text(encoding="utf-8"))[entry]
+        return _table(found) if _is_table(found) else f"{_cell(found)}."
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
@@ -342,12 +357,17 @@ RECORDS = (
     Record("interrupt", "python bench/interrupt.py"),
     Record("coverage", "make coverage"),
 )
-DOCUMENTS: dict[Path, Sequence[Table | Grid | Record]] = {
+SCALE = tuple(
+    Excerpt(f"scale-{entry}", "python bench/scale.py")
+    for entry in ("machine", "sizes", "evaluations", "fits", "costs", "computed")
+)
+DOCUMENTS: dict[Path, Sequence[Table | Grid | Record | Excerpt]] = {
     BENCH.parent / "README.md": TABLES,
     BENCH.parent / "docs" / "sparse.md": (SPARSE, Record("sparse-solvers", "python bench/solvers.py --sparse")),
     BENCH.parent / "docs" / "kernels.md": GRIDS,
     BENCH.parent / "docs" / "promises.md": RECORDS,
     BENCH.parent / "docs" / "solvers.md": (Record("solvers", "python bench/solvers.py"),),
+    BENCH.parent / "docs" / "scale.md": SCALE,
 }
 
 

@@ -15,7 +15,7 @@ from fastlin._check import Array
 from fastlin._labels import without
 from fastlin._objective import REDUCTIONS, Objective
 from fastlin._problem import Point, Problem, Product, point
-from fastlin._reduction import Partial, Tree, finished, partial
+from fastlin._reduction import Partial, finished, partial
 from fastlin.parts import Part, Parts
 
 SAMPLE_BYTES = 128 << 20  # of a sample of rows in float64, from which solvers learn the columns' scales
@@ -103,9 +103,7 @@ def labelled(part: Part) -> Part:
 
 def sum_of(parts: Parts, task: Callable[[Part], Partial]) -> Partial:
     """The sum over the parts of what the task makes of each."""
-    tree = Tree(len(parts))
-    parts._each(task, tree.add)
-    return tree.total()
+    return parts._sum(task)
 
 
 def alone(objective: Objective, parts: Parts) -> Objective:

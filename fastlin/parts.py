@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from fastlin import _check
 from fastlin._ahead import Ahead
 from fastlin._check import Array
+from fastlin._reduction import Partial, Tree
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -184,6 +185,12 @@ class Parts:
             for number, part in parts:
                 take(number, _done(task, part, number))
                 del part  # before the one after the next is begun
+
+    def _sum(self, task: Task[Partial]) -> Partial:
+        """The sum over the parts of what the task makes of each, in the order of the tree."""
+        tree = Tree(len(self))
+        self._each(task, tree.add)
+        return tree.total()
 
     def _numbered(self, touch: bool) -> Iterator[tuple[int, Part]]:
         for number, source in enumerate(self._sources):

@@ -67,6 +67,8 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
     (array(['yes'], dtype='<U3'), (1, 1))
     """
 
+    n_threads: int | None = None  # of scores; scikit-learn has no such parameter, and workers of a cluster set it
+
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> LogisticRegression:
         """Fit to X (n, d) and labels y (n,): see scikit-learn's. Or to `fl.Parts`, which bring y and sample_weight."""
         if isinstance(X, Parts):
@@ -114,7 +116,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         if isinstance(X, Parts):
             return gathered(X, self, "decision_function")
         X = read(self, X, reset=False)
-        S = scores(dense(self.coef_), self.intercept_, X, None, None)
+        S = scores(dense(self.coef_), self.intercept_, X, None, self.n_threads)
         return S[:, 0] if S.shape[1] == 1 else S
 
     def _is_ours(self) -> bool:

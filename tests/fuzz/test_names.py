@@ -11,6 +11,7 @@ from fastlin import cli, features, optim, schedules, toys, updates
 
 from .table import NO_ROW, ROWS
 
+dask = pytest.importorskip("fastlin.dask", exc_type=ImportError)
 COVERED = {row.name.partition(" ")[0] for row in ROWS}
 
 
@@ -25,6 +26,7 @@ def public() -> Iterator[str]:
     for kind in (fl.TrainResult, fl.SearchResult, fl.Optimizer):
         methods = (name for name, found in inspect.getmembers(kind) if callable(found) and not name.startswith("_"))
         yield from (f"{kind.__name__}.{name}" for name in methods)
+    yield from (f"dask.{name}" for name in dask.__all__)
     commands = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
     yield from (f"cli.{name}" for name in commands.choices)
 
