@@ -43,12 +43,12 @@ kept = [module for module, _ in Counter(module for _, module in found).most_comm
 texts, modules = zip(*((text, module) for text, module in found if module in kept), strict=True)
 seen, unseen, y, y_unseen = train_test_split(texts, modules, random_state=0, stratify=modules)
 
-for name, penalty in {"L2": 3e-5, "L1": fl.L1(3e-4)}.items():
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"[A-Za-z_]{2,}", dtype=np.float32)
-    model = make_pipeline(words, fl.SoftmaxClassifier(reg=penalty)).fit(seen, y)
-    classifier = model[-1]
-    used = (classifier.coef_ != 0).mean()
-    print(f"{name}: accuracy on unseen docstrings {model.score(unseen, y_unseen):.3f}, {used:.1%} of the weights not 0")
+words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"[A-Za-z_]{2,}")
+with_l2, classifier = fl.SoftmaxClassifier(reg=3e-5), fl.SoftmaxClassifier(reg=fl.L1(3e-4))
+for name, each in (("L2", with_l2), ("L1", classifier)):
+    accuracy = make_pipeline(words, each).fit(seen, y).score(unseen, y_unseen)
+    used = (each.coef_ != 0).mean()
+    print(f"{name}: accuracy on unseen docstrings {accuracy:.3f}, {used:.1%} of the weights not 0")
 
 names = words.get_feature_names_out()
 largest = np.argsort(-classifier.coef_, axis=1)[:, :8]

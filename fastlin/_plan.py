@@ -55,6 +55,7 @@ COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read 
 CACHE_LINE = 64
 KEPT_BYTES = 16 << 20  # workspaces up to this size are kept for the next call
 KEPT = 8  # for problems of different sizes
+LARGE_BYTES = 128 << 20  # and up to this size that of the last call: of many classes, or of many sparse columns
 
 
 @dataclass(frozen=True)

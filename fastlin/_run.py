@@ -102,11 +102,21 @@ class _Route:
 
     def give_back(self, own: Workspace) -> None:
         """Keep a workspace that no thread uses any more."""
-        if not self._free and own.size <= _plan.KEPT_BYTES:
-            self._free.append(own)
+        if self._free or own.size > _plan.LARGE_BYTES:
+            return
+        if own.size > _plan.KEPT_BYTES:
+            for other in _large:
+                other.drop()
+            _large[:] = [self]
+        self._free.append(own)
+
+    def drop(self) -> None:
+        """Keep no workspace."""
+        self._free.clear()
 
 
 _route = lru_cache(maxsize=_plan.KEPT)(_Route)
+_large: list[_Route] = []  # the last one that kept a large workspace
 
 
 class _Sparse(NamedTuple):

@@ -38,8 +38,8 @@ def test_a_basis_follows_the_curvature(monkeypatch):
     X = rng.poisson(3.0 / (1 + np.arange(400)) ** 0.7, (120, 400)) * np.where(np.arange(400) % 9, 1.0, 100.0)
     y = (X[:, :60] @ rng.standard_normal((60, 3))).argmax(axis=1)
     passes = []
-    for first in (_scaled.FIRST, 1500):
-        monkeypatch.setattr(_scaled, "FIRST", first)
+    for first in (_scaled.BASES.first, 1500):
+        monkeypatch.setattr(_scaled, "BASES", _scaled.BASES._replace(first=first))
         found = fl.minimize(testing.sparse(X), y, reg=2e-3, solver="scaled-lbfgs", tol=1e-7, max_iter=1500)
         passes.append(found.solved.passes)
     assert passes[0] < passes[1] / 2
