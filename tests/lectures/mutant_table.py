@@ -39,7 +39,11 @@ CLASSIFIER: dict[str, Mutant | list[Mutant]] = {
     "x-w-or-w-x": (OPS, "np.matmul(W[:, :-1], rows.T", "np.matmul(-W[:, :-1], rows.T"),
     "ten-scores": (OBJECTIVE, "S[some].argmax(axis=1,", "S[some].argmin(axis=1,"),
     "argmax-rule": (OBJECTIVE, "S[some].argmax(axis=1,", "S[some, ::-1].argmax(axis=1,"),
-    "scores-by-index": (LOSSES, "_run.scores(W, rows, backend, threads).T", "_run.scores(W, rows, backend, threads).T[::-1]"),
+    "scores-by-index": (
+        LOSSES,
+        "_run.scores(W, rows, backend, threads).T",
+        "_run.scores(W, rows, backend, threads).T[::-1]",
+    ),
     "accuracy-on-the-test-set": (OBJECTIVE, "found[some] == y[some]", "found[some] != y[some]"),
     "train-validation-test": (TRAINING, "_run.scores(W, inputs.X, backend", "_run.scores(W, inputs.X[::-1], backend"),
     "binary-rule": (OBJECTIVE, "(S[:, 0] >= 0)", "(S[:, 0] > 0)"),
