@@ -16,7 +16,7 @@ from .harness import Row
 from .laws import require
 from .rows_losses import problem as of_loss
 from .rows_parts import near_that_of_all_rows
-from .strategies import Arg, Sizes, count, labels
+from .strategies import Arg, Sizes, count, dense_features, labels
 
 
 def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, **how: Any) -> Any:
@@ -31,7 +31,7 @@ def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, *
 def _of_loss(sizes: Sizes) -> dict[str, Arg]:
     found = of_loss(sizes, labels(sizes))
     del found["reduction"]
-    return found | {"rows": Arg(count(1, st.integers(1, 40)).good, optional=False)}
+    return found | {"X": dense_features(sizes), "rows": Arg(count(1, st.integers(1, 40)).good, optional=False)}
 
 
 def that_of_parts(row: Row, call: Any, arguments: dict[str, Any], value: Any) -> None:

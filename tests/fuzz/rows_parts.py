@@ -18,7 +18,7 @@ from .harness import Row, fresh
 from .laws import require
 from .rows_files import CHANGED, LOADED, RESUME_WORDS, read
 from .rows_losses import problem as of_loss
-from .strategies import Arg, Sizes, count, labels
+from .strategies import Arg, Sizes, count, dense_features, labels
 
 Arguments = dict[str, Arg]
 
@@ -30,7 +30,7 @@ def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, *
 def _of_loss(sizes: Sizes) -> Arguments:
     found = of_loss(sizes, labels(sizes))
     del found["reduction"]
-    return found | {"rows": count(1, st.integers(1, 40), optional=False)}
+    return found | {"X": dense_features(sizes), "rows": count(1, st.integers(1, 40), optional=False)}
 
 
 def near_that_of_all_rows(row: Row, call: Any, arguments: dict[str, Any], value: Any) -> None:

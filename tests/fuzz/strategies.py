@@ -348,15 +348,23 @@ def narrower(sizes: Sizes) -> list[str]:
     return [*found, "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool"]
 
 
-def features(sizes: Sizes) -> Arg:
-    """X (n, d)."""
+FILLS = ("normal", "normal", "zeros", "integers", "one:100.0", "times:30.0")
+
+
+def dense_features(sizes: Sizes) -> Arg:
+    """X (n, d), an array."""
     shape = sizes.n, sizes.d
     shapes = st.sampled_from([(sizes.n, sizes.d + 2), (), (sizes.n,), (*shape, 1), (2, *shape)])
-    fills = ("normal", "normal", "zeros", "integers", "one:100.0", "times:30.0")
-    found = array(shape, narrower(sizes), fills, bad_shapes=shapes, wrong=(*NO_FEATURES, *_wider(sizes)))
+    return array(shape, narrower(sizes), FILLS, bad_shapes=shapes, wrong=(*NO_FEATURES, *_wider(sizes)))
+
+
+def features(sizes: Sizes) -> Arg:
+    """X (n, d), or sparse rows."""
+    found = dense_features(sizes)
     if sizes.backend == "numba" and not LONG:
         return found
-    rows, kinds = arrays(shape, narrower(sizes), fills, st.just("C")), st.sampled_from(["int32", "int64"])
+    shape = sizes.n, sizes.d
+    rows, kinds = arrays(shape, narrower(sizes), FILLS, st.just("C")), st.sampled_from(["int32", "int64"])
     sparse, broken = st.builds(Sparse, rows, kinds), st.builds(Sparse, rows, kinds, st.sampled_from([*DAMAGES]))
     return Arg(st.one_of(found.good, found.good, sparse), found.odd, st.one_of(found.bad, found.bad, broken), False)
 
