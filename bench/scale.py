@@ -116,7 +116,7 @@ def seconds(call: Callable[[], Any], rounds: int) -> float:
 
 def cluster(workers: int) -> LocalCluster:
     """So many processes of one thread."""
-    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0)
+    return LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0)
 
 
 def evaluations(given: argparse.Namespace) -> list[dict[str, Any]]:

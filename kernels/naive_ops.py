@@ -16,7 +16,7 @@ quiet = np.errstate(all="ignore")  # NaN and Inf follow IEEE's rules, whatever n
 
 def log1p(x, out):
     for i in range(len(x)):
-        out[i] = math.log1p(x[i])
+        out[i] = math.log1p(x[i]) if x[i] > -1.0 else math.nan  # math.log1p raises where there is no logarithm
 
 
 def exp(x, out):
