@@ -317,6 +317,7 @@ def test_numba_compiles_once_whatever_the_layout(monkeypatch):
         drivers, "compile_loss", lambda *how, real=drivers.compile_loss: compiled.append(how) or real(*how)
     )
     ops.loss_kernel.cache_clear()
+    ops._made.cache_clear()
     case = testing.random_case(9, 6, 4).astype("float32")
     for layout in ("C", "F", "strided", "padded"):
         for weight in (None, case.sample_weight):
