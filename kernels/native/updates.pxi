@@ -116,8 +116,9 @@ cdef class SumSquares(Piece):
 # ---- Moments --------------------------------------------------------------------------------------------------
 
 cdef inline floating normal(floating moment) noexcept nogil:
-    # The moment, or 0 if it is below the smallest normal number. Where gradients stay 0, moments decay to there, and then
-    # for ever: 0.9 times 4 of the last units is rounded to 4. With such numbers processors are up to ten times as slow.
+    # The moment, or 0 if it is below the smallest normal number. Where gradients stay 0, moments decay to there, and
+    # stay for ever: 0.9 times 4 of the last units is rounded to 4. With such numbers processors are up to ten times as
+    # slow.
     cdef floating least = FLT_MIN if floating is float else DBL_MIN
     return 0 if (-moment if moment < 0 else moment) < least else moment  # keeps a NaN
 
