@@ -6,9 +6,12 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastlin import _over_parts
+from fastlin import _check, _over_parts
 from fastlin._check import Array
-from fastlin._objective import Objective
+from fastlin._check_csr import features
+from fastlin._csr import Csr
+from fastlin._labels import of_rows, without
+from fastlin._objective import REDUCTIONS, Objective
 from fastlin.parts import are_parts
 
 
@@ -29,4 +32,17 @@ def evaluate(
     X, y, sample_weight = data
     if are_parts(X, y, sample_weight):
         return _over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
+    objective = objective.for_targets(y)
+    if ignore_index is not None:
+        X = features(X)
+        y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
     return objective.evaluate(W, X, y, sample_weight, x_scale, x_shift, reduction, out)
+
+
+def _without_ignored(
+    X: Array | Csr, y: ArrayLike | None, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array]:
+    """Valid labels, and weights of 0 for the rows that are left out."""
+    _check.choice("reduction", reduction, REDUCTIONS)
+    labels, rows = without(y, len(X), ignore_index)
+    return labels, of_rows(rows, len(X), sample_weight, mean=reduction == "mean")

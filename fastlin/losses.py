@@ -19,11 +19,10 @@ from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check_csr import features
-from fastlin._csr import Csr, Features
+from fastlin._csr import Features
 from fastlin._evaluate import evaluate
-from fastlin._labels import of_rows, without
 from fastlin._laps import laps
-from fastlin._objective import REDUCTIONS, classes, largest_few, make_objective, with_defaults
+from fastlin._objective import classes, largest_few, make_objective, with_defaults
 from fastlin._words_of_losses import OfSoftmax, OfSVM
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
@@ -138,13 +137,7 @@ def softmax_loss(
     2.3026
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
-    if isinstance(X, Parts):
-        return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
-    objective = objective.for_targets(y)
-    if ignore_index is not None:
-        X = features(X)
-        y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
-    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
 
 
 @overload
@@ -243,21 +236,7 @@ def svm_loss(
         _check.choice("variant", variant, [name for name, squares in HINGES if not squares])
         raise ValueError(f"variant {variant!r} has no squared form; pass squared=False or another variant") from None
     objective = make_objective(loss, (margin,), reg, bias, backend, threads)
-    if isinstance(X, Parts):
-        return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
-    if ignore_index is not None:
-        X = features(X)
-        y, sample_weight = _without_ignored(X, y, sample_weight, ignore_index, reduction)
-    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
-
-
-def _without_ignored(
-    X: Array | Csr, y: ArrayLike | None, sample_weight: ArrayLike | None, ignore_index: int, reduction: str
-) -> tuple[Array, Array]:
-    """Valid labels, and weights of 0 for the rows that are left out."""
-    _check.choice("reduction", reduction, REDUCTIONS)
-    labels, rows = without(y, len(X), ignore_index)
-    return labels, of_rows(rows, len(X), sample_weight, mean=reduction == "mean")
+    return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
 
 
 @np.errstate(all="ignore")
