@@ -6,12 +6,13 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _over_parts
+from fastlin import _check
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Csr
 from fastlin._labels import of_rows, without
 from fastlin._objective import REDUCTIONS, Objective
+from fastlin._parts import over_parts
 from fastlin.parts import are_parts
 
 
@@ -31,7 +32,7 @@ def evaluate(
     """
     X, y, sample_weight = data
     if are_parts(X, y, sample_weight):
-        return _over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
+        return over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
     objective = objective.for_targets(y)
     if ignore_index is not None:
         X = features(X)

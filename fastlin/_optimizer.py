@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _check_state, _plan, _pool, _step, ops
-from fastlin._check import Array
+from fastlin import _check, _plan, _pool, _step, ops
+from fastlin._check import Array, states
+from fastlin._check.words import explaining
 from fastlin._laps import CtrlCLater
-from fastlin._words import explaining
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
@@ -281,10 +281,10 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be what state_dict returned; found {type(state).__name__}")
         for key, expected in (("class", name), ("rule", self.rule)):
-            found = _check_state.scalar(_check_state.state_entry(name, state, key))
+            found = states.scalar(states.state_entry(name, state, key))
             if not isinstance(found, str) or found != expected:
                 raise ValueError(f"the state's {key} is {_check.shown(found)}; this {name} needs {expected!r}")
-        t = _check_state.state_count("the state's t", _check_state.state_entry(name, state, "t"), _check.MOST_STEPS)
+        t = states.state_count("the state's t", states.state_entry(name, state, "t"), _check.MOST_STEPS)
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
         schedule = {key: value for key, value in state.items() if str(key).startswith("schedule.")}
         known = {"class", "rule", "t", *schedule}
@@ -295,7 +295,7 @@ class Optimizer:
         if unknown:
             raise ValueError(f"the state has {_check.shown(unknown[0])}, which no {name} like this one keeps")
         for key in _schedule_state(self._lr):
-            _check_state.state_entry(name, state, f"schedule.{key}")
+            states.state_entry(name, state, f"schedule.{key}")
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
@@ -305,7 +305,7 @@ class Optimizer:
                 raise ValueError(
                     f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}: see its {keys}"
                 )
-        return t, slots, {key.removeprefix("schedule."): _check_state.scalar(value) for key, value in schedule.items()}
+        return t, slots, {key.removeprefix("schedule."): states.scalar(value) for key, value in schedule.items()}
 
     def check_state(self, state: Mapping[str, Any], W: Array) -> None:
         """Raises what `load_state_dict` would, and ValueError for a state of other weights than this W."""
@@ -338,7 +338,7 @@ def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at
     slots: list[_Slot] = []
     while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
         keys = [f"{name}.{len(slots)}" for name in names]
-        arrays = [_check.real_array(key, _check_state.state_entry(owner, state, key)) for key in keys]
+        arrays = [_check.real_array(key, states.state_entry(owner, state, key)) for key in keys]
         for key, A in zip(keys, arrays, strict=True):
             if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
                 raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")

@@ -11,9 +11,9 @@ import numpy as np
 
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
-from fastlin._pickled import Pickled, read_pickle
-from fastlin._save import as_path, opened, reading
+from fastlin._files.npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
+from fastlin._files.pickled import Pickled, read_pickle
+from fastlin._files.store import as_path, opened, reading
 
 TestRows = TypeVar("TestRows", bound=Array | None, covariant=True)  # Array where the source is known to have them
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _plan, _search
 from fastlin._check import Array, Inputs
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
 from fastlin._extras import progress_bar
 from fastlin._laps import laps

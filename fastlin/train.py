@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _save, losses, ops
+from fastlin import _check, losses, ops
 from fastlin._affine import affine
 from fastlin._check import Array, Inputs
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
-from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
+from fastlin._files import store
 from fastlin._labels import ClassWeight, LabelOptions
 from fastlin._objective import (
     Objective,
@@ -29,10 +29,11 @@ from fastlin._objective import (
     share_among,
     with_defaults,
 )
-from fastlin._predicted import gathered, share_of_hits, values
-from fastlin._survey import begin
-from fastlin._training import State, Training
-from fastlin._windows import PartsTraining, usual_window
+from fastlin._parts.predicted import gathered, share_of_hits, values
+from fastlin._parts.survey import begin
+from fastlin._parts.windows import PartsTraining, usual_window
+from fastlin._training.epoch import Average, Steps
+from fastlin._training.training import State, Training
 from fastlin.optim import SGD
 from fastlin.parts import Parts, are_parts, block_rows, exceeds_memory
 from fastlin.penalties import Penalty
@@ -143,12 +144,12 @@ class TrainResult:
         _check.weights(self.W)
         if len(self.W) < self.bias:
             raise ValueError(f"with bias the last row of W is b; found W of shape {self.W.shape}")
-        _save.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
+        store.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
 
     @classmethod
     def load(cls, path: FilePath) -> TrainResult:
         """What `save` wrote; the history is not kept."""
-        stored = _save.load(path)
+        stored = store.load(path)
         if not {"W", "bias"} <= set(stored):
             raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored)[:200] or 'nothing'}")
         W, bias, scale, shift = (stored.get(name) for name in ("W", "bias", "x_scale", "x_shift"))
@@ -338,7 +339,7 @@ def _begin(training: Training, checkpoint: FilePath | None, resume: State | File
             )
         _check_resumable(training.optimizer)
     if checkpoint is not None:
-        _save.check_path("checkpoint", checkpoint)
+        store.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(state_of(resume))
 
@@ -364,7 +365,7 @@ def _run(
                 warned = True
                 warnings.warn(training.what_spoilt_the_loss(), RuntimeWarning, stacklevel=3)
             if checkpoint is not None and result.state is not None:
-                _save.save(checkpoint, result.state)
+                store.save(checkpoint, result.state)
             advance(_last(training.history))
             if callback is not None and callback(training.epoch, result):
                 break
@@ -443,5 +444,5 @@ def state_of(resume: Any) -> Mapping[str, Any]:
     if isinstance(resume, Mapping):
         return resume
     if isinstance(resume, (str, os.PathLike)):
-        return _save.load(resume)
+        return store.load(resume)
     raise TypeError(f"resume must be the state of a TrainResult or a path; found {type(resume).__name__}")

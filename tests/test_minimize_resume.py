@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _memory, _save
+from fastlin._files import store
+from fastlin._solvers import memory
 
 # One script for the fit that is killed and the one that is not.
 SCRIPT = """
     import os, signal, sys
     import numpy as np
     import fastlin as fl
-    from fastlin import _memory, _save
+    from fastlin._files import store
+    from fastlin._solvers import memory
 
     def data(loss):
         rng = np.random.default_rng(2)
@@ -36,7 +38,7 @@ SCRIPT = """
 
     if __name__ == "__main__":
         solver, path, kill = sys.argv[1], sys.argv[2], int(sys.argv[3])
-        _memory.SHARE, saves, save = float("inf"), [], _save.save
+        memory.SHARE, saves, save = float("inf"), [], store.save
 
         def save_and_kill(path, values):
             save(path, values)
@@ -44,7 +46,7 @@ SCRIPT = """
             if len(saves) == kill:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        _save.save = save_and_kill
+        store.save = save_and_kill
         X, y, weight = data(solver)
         fl.minimize(X, y, sample_weight=weight, solver=solver, checkpoint=path, **FITS[solver])
 """
@@ -56,7 +58,7 @@ data, FITS = _script["data"], _script["FITS"]
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """A checkpoint after every step, however long writing takes."""
-    monkeypatch.setattr(_memory, "SHARE", float("inf"))
+    monkeypatch.setattr(memory, "SHARE", float("inf"))
 
 
 def fit(solver, **more):
@@ -75,16 +77,16 @@ def same(found, expected):
 def test_from_every_checkpoint_the_same_bits(solver, suffix, tmp_path, monkeypatch):
     if suffix == "safetensors":
         pytest.importorskip("safetensors")
-    states, save = [], _save.save
+    states, save = [], store.save
 
     def keep(path, values):  # most are kept as they are: a file that is written safely takes milliseconds
         if len(states) % 20 == 0:
             save(path, values)
-            values = _save.load(path)
+            values = store.load(path)
         states.append(values)
 
     expected = fit(solver)
-    monkeypatch.setattr(_save, "save", keep)
+    monkeypatch.setattr(store, "save", keep)
     same(fit(solver, checkpoint=tmp_path / f"state.{suffix}"), expected)
     monkeypatch.undo()
     assert len(states) >= 5
@@ -103,7 +105,7 @@ def test_after_sigkill(solver, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), solver, path, "4"]
     done = subprocess.run(command, check=False, cwd="/", env=os.environ | {"PYTHONPATH": ""})
     assert done.returncode == -signal.SIGKILL
-    assert len(_save.load(path)["history.loss"]) == 5
+    assert len(store.load(path)["history.loss"]) == 5
     same(fit(solver, resume=path), fit(solver))
 
 
@@ -116,9 +118,9 @@ def test_more_iterations(tmp_path):
 
 
 def test_a_checkpoint_is_written_seldom_but_at_the_end(tmp_path, monkeypatch):
-    writes, save = [], _save.save
-    monkeypatch.setattr(_memory, "SHARE", -1.0)
-    monkeypatch.setattr(_save, "save", lambda *arguments: writes.append(1) or save(*arguments))
+    writes, save = [], store.save
+    monkeypatch.setattr(memory, "SHARE", -1.0)
+    monkeypatch.setattr(store, "save", lambda *arguments: writes.append(1) or save(*arguments))
     expected = fit("lbfgs", checkpoint=tmp_path / "state.npz")
     assert len(writes) == 1
     same(fit("lbfgs", resume=tmp_path / "state.npz"), expected)
@@ -143,7 +145,7 @@ def test_parts_go_on(tmp_path):
 @pytest.fixture
 def state(tmp_path):
     fit("whitened-lbfgs", max_iter=6, checkpoint=tmp_path / "state.npz")
-    return _save.load(tmp_path / "state.npz")
+    return store.load(tmp_path / "state.npz")
 
 
 NAN = float("nan")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _lbfgs, testing
+from fastlin import testing
+from fastlin._solvers import lbfgs
 
 pytest.importorskip("scipy")
 
@@ -230,11 +231,11 @@ def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
     for step in np.eye(4):
         pairs.append((step, A @ step, 1.0 / (step @ A @ step)))
     gradient = rng.standard_normal(4)
-    np.testing.assert_allclose(_lbfgs.direction_of(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
+    np.testing.assert_allclose(lbfgs.direction_of(gradient, pairs), -np.linalg.solve(A, gradient), rtol=1e-12)
     pairs = deque((step, step + 0.1 * rng.standard_normal(4), 0.0) for step in rng.standard_normal((3, 4)))
     pairs = deque((step, change, 1.0 / (step @ change)) for step, change, _ in pairs)
     step, change, _ = pairs[-1]
-    np.testing.assert_allclose(_lbfgs.direction_of(change, pairs), -step, rtol=1e-12)
+    np.testing.assert_allclose(lbfgs.direction_of(change, pairs), -step, rtol=1e-12)
 
 
 # ---- Functions and weights of other kinds --------------------------------------------------------------------

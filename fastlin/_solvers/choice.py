@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs, _newton, _newton_cholesky, _owlqn, _scaled, _smoothed, _whitened
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._memory import Memory
-from fastlin._problem import MEAN_SECOND, Point, Problem, point
+from fastlin._solvers import lbfgs, newton, newton_cholesky, owlqn, scaled, smoothed, whitened
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import MEAN_SECOND, Point, Problem, point
 from fastlin.train import Solved
 
 Note = Callable[[float], object]
@@ -23,18 +23,18 @@ class Stopped(Exception):  # noqa: N818  (it is no error)
 
 
 def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note, memory: Memory) -> tuple[Point, bool]:
-    return _lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution, memory)
+    return lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution, memory)
 
 
 SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
 OURS = {
     "lbfgs": _lbfgs_of,
-    "whitened-lbfgs": _whitened.minimize,
-    "scaled-lbfgs": _scaled.minimize,
-    "newton-cg": _newton.minimize,
-    "newton-cholesky": _newton_cholesky.minimize,
-    "owlqn": _owlqn.minimize,
-    "smoothed": _smoothed.minimize,
+    "whitened-lbfgs": whitened.minimize,
+    "scaled-lbfgs": scaled.minimize,
+    "newton-cg": newton.minimize,
+    "newton-cholesky": newton_cholesky.minimize,
+    "owlqn": owlqn.minimize,
+    "smoothed": smoothed.minimize,
 }
 SOLVERS = (*OURS, *SCIPYS)
 MOST_ITERATIONS = {"newton-cg": 100, "newton-cholesky": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
@@ -62,17 +62,17 @@ def solve(
             f"solver {chosen!r} needs a second derivative, and no L1: {problem.objective.loss.name} with this penalty "
             "has none; pass solver='auto'"
         )
-    if chosen == "newton-cholesky" and problem.start.size > _newton_cholesky.MOST:
+    if chosen == "newton-cholesky" and problem.start.size > newton_cholesky.MOST:
         raise ValueError(
-            f"solver 'newton-cholesky' is for at most {_newton_cholesky.MOST} weights, whose Hessian is a matrix of "
+            f"solver 'newton-cholesky' is for at most {newton_cholesky.MOST} weights, whose Hessian is a matrix of "
             f"their square; found {problem.start.size}: pass solver='auto'"
         )
-    if chosen == "smoothed" and not _smoothed.can(problem):
+    if chosen == "smoothed" and not smoothed.can(problem):
         raise ValueError(
-            f"solver 'smoothed' is for {', '.join(_smoothed.SMOOTHED)}, with a penalty of squares or none; found "
+            f"solver 'smoothed' is for {', '.join(smoothed.SMOOTHED)}, with a penalty of squares or none; found "
             f"{problem.objective.loss.name}: pass solver='auto'"
         )
-    if chosen == "newton-cholesky" and not _newton_cholesky.can(problem):
+    if chosen == "newton-cholesky" and not newton_cholesky.can(problem):
         raise ValueError("solver 'newton-cholesky' needs all rows as an array, not sparse: pass solver='auto'")
     if chosen == "whitened-lbfgs" and problem.sparse:
         _check_whitened(*problem.shape)
@@ -100,7 +100,7 @@ def solve(
 
 def _check_whitened(n: int, d: int) -> None:
     """The basis of sparse rows is made of some of them with all their zeros, and of matrices (d, d)."""
-    numbers = min(n, _whitened.ROWS * d) * d + 4 * d * d
+    numbers = min(n, whitened.ROWS * d) * d + 4 * d * d
     if numbers > DENSE:
         raise ValueError(
             f"solver 'whitened-lbfgs' would make dense matrices of {numbers:.1e} numbers of this sparse X, which has "
@@ -112,12 +112,12 @@ def choose(problem: Problem) -> str:
     """The solver that "auto" takes: docs/solvers.md has the measurements."""
     if problem.l1.any():
         return "owlqn"
-    if _smoothed.can(problem):
+    if smoothed.can(problem):
         return "smoothed"
-    if _newton_cholesky.pays(problem):
+    if newton_cholesky.pays(problem):
         return "newton-cholesky"
     (n, d), c = problem.shape, problem.W.shape[1]
-    rows = min(n, _whitened.ROWS * d)
+    rows = min(n, whitened.ROWS * d)
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
     if problem.objective.loss.name not in MEAN_SECOND:
         return "lbfgs"

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastlin._extras import need
-from fastlin._npz import KINDS, Npz
+from fastlin._files.npz import KINDS, Npz
 
 FACTS = "facts"
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from fastlin._check import MOST_STEPS, Array
-from fastlin._memory import Memory, Pairs, pair_values, pairs_of, point_of, point_values
-from fastlin._problem import Point
+from fastlin._solvers.memory import Memory, Pairs, pair_values, pairs_of, point_of, point_values
+from fastlin._solvers.problem import Point
 
 FRAME = "lbfgs"  # in checkpoints
 

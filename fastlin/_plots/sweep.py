@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fastlin._check import Array
-from fastlin._plot_schedules import COLOURS
+from fastlin._plots.schedules import COLOURS
 
 
 def sweep_figure(C: Array, lr: Array | None, scores: Array, best: float) -> Any:

@@ -1,4 +1,4 @@
-"""Validation for fastlin/features.py, as in fastlin/_check.py: rows of X as images, and what is cut out of them."""
+"""Validation for fastlin/features.py: rows of X as images, and what is cut out of them."""
 
 from __future__ import annotations
 

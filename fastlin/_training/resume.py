@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _check_state
-from fastlin._check import Array
+from fastlin import _check
+from fastlin._check import Array, states
 from fastlin._optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from fastlin._training import Training
+    from fastlin._training.training import Training
 
 FORMAT = "fastlin training state 2"
 ARGUMENT = "argument."  # before the name of each argument that a resumed run must share
@@ -98,7 +98,7 @@ class Entries:
 
     def expect_format(self, expected: str, what: str) -> None:
         """The state says of itself that it is such a one."""
-        found = _check_state.scalar(self.values.get("format"))
+        found = states.scalar(self.values.get("format"))
         if not isinstance(found, str) or found != expected:
             raise ValueError(f"resume is not {what}: its format is {_check.shown(found)}, not {expected!r}")
 
@@ -115,10 +115,10 @@ class Entries:
         return {name.removeprefix(prefix): self.values[name] for name in names}
 
     def count(self, name: str, most: int) -> int:
-        return _check_state.state_count(f"resume: the state's {name}", self.get(name), most)
+        return states.state_count(f"resume: the state's {name}", self.get(name), most)
 
     def number(self, name: str) -> float:
-        value = _check_state.scalar(self.get(name))
+        value = states.scalar(self.get(name))
         if type(value) is not float:
             raise TypeError(f"resume: the state's {name} must be a float; found {_check.shown(value)}")
         return value
@@ -144,7 +144,7 @@ class Entries:
 
     def expect(self, name: str, expected: float) -> None:
         """A number that follows from the history."""
-        value = _check_state.scalar(self.get(name))
+        value = states.scalar(self.get(name))
         if type(value) is not type(expected) or value != expected:
             raise ValueError(f"resume: the state's {name} is {_check.shown(value)}; by its history it is {expected}")
 
@@ -175,10 +175,10 @@ def check_arguments(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _same(before: Any, now: Any) -> bool:
-    value = _check_state.scalar(before)
+    value = states.scalar(before)
     return isinstance(value, (int, float, str, type(None))) and bool(value == now)
 
 
 def _words(value: Any) -> str:
-    found = _check_state.scalar(value)
+    found = states.scalar(value)
     return found if isinstance(found, str) else _check.shown(found)

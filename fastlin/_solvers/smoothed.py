@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _lbfgs, ops
+from fastlin import ops
 from fastlin._check import MOST_STEPS, Array
-from fastlin._memory import Memory, point_of, point_values
-from fastlin._problem import Point, Problem, point
+from fastlin._solvers import lbfgs
+from fastlin._solvers.memory import Memory, point_of, point_values
+from fastlin._solvers.problem import Point, Problem, point
 from fastlin.penalties import L2
 
 FRAME = "smoothed"  # in checkpoints
@@ -57,7 +58,7 @@ def minimize(
         memory.outer(FRAME, partial(_frame, here, width, count))
         smooth = _smooth(problem, width)
         start = here if memory.state is not None else smooth(here.x)  # L-BFGS goes on from a point of its own
-        end, _ = _lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem.resolution, memory)
+        end, _ = lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem.resolution, memory)
         there = problem.at(end.x)
         cheap = there.value - end.value <= COSTS * abs(there.value)
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)

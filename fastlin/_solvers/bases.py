@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fastlin import _lbfgs
 from fastlin._check import MOST_STEPS, Array
-from fastlin._memory import Memory, point_of, point_values
-from fastlin._problem import Point, Problem
+from fastlin._solvers import lbfgs
+from fastlin._solvers.memory import Memory, point_of, point_values
+from fastlin._solvers.problem import Point, Problem
 
 LONGER = 3  # times as many iterations as in the basis before
 
@@ -80,7 +80,7 @@ def _in_one(
         return there._replace(x=v, gradient=basis.gradient(there.gradient))
 
     start = moved(here, basis.of_W(here.x))
-    end, flat = _lbfgs.minimize(
+    end, flat = lbfgs.minimize(
         lambda v: moved(problem.at(basis.to_W(v)), v), start, count, tol, note, problem.resolution, memory
     )
     return (here, flat, False) if end is start else (problem.at(basis.to_W(end.x)), flat, True)

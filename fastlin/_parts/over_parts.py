@@ -14,8 +14,8 @@ from fastlin._affine import Affine, affine
 from fastlin._check import Array
 from fastlin._labels import without
 from fastlin._objective import REDUCTIONS, Objective
-from fastlin._problem import Point, Problem, Product, point
-from fastlin._reduction import Partial, finished, partial
+from fastlin._parts.reduction import Partial, finished, partial
+from fastlin._solvers.problem import Point, Problem, Product, point
 from fastlin.parts import Part, Parts
 
 SAMPLE_BYTES = 128 << 20  # of a sample of rows in float64, from which solvers learn the columns' scales

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _bases
 from fastlin._check import Array
-from fastlin._memory import Memory
-from fastlin._problem import Point, Problem
+from fastlin._solvers import bases
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import Point, Problem
 
 ROWS = 1000  # that tell the curvature of the loss, and dense columns
 
@@ -84,7 +84,7 @@ def minimize(
     problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where L-BFGS ended, and whether rounding alone ended it."""
-    return _bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
+    return bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
 
 
-BASES = _bases.Bases(basis, first=30, frame="scaled")
+BASES = bases.Bases(basis, first=30, frame="scaled")

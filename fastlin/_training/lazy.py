@@ -76,7 +76,7 @@ def run_epoch(
     optimizer: Optimizer,
     step_losses: list[float] | None,
 ) -> float | None:
-    """What fastlin._epoch.run_epoch does; None, and nothing is done, where the dense form is faster or the only one."""
+    """What `run_epoch` of epoch.py does; None, and nothing is done, where the dense form is faster or the only one."""
     if not _suits(objective, inputs, order, batch_size, optimizer):
         return None
     count = -(-len(order) // batch_size)

@@ -12,7 +12,7 @@ from fastlin import _check
 from fastlin._check import Array, Inputs
 from fastlin._labels import LabelOptions, class_weights, without
 from fastlin._objective import Objective, start_weights
-from fastlin._over_parts import Reweighted, labelled
+from fastlin._parts.over_parts import Reweighted, labelled
 from fastlin.parts import Part, Parts
 
 

@@ -17,7 +17,7 @@ from fastlin._laps import laps
 try:
     from fastlin.kernels.quick_check import first_outside
 except ImportError:  # installed without a C compiler
-    from fastlin._quick_check import first_outside
+    from fastlin._check.quick import first_outside
 
 CHECKED = 1 << 18  # indices that a thread looks at at once, in some 0.1 ms
 ATTRIBUTES = ("data", "indices", "indptr", "shape")

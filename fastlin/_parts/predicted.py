@@ -11,8 +11,8 @@ from fastlin import _check, _run
 from fastlin._affine import Affine
 from fastlin._check import Array
 from fastlin._objective import Objective, score
-from fastlin._over_parts import alone, labelled
-from fastlin._reduction import Partial, Tree, finished, partial
+from fastlin._parts.over_parts import alone, labelled
+from fastlin._parts.reduction import Partial, Tree, finished, partial
 from fastlin.parts import Part, Parts
 
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin import _check
-from fastlin._ahead import Ahead
 from fastlin._check import Array, Inputs, read_only
-from fastlin._epoch import run_epoch
-from fastlin._survey import Begun
-from fastlin._training import Training, digest, shuffled
+from fastlin._parts.ahead import Ahead
+from fastlin._parts.survey import Begun
+from fastlin._training.epoch import run_epoch
+from fastlin._training.training import Training, digest, shuffled
 from fastlin.parts import Part, named, read
 
 WINDOW_BYTES = 96 << 20  # of X; two windows are in memory

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _save
+from fastlin import _check
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._npz import Declared, npy_header
+from fastlin._files import store
+from fastlin._files.npz import Declared, npy_header
 
 PART_BYTES = 32 << 20  # of X: some 10 ms to read and to compute, and two of them are small beside any memory
 
@@ -171,11 +172,11 @@ def _paths(name: str, given: Any) -> list[Path]:
     several = [given] if isinstance(given, (str, os.PathLike)) else given
     if not isinstance(several, Sequence) or not several:
         raise TypeError(f"{name} must be the path of an .npy file, or a list of such; found {_check.kind(given)}")
-    return [_save.as_path(name, path) for path in several]
+    return [store.as_path(name, path) for path in several]
 
 
 def _opened(name: str, path: Path) -> _File:
-    with _save.opened(path, "is no .npy file of numbers") as file:
+    with store.opened(path, "is no .npy file of numbers") as file:
         declared: Declared = npy_header(file)
     if declared.dtype.kind not in "iubf" and not (name == "y" and declared.dtype.kind in "US"):
         raise ValueError(f"{name}: {path} holds {declared.dtype}; expected numbers")
@@ -227,7 +228,7 @@ def row_groups(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> 
     """The parts of `Parts.from_parquet`."""
     parquet, found, first = _parquet(), [], None
     for path in _paths("paths", paths):
-        with _save.opened(path, "is no Parquet file") as file:
+        with store.opened(path, "is no Parquet file") as file:
             opened = parquet.ParquetFile(file)
             names, count = opened.schema_arrow.names, opened.num_row_groups
         first = first or names

@@ -1,8 +1,8 @@
 """OWL-QN: L-BFGS for a smooth function plus a weighted sum of absolute values (Andrew & Gao 2007).
 
 A step stays in the orthant of the start of its search, and what would leave it becomes exactly 0. Columns of widely
-different scale are divided by theirs first, sparse ones as in fastlin/_scaled.py, with l1 of each weight changed
-accordingly: the minimum is the same.
+different scale are divided by theirs first, sparse ones as in scaled.py, with l1 of each weight changed accordingly:
+the minimum is the same.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from fastlin import _scaled
 from fastlin._check import MOST_STEPS, Array
-from fastlin._lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
-from fastlin._memory import Memory, Pairs, pairs_of, point_of
-from fastlin._problem import Point, Problem
+from fastlin._solvers import scaled
+from fastlin._solvers.lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
+from fastlin._solvers.memory import Memory, Pairs, pairs_of, point_of
+from fastlin._solvers.problem import Point, Problem
 
 HALVINGS = 40
 SCALES = 10.0  # between the largest and the smallest column, from where on they are divided by their scales
@@ -93,12 +93,12 @@ def _step(
     return None
 
 
-def _basis(problem: Problem, x: Array) -> _scaled.Basis:
+def _basis(problem: Problem, x: Array) -> scaled.Basis:
     """Sparse columns have their own; dense ones are divided by their deviations, where those differ widely."""
     if problem.sparse:
-        return _scaled.basis(problem, x)
+        return scaled.basis(problem, x)
     d, deviation = problem.shape[1], problem.sample(ROWS).deviations()
     known = deviation[(deviation > 0) & np.isfinite(deviation)]
     wide = bool(known.size and known.max() > SCALES * known.min())
     root = np.where(deviation > 0, deviation, 1.0) if wide else np.ones(d)
-    return _scaled.Basis(problem, root, np.zeros(d), 1.0)
+    return scaled.Basis(problem, root, np.zeros(d), 1.0)

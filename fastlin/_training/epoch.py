@@ -6,12 +6,13 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from fastlin import _lazy, _plan, _pool, _run, ops
+from fastlin import _plan, _pool, _run, ops
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._objective import Objective
 from fastlin._optimizer import Optimizer
 from fastlin._rows import Storage
+from fastlin._training import lazy
 from fastlin.kernels.records import EpochData, EpochWeights
 from fastlin.penalties import L1, L2, ElasticNet
 
@@ -68,7 +69,7 @@ def run_epoch(
     if storage is not None and storage.gathers and average is None and _ours(optimizer) and _kernel_can(objective):
         return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, step_losses)
     if average is None and scale_shift is None and _ours(optimizer):
-        found = _lazy.run_epoch(objective, inputs, order, batch_size, optimizer, step_losses)
+        found = lazy.run_epoch(objective, inputs, order, batch_size, optimizer, step_losses)
         if found is not None:
             return found
     W, X, y, sample_weight, _ = inputs

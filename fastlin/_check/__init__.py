@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlin import _words
+from fastlin._check import words
 from fastlin._csr import Csr
 from fastlin._laps import laps
 from fastlin._rows import Hyper, Loss, bounds, inside
@@ -24,8 +24,8 @@ try:
     from fastlin.kernels.quick_check import quick_labels
     from fastlin.kernels.quick_check import same_layout as same_layout
 except ImportError:  # installed without a C compiler
-    from fastlin._quick_check import quick_labels
-    from fastlin._quick_check import same_layout as same_layout
+    from fastlin._check.quick import quick_labels
+    from fastlin._check.quick import same_layout as same_layout
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -174,7 +174,7 @@ def array(name: str, value: Any, ndim: int | None = None) -> Array:
         try:
             value = np.asarray(value)
             if value.ndim == 0 and value.dtype.kind == "O":
-                iterable = _words.not_an_array(name, given)
+                iterable = words.not_an_array(name, given)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{name} cannot be made an array: {error}") from None
         if iterable is not None:
@@ -491,7 +491,7 @@ def _check_label_kind(y: Array, c: int) -> None:
         where = f", with y[{odd[0]}] = {y[odd[0]]}" if odd.size else "; convert with y.astype(np.int64)"
         raise TypeError(f"y must hold integers; found dtype {y.dtype}{where}")
     else:
-        raise TypeError(f"y must hold integers; found dtype {y.dtype}{_words.labels(y.dtype.kind)}")
+        raise TypeError(f"y must hold integers; found dtype {y.dtype}{words.labels(y.dtype.kind)}")
 
 
 def _label_hint(y: Array, c: int) -> str:
@@ -578,7 +578,7 @@ def judged(y: Any, n: int, c: int, *, values: bool) -> Array:
 
 def real_array(name: str, A: Any) -> Array:
     if not isinstance(A, np.ndarray) or isinstance(A, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array; found {type(A).__name__}{_words.as_array(name, A)}")
+        raise TypeError(f"{name} must be an array; found {type(A).__name__}{words.as_array(name, A)}")
     if A.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} has dtype {A.dtype}; expected float32 or float64")
     return A.view(np.ndarray)

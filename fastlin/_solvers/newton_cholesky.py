@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _newton
 from fastlin._check import Array
-from fastlin._linalg import Means, add_product, own_product, solved
-from fastlin._memory import Memory
-from fastlin._problem import SECOND, Point, Problem
+from fastlin._solvers import newton
+from fastlin._solvers.linalg import Means, add_product, own_product, solved
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import SECOND, Point, Problem
 
 MOST = 4000  # weights: the Hessian takes 128 MB, and its factor a second
 NUMBERS = 1 << 16  # of the products of rows with their curvatures that are made at once: half a megabyte
@@ -46,7 +46,7 @@ def minimize(
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
     hessian = Hessian(problem)
-    return _newton.steps(problem, start, max_iter, tol, note, memory, lambda here: _direction(hessian, here))
+    return newton.steps(problem, start, max_iter, tol, note, memory, lambda here: _direction(hessian, here))
 
 
 def _direction(hessian: Hessian, here: Point) -> Array:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastlin import _bases, _newton
 from fastlin._check import Array
-from fastlin._linalg import Factor, Means, gram
-from fastlin._memory import Memory
-from fastlin._problem import Point, Problem
+from fastlin._solvers import bases, newton
+from fastlin._solvers.linalg import Factor, Means, gram
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import Point, Problem
 
 ROWS = 8  # for each feature, in G: a mean of as many products as that needs no more rows to be near that of all
 POLISH = 10  # Newton's steps at the end
@@ -83,14 +83,14 @@ def minimize(
     problem: Problem, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it."""
-    here, flat = _bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
+    here, flat = bases.minimize(problem, here, BASES, max_iter, tol, note, memory)
     if flat and here.steepest > tol and problem.curved:  # what the value no longer shows, Newton's steps still reach
         basis = Basis(problem, here.x)
-        here, _ = _newton.minimize(problem, here, POLISH, tol, note, memory, lambda r: basis.to_W(basis.gradient(r)))
+        here, _ = newton.minimize(problem, here, POLISH, tol, note, memory, lambda r: basis.to_W(basis.gradient(r)))
     return here, flat
 
 
-BASES = _bases.Bases(Basis, first=10, frame="whitened")
+BASES = bases.Bases(Basis, first=10, frame="whitened")
 
 
 def _curvatures(few: Problem, x: Array) -> Array:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastlin import _check, _save
+from fastlin import _check
 from fastlin._check import Array
-from fastlin._problem import Point
-from fastlin._resume import ARGUMENT, HISTORY, Entries, check_arguments
+from fastlin._files import store
+from fastlin._solvers.problem import Point
+from fastlin._training.resume import ARGUMENT, HISTORY, Entries, check_arguments
 
 FORMAT = "fastlin solver state 1"
 SHARE = 0.1  # of the time that a fit takes, which writing may take
@@ -90,7 +91,7 @@ class Memory:
         state |= {f"{ARGUMENT}{name}": value for name, value in self._arguments.items()}
         for frame, values in self._frames.items():
             state |= {f"{frame}.{name}": value for name, value in values().items()}
-        _save.save(self._path, state)
+        store.save(self._path, state)
         self._writing += time.perf_counter() - began
         self._written = True
 

@@ -1,4 +1,4 @@
-"""Reads sparse rows as scipy.sparse.save_npz writes them, by fastlin/_npz.py: without SciPy, pickle or trust."""
+"""Reads sparse rows as scipy.sparse.save_npz writes them, by fastlin/_files/npz.py: without SciPy, pickle or trust."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastlin._check_csr import ATTRIBUTES, features
-from fastlin._npz import Npz
-from fastlin._save import as_path, reading
+from fastlin._check.csr import ATTRIBUTES, features
+from fastlin._files.npz import Npz
+from fastlin._files.store import as_path, reading
 from fastlin.data import Dataset, check_rows, one_array
 
 FORMAT = "format"  # the array that tells such a file from others

@@ -1,0 +1,1 @@
+"""Pictures, drawn with matplotlib (an extra): a file for each public module that has one."""
