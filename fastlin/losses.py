@@ -10,7 +10,7 @@ answered within 100 ms, but not while Numba compiles, in a pass over a W of 50 m
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +23,6 @@ from fastlin._csr import Features
 from fastlin._evaluate import evaluate
 from fastlin._laps import laps
 from fastlin._objective import classes, largest_few, make_objective, with_defaults
-from fastlin._words_of_losses import OfSoftmax, OfSVM
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
@@ -34,42 +33,6 @@ HINGES = {  # (variant, squared): the row of the table
     ("one_vs_rest", False): "one_vs_rest_svm",
     ("one_vs_rest", True): "squared_one_vs_rest_svm",
 }
-
-
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfSoftmax],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfSoftmax],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfSoftmax],
-) -> tuple[Any, Array]: ...
 
 
 def softmax_loss(
@@ -138,42 +101,6 @@ def softmax_loss(
     """
     objective = make_objective("softmax", (label_smoothing,), reg, bias, backend, threads)
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
-
-
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfSVM],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfSVM],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfSVM],
-) -> tuple[Any, Array]: ...
 
 
 def svm_loss(

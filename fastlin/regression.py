@@ -7,7 +7,7 @@ the sum over its scores, as it is over classes there. y gives the targets: numbe
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -15,45 +15,8 @@ from fastlin._check import Array
 from fastlin._csr import Features
 from fastlin._evaluate import evaluate
 from fastlin._objective import make_objective
-from fastlin._words_of_losses import OfHuber, OfLoss
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
-
-
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
 
 
 def logistic_loss(
@@ -103,42 +66,6 @@ def logistic_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
 def sigmoid_squared_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -183,42 +110,6 @@ def sigmoid_squared_loss(
     """
     objective = make_objective("sigmoid_squared", (), reg, bias, backend, threads)
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
-
-
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
 
 
 def squared_error_loss(
@@ -267,42 +158,6 @@ def squared_error_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
 def absolute_error_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -346,42 +201,6 @@ def absolute_error_loss(
     """
     objective = make_objective("absolute_error", (), reg, bias, backend, threads)
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
-
-
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfHuber],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfHuber],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfHuber],
-) -> tuple[Any, Array]: ...
 
 
 def huber_loss(
