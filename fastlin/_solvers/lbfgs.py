@@ -7,7 +7,6 @@ the same bits for any number of threads.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,47 +42,66 @@ def minimize(
     note : called with the value after each step.  resolution : of the values, relative.  memory : where it may go on
     from, and what it keeps.
     """
-    memory, size, done = memory or Memory(), len(here.x), 0
-    pairs: Pairs = deque(maxlen=KEPT)
+    step = partial(_step, f, resolution)
+    return descend(here, lambda here: here.gradient, step, max_iter, tol, note, resolution, memory or Memory())
+
+
+def descend(
+    here: Point,
+    slope_of: Callable[[Point], Array],
+    step_from: Callable[[Point, Array, Pairs], Point | None],
+    max_iter: int,
+    tol: float,
+    note: Callable[[float], object],
+    resolution: float,
+    memory: Memory,
+) -> tuple[Point, bool]:
+    """`minimize` with any gradient and any step along a direction of L-BFGS.
+
+    here : the start; where `memory` goes on, its x alone is looked at, for its size.
+    slope_of : the gradient at a point, or what stands for it.  step_from : of a point, its slope and the pairs; a lower
+    point, or None if none is found.
+    """
+    pairs, done = Pairs(maxlen=KEPT), 0
     if (state := memory.state) is not None:
+        size = len(here.x)
         here, pairs = point_of(state, FRAME, size), pairs_of(state, FRAME, size, KEPT)
         done = state.count(f"{FRAME}.done", MOST_STEPS)
         memory.settle()
     for count in range(done, max_iter):
         if here.steepest <= tol:
             break
-        there = _step(f, here, pairs, resolution)
+        slope = slope_of(here)
+        there = step_from(here, slope, pairs)
         if there is None and pairs:
-            pairs.clear()  # they mislead: begin anew, along the gradient
-            there = _step(f, here, pairs, resolution)
+            pairs.clear()  # they mislead: begin anew, along the slope
+            there = step_from(here, slope, pairs)
         if there is None:
-            return here, dot(here.gradient, here.gradient) <= STEEP * resolution * abs(here.value)
+            return here, dot(slope, slope) <= STEEP * resolution * abs(here.value)
         step, change = there.x - here.x, there.gradient - here.gradient
         if (curvature := dot(step, change)) > 0:
             pairs.append((step, change, 1.0 / curvature))
         here = there
         note(here.value)
-        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
+        memory.step(FRAME, partial(_frame, here, tuple(pairs), count + 1))
     return here, False
 
 
-def frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int) -> dict[str, Any]:
+def _frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int) -> dict[str, Any]:
     """What a checkpoint has of it."""
     return {**point_values(here), **pair_values(pairs, len(here.x)), "done": done}
 
 
-def _step(
-    f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Array, float]], resolution: float
-) -> Point | None:
+def _step(f: Callable[[Array], Point], resolution: float, here: Point, gradient: Array, pairs: Pairs) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
     The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
     """
-    direction = direction_of(here.gradient, pairs)
-    slope = dot(here.gradient, direction)
+    direction = direction_of(gradient, pairs)
+    slope = dot(gradient, direction)
     if not -slope > resolution * abs(here.value):  # a step promises nothing that the value could show
         return None
-    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(here.gradient, here.gradient)))
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(gradient, gradient)))
     short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
     for _ in range(TRIALS):
         x = here.x + length * direction
@@ -99,7 +117,7 @@ def _step(
     return None
 
 
-def direction_of(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
+def direction_of(gradient: Array, pairs: Pairs) -> Array:
     """-H gradient, where H is the inverse Hessian that the pairs suggest: the recursion of two loops."""
     direction, shares = -gradient, []
     for step, change, scale in reversed(pairs):

@@ -7,16 +7,15 @@ the minimum is the same.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from fastlin._check import MOST_STEPS, Array
+from fastlin._check import Array
 from fastlin._solvers import scaled
-from fastlin._solvers.lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
-from fastlin._solvers.memory import Memory, Pairs, pairs_of, point_of
+from fastlin._solvers.lbfgs import FALL, descend, direction_of, dot
+from fastlin._solvers.memory import Memory, Pairs
 from fastlin._solvers.problem import Point, Problem
 
 HALVINGS = 40
@@ -38,30 +37,13 @@ def minimize(
         slope = pseudo_gradient(x, smooth.gradient, problem.l1)
         return Point(z, value, own.gradient(smooth.gradient), float(np.abs(slope).max(initial=0.0)))
 
-    pairs, done = Pairs(maxlen=KEPT), 0
-    if (state := memory.state) is None:
-        here = at(own.of_W(start.x))
-    else:
-        here, pairs = point_of(state, FRAME, len(l1)), pairs_of(state, FRAME, len(l1), KEPT)
-        done = state.count(f"{FRAME}.done", MOST_STEPS)
-        memory.settle()
-    for count in range(done, max_iter):
-        slope = pseudo_gradient(here.x, here.gradient, l1)
-        if here.steepest <= tol:
-            break
-        there = _step(at, here, slope, pairs, problem.resolution)
-        if there is None and pairs:
-            pairs.clear()  # they mislead: begin anew, along the slope
-            there = _step(at, here, slope, pairs, problem.resolution)
-        if there is None:
-            return here._replace(x=own.to_W(here.x)), dot(slope, slope) <= STEEP * problem.resolution * abs(here.value)
-        step, change = there.x - here.x, there.gradient - here.gradient
-        if (curvature := dot(step, change)) > 0:
-            pairs.append((step, change, 1.0 / curvature))
-        here = there
-        note(here.value)
-        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
-    return here._replace(x=own.to_W(here.x)), False
+    def slope_of(here: Point) -> Array:
+        return pseudo_gradient(here.x, here.gradient, l1)
+
+    here = at(own.of_W(start.x)) if memory.state is None else start
+    step = partial(_step, at, problem.resolution)
+    here, flat = descend(here, slope_of, step, max_iter, tol, note, problem.resolution, memory)
+    return here._replace(x=own.to_W(here.x)), flat
 
 
 def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
@@ -72,9 +54,7 @@ def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
     return found
 
 
-def _step(
-    at: Callable[[Array], Point], here: Point, slope: Array, pairs: deque[tuple[Array, Array, float]], resolution: float
-) -> Point | None:
+def _step(at: Callable[[Array], Point], resolution: float, here: Point, slope: Array, pairs: Pairs) -> Point | None:
     """A lower point in the orthant; None if none is found."""
     direction = direction_of(slope, pairs)
     direction[direction * slope >= 0] = 0.0
