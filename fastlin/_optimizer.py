@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin import _check, _plan, _pool, _step, ops
-from fastlin._check import Array, states
+from fastlin._check import Array, states, steps
 from fastlin._check.words import explaining
 from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
@@ -144,7 +144,7 @@ class Optimizer:
         threads = _pool.thread_limit(threads)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
         if bias is not False or rate > _check.FLOAT32_MAX:
-            _check.step_options(W, bias := _check.flag("bias", bias), rate)
+            steps.options(W, bias := _check.flag("bias", bias), rate)
         ready = self._ready(W, dW)
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = bias and self._prox is not None
@@ -196,7 +196,7 @@ class Optimizer:
                 _check.same_layout(A, B, s.shape, s.dtype, s.order) for s, A, B in ours
             ):
                 return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
-        pairs = _check.step_pairs(W, dW)
+        pairs = steps.pairs(W, dW)
         flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._match(pairs), pairs, strict=True)]
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
@@ -205,11 +205,11 @@ class Optimizer:
 
         The caller then changes the state, and calls `_took_steps` when the kernel has taken the steps.
         """
-        (slot,) = self._match(_check.step_pairs(W, np.empty_like(W)))
+        (slot,) = self._match(steps.pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
         _check.held("lr", max(rates), W.dtype)
         prox = [] if self._prox is None else [_check.shrinkage(self._prox.shrinkage(rate)) for rate in rates]
-        steps = EpochSteps(
+        described = EpochSteps(
             t=self.t + 1,
             counts=self._counts,
             lr=np.array(rates),
@@ -218,7 +218,7 @@ class Optimizer:
             clip=(self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)),
             shrinkage=np.array(prox, np.float64).reshape(-1, 2),
         )
-        return steps, slot
+        return described, slot
 
     def _took_steps(self, count: int, slot: _Slot) -> None:
         """Counts steps that an epoch kernel has taken, and keeps their state."""
