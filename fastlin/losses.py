@@ -179,7 +179,18 @@ def scores(
 ) -> Array:
     """The scores X @ W (n, c), or X @ W[:-1] + W[-1] with `bias`: the lectures' f(x, W) = Wx + b for every row.
 
-    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+    Parameters
+    ----------
+    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`, but no `fl.Parts`: results of fits predict
+        those.
+
+    Returns
+    -------
+    A new array (n, c) of W's dtype.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
     array([[3.5, 5.5]])
@@ -208,8 +219,18 @@ def predict(
 
     With one column of W the lectures' binary rule: 1 where the score is >= 0, else 0.
 
+    Parameters
+    ----------
+    W, X, bias, x_scale, x_shift, backend, threads : as in `scores`.
     k : ask for the k classes (n, k) with the largest scores instead, the largest first; at most as many as W's columns.
-    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+
+    Returns
+    -------
+    A new array of integers (n,), or (n, k).
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> predict(np.array([[1.0, 3.0, 2.0]]), np.array([[1.0], [-1.0]]), k=2)
     array([[1, 2],
@@ -224,7 +245,9 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
 
     Numba compiles what is asked for when it is asked for; a server may want to pay before its first request. Every type
     of X and W is covered; a first epoch of `train` and a first search compile a little more.
-    loss : this one alone, such as "softmax"; None for all.
+
+    backend : as in `softmax_loss`.  loss : this one alone, such as "softmax"; None for all.
+    Raises ValueError or TypeError for a backend or a loss that there is not, ImportError for a backend that is missing.
     """
     if loss is not None:
         _check.choice("loss", loss, ops.losses())
@@ -246,8 +269,18 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
 def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     """Probabilities from scores: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
 
-    S : (..., c) float32 or float64; integers become float64. Returns a new array.
+    Parameters
+    ----------
+    S : (..., c) float32 or float64, not changed; integers become float64. There is at least one class.
     backend : as in `softmax_loss`.
+
+    Returns
+    -------
+    A new C-ordered array of S's shape and dtype, whose rows sum to 1.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example, to the last digit
     array([0.015, 0.631, 0.353])

@@ -414,6 +414,7 @@ def _rate(lr: Lr, t: int) -> float:
 def scale_lr(lr: Lr, factor: float) -> Lr:
     """The rate for a batch `factor` times as large: a number times factor, or a schedule of which every rate is.
 
+    lr : in [0, inf), or a schedule.  factor : in [0, inf). Raises ValueError or TypeError for others.
     Lecture 3: "If you increase the batch size by N, also scale the initial learning rate by N" (Goyal et al. 2017).
 
     >>> scale_lr(0.125, 8)

@@ -61,7 +61,7 @@ def random_search(
 
     Parameters
     ----------
-    X : (n, d) float32, float64 or integers.
+    X : (n, d), also sparse, as in `softmax_loss`, but no `fl.Parts`; not copied.
     y, loss, reg, bias, backend, threads, hyper : as in `train`.
     tries : how many W are drawn, at most.
     scale : the standard deviation of their entries; None is the slide's 1e-4.

@@ -43,33 +43,53 @@ FilePath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Solved:
-    """How a solver of `minimize` ended."""
+    """How a solver of `minimize` ended.
 
-    solver: str  # the one that was taken
-    n_iter: int  # iterations
-    passes: int  # over X: losses with gradients, and products with a Hessian
-    converged: bool  # whether no entry of the gradient (with L1, of the smallest subgradient) is above tol
-    gradient: float  # the largest entry
-    message: str  # why it stopped, and what to do where it did not converge
-    stopped: bool = False  # whether a callback stopped it
+    solver : the one that was taken.  n_iter : its iterations.
+    passes : over X: losses with gradients, and products with a Hessian.
+    converged : whether no entry of the gradient (with L1, of the smallest subgradient) is above tol.
+    gradient : the largest entry.
+    message : why it stopped, and what to do where it did not converge.
+    stopped : whether a callback stopped it.
+    """
+
+    solver: str
+    n_iter: int
+    passes: int
+    converged: bool
+    gradient: float
+    message: str
+    stopped: bool = False
 
 
 @dataclass
 class TrainResult:
-    """What `train`, `minimize` and the searches return: the weights, and what was measured on the way."""
+    """What `train`, `minimize` and the searches return: the weights, and what was measured on the way.
 
-    W: Array  # (d + 1, c) with bias, the last row b; (d, c) without
+    W : (d + 1, c) with `bias`, the last row b; (d, c) without.
+    history : lists of numbers by name; what they are says the function that returned this.
+    x_scale, x_shift : of the features that W was trained on, as in `softmax_loss`; predictions map X alike.
+    best_epoch : with `patience`, the epoch that W is of, from 1.
+    state : of `train`, for `train(..., resume=state)`.
+    loss_name : the loss that W was trained with, which says what is predicted.
+    solved : of `minimize`, how it ended: see `Solved`.
+    """
+
+    W: Array
     bias: bool
     history: dict[str, list[float]] = field(default_factory=dict)
-    x_scale: Any = None  # of the features that W was trained on, as in `softmax_loss`
+    x_scale: Any = None
     x_shift: Any = None
-    best_epoch: int | None = None  # with `patience`, the epoch that W is of
-    state: State | None = field(default=None, repr=False)  # for `train(..., resume=state)`
-    loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
-    solved: Solved | None = None  # of `minimize`: how it ended
+    best_epoch: int | None = None
+    state: State | None = field(default=None, repr=False)
+    loss_name: str = "softmax"
+    solved: Solved | None = None
 
     def scores(self, X: Features | Parts) -> Array:
-        """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32."""
+        """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32.
+
+        X : as in `softmax_loss`. Here and in all predictions ValueError or TypeError is raised for bad input, naming it.
+        """
         if isinstance(X, Parts):
             return gathered(X, self._alone(), "scores")
         X = features(X)
@@ -138,7 +158,11 @@ class TrainResult:
         return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
     def save(self, path: FilePath) -> None:
-        """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
+        """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle.
+
+        Raises ValueError for another suffix, OSError where the file cannot be written, and ImportError for .safetensors
+        without `fastlin[safetensors]`.
+        """
         given = {"x_scale": self.x_scale, "x_shift": self.x_shift}
         arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
         _check.weights(self.W)
@@ -148,7 +172,10 @@ class TrainResult:
 
     @classmethod
     def load(cls, path: FilePath) -> TrainResult:
-        """What `save` wrote; the history is not kept."""
+        """What `save` wrote; the history is not kept. Nothing in the file is run.
+
+        Raises OSError for a file that cannot be opened, and ValueError, naming it, for one that is damaged or another.
+        """
         stored = store.load(path)
         if not {"W", "bias"} <= set(stored):
             raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored)[:200] or 'nothing'}")
