@@ -88,7 +88,7 @@ class TrainResult:
     def scores(self, X: Features | Parts) -> Array:
         """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32.
 
-        X : as in `softmax_loss`. Here and in all predictions ValueError or TypeError is raised for bad input, naming it.
+        X : as in `softmax_loss`. For bad input every prediction raises ValueError or TypeError, which names it.
         """
         if isinstance(X, Parts):
             return gathered(X, self._alone(), "scores")
