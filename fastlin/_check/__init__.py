@@ -2,6 +2,15 @@
 
 Messages name the argument, what was found and where, what was expected, and how to correct it.
 TypeError is for the wrong kind of thing, ValueError for everything else.
+
+Here are numbers, arrays, labels and targets; beside it
+
+csr      X, dense or sparse
+steps    W, dW and the state of optimizer steps
+images   rows as images, for fastlin/features.py
+states   what a file or somebody's dict holds
+words    what stands here for the words of other libraries
+quick    what quick_check.pyx does, for an installation without a C compiler
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Pictures, drawn with matplotlib (an extra): a file for each public module that has one."""
+"""Pictures, drawn with matplotlib (an extra), for the public modules of the same names: compare, schedules, sweep, train."""
