@@ -1,1 +1,1 @@
-"""Pictures, drawn with matplotlib (an extra), for the public modules of the same names: compare, schedules, sweep, train."""
+"""Pictures, drawn with matplotlib (an extra), for the public modules compare, schedules, sweep and train."""
