@@ -281,10 +281,10 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be what state_dict returned; found {type(state).__name__}")
         for key, expected in (("class", name), ("rule", self.rule)):
-            found = states.scalar(states.state_entry(name, state, key))
+            found = states.scalar(states.entry(name, state, key))
             if not isinstance(found, str) or found != expected:
                 raise ValueError(f"the state's {key} is {_check.shown(found)}; this {name} needs {expected!r}")
-        t = states.state_count("the state's t", states.state_entry(name, state, "t"), _check.MOST_STEPS)
+        t = states.count("the state's t", states.entry(name, state, "t"), _check.MOST_STEPS)
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
         schedule = {key: value for key, value in state.items() if str(key).startswith("schedule.")}
         known = {"class", "rule", "t", *schedule}
@@ -295,7 +295,7 @@ class Optimizer:
         if unknown:
             raise ValueError(f"the state has {_check.shown(unknown[0])}, which no {name} like this one keeps")
         for key in _schedule_state(self._lr):
-            states.state_entry(name, state, f"schedule.{key}")
+            states.entry(name, state, f"schedule.{key}")
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
@@ -338,7 +338,7 @@ def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at
     slots: list[_Slot] = []
     while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
         keys = [f"{name}.{len(slots)}" for name in names]
-        arrays = [_check.real_array(key, states.state_entry(owner, state, key)) for key in keys]
+        arrays = [_check.real_array(key, states.entry(owner, state, key)) for key in keys]
         for key, A in zip(keys, arrays, strict=True):
             if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
                 raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")

@@ -303,15 +303,14 @@ class plateau(Schedule):
         unknown = [key for key in state if key not in self.state_dict()]
         if unknown:
             raise ValueError(f"the state of a plateau has no {_check.shown(unknown[0])}")
-        now, best = (states.scalar(states.state_entry("plateau", state, key)) for key in ("now", "best"))
+        now, best = (states.scalar(states.entry("plateau", state, key)) for key in ("now", "best"))
         if type(now) not in (int, float) or not 0 <= now <= self.lr:
             raise ValueError(f"now of a plateau must be a number in [0, lr = {self.lr}]; found {_check.shown(now)}")
         if not isinstance(best, float) or math.isnan(best):
             raise ValueError(f"best of a plateau must be a float, not NaN; found {_check.shown(best)}")
         most = {"bad": self.patience} | ({"cooling": self.cooldown} if self.cooldown else {})
         counts = [
-            states.state_count(f"{key} of a plateau", states.state_entry("plateau", state, key), high)
-            for key, high in most.items()
+            states.count(f"{key} of a plateau", states.entry("plateau", state, key), high) for key, high in most.items()
         ]
         self._now, self._best = float(now), best
         self._bad, self._cooling = (*counts, 0)[:2]

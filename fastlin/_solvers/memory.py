@@ -15,9 +15,9 @@ import numpy as np
 
 from fastlin import _check
 from fastlin._check import Array
+from fastlin._check.states import ARGUMENT, HISTORY, Entries, check_arguments
 from fastlin._files import store
 from fastlin._solvers.problem import Point
-from fastlin._training.resume import ARGUMENT, HISTORY, Entries, check_arguments
 
 FORMAT = "fastlin solver state 1"
 SHARE = 0.1  # of the time that a fit takes, which writing may take

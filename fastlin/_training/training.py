@@ -14,13 +14,14 @@ import numpy as np
 from fastlin import _run
 from fastlin._affine import Affine
 from fastlin._check import Array, Inputs
+from fastlin._check.states import ARGUMENT, HISTORY
 from fastlin._csr import Csr
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
 from fastlin._parts.predicted import measure
 from fastlin._training.epoch import Average, Steps, run_epoch
-from fastlin._training.resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
+from fastlin._training.resume import FORMAT, OPTIMIZER, read_state, with_name
 from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
 
