@@ -22,11 +22,11 @@ from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import Objective, make_objective, with_defaults
 from fastlin._parts.over_parts import PartsProblem
 from fastlin._parts.survey import begin
-from fastlin._parts.windows import described_parts
 from fastlin._solvers import choice
 from fastlin._solvers.memory import Memory
 from fastlin._solvers.problem import Problem
 from fastlin._training.training import State, described
+from fastlin._training.windows import described_parts
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 from fastlin.train import FilePath, Solved, TrainResult, state_of

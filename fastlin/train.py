@@ -31,9 +31,9 @@ from fastlin._objective import (
 )
 from fastlin._parts.predicted import gathered, share_of_hits, values
 from fastlin._parts.survey import begin
-from fastlin._parts.windows import PartsTraining, usual_window
 from fastlin._training.epoch import Average, Steps
 from fastlin._training.training import State, Training
+from fastlin._training.windows import PartsTraining, usual_window
 from fastlin.optim import SGD
 from fastlin.parts import Parts, are_parts, block_rows, exceeds_memory
 from fastlin.penalties import Penalty

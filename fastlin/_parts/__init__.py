@@ -6,5 +6,4 @@ survey       the first look: how many rows, and which labels
 reduction    what one worker computes of one part, and a sum whose bits depend on the parts alone
 over_parts   losses and products with the Hessian, and what a solver sees of them
 predicted    predictions, and how good they are
-windows      training on rows that are shuffled within windows of some parts
 """
