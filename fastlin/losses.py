@@ -20,7 +20,7 @@ from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check.csr import features
 from fastlin._csr import Features
-from fastlin._evaluate import evaluate
+from fastlin._evaluate import evaluate, loss_function
 from fastlin._laps import laps
 from fastlin._objective import classes, largest_few, make_objective, with_defaults
 from fastlin.parts import Parts
@@ -35,6 +35,7 @@ HINGES = {  # (variant, squared): the row of the table
 }
 
 
+@loss_function
 def softmax_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -103,6 +104,7 @@ def softmax_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
 
 
+@loss_function
 def svm_loss(
     W: ArrayLike,
     X: Features | Parts,

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 
 from fastlin._check import Array
 from fastlin._csr import Features
-from fastlin._evaluate import evaluate
+from fastlin._evaluate import evaluate, loss_function
 from fastlin._objective import make_objective
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 
+@loss_function
 def logistic_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -66,6 +67,7 @@ def logistic_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
+@loss_function
 def sigmoid_squared_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -112,6 +114,7 @@ def sigmoid_squared_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
+@loss_function
 def squared_error_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -158,6 +161,7 @@ def squared_error_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
+@loss_function
 def absolute_error_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -203,6 +207,7 @@ def absolute_error_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
+@loss_function
 def huber_loss(
     W: ArrayLike,
     X: Features | Parts,
