@@ -7,24 +7,47 @@ the same bits for any number of threads.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastlin._check import MOST_STEPS, Array
 from fastlin._memory import Memory, Pairs, pair_values, pairs_of, point_of, point_values
-from fastlin._problem import Point
+from fastlin._problem import KEPT, Point
 
 FRAME = "lbfgs"  # in checkpoints
 
-KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
 TRIALS = 40  # of the length of a step
 EPS = float(np.finfo(np.float64).eps)
 STEEP = 20.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
+
+
+class Values(Protocol):
+    """What is known of the values of a function, such as those of a `Problem`."""
+
+    @property
+    def resolution(self) -> float:
+        """Of the values, relative."""
+
+    @property
+    def kept(self) -> int:
+        """The number of pairs that are worth their time."""
+
+    def refine(self) -> bool:
+        """Compute with more digits from now on, if that is possible."""
+
+
+class Float64:
+    """Values of plain float64."""
+
+    resolution, kept = EPS, KEPT
+
+    def refine(self) -> bool:
+        """There are no more digits."""
+        return False
 
 
 @np.errstate(all="ignore")  # a trial may be far away
@@ -34,37 +57,43 @@ def minimize(
     max_iter: int,
     tol: float,
     note: Callable[[float], object],
-    resolution: float = EPS,
+    values: Values | None = None,
     memory: Memory | None = None,
 ) -> tuple[Point, bool]:
     """The point at which f is lowest, from a start on, and whether rounding alone ended the search.
 
     It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
-    note : called with the value after each step.  resolution : of the values, relative.  memory : where it may go on
-    from, and what it keeps.
+    note : called with the value after each step.  memory : where it may go on from, and what it keeps.
     """
-    memory, size, done = memory or Memory(), len(here.x), 0
-    pairs: Pairs = deque(maxlen=KEPT)
+    memory, values, size, done = memory or Memory(), values or Float64(), len(here.x), 0
+    pairs = Pairs(maxlen=values.kept)
     if (state := memory.state) is not None:
-        here, pairs = point_of(state, FRAME, size), pairs_of(state, FRAME, size, KEPT)
+        here, pairs = point_of(state, FRAME, size), pairs_of(state, FRAME, size, values.kept)
         done = state.count(f"{FRAME}.done", MOST_STEPS)
         memory.settle()
-    for count in range(done, max_iter):
+    while done < max_iter:
+        there = None if here.steepest <= tol else _step(f, here, pairs, values.resolution)
+        if there is None and values.refine():
+            here = f(here.x)
+            continue
         if here.steepest <= tol:
             break
-        there = _step(f, here, pairs, resolution)
         if there is None and pairs:
             pairs.clear()  # they mislead: begin anew, along the gradient
-            there = _step(f, here, pairs, resolution)
+            there = _step(f, here, pairs, values.resolution)
         if there is None:
-            return here, dot(here.gradient, here.gradient) <= STEEP * resolution * abs(here.value)
-        step, change = there.x - here.x, there.gradient - here.gradient
-        if (curvature := dot(step, change)) > 0:
-            pairs.append((step, change, 1.0 / curvature))
-        here = there
+            return here, dot(here.gradient, here.gradient) <= STEEP * values.resolution * abs(here.value)
+        remember(pairs, there.x - here.x, there.gradient - here.gradient)
+        here, done = there, done + 1
         note(here.value)
-        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
+        memory.step(FRAME, partial(frame, here, tuple(pairs), done))
     return here, False
+
+
+def remember(pairs: Pairs, step: Array, change: Array) -> None:
+    """One more pair, if the function curves upwards along it."""
+    if (curvature := dot(step, change)) > 0:
+        pairs.append((step, change, 1.0 / curvature))
 
 
 def frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int) -> dict[str, Any]:
@@ -72,9 +101,7 @@ def frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int)
     return {**point_values(here), **pair_values(pairs, len(here.x)), "done": done}
 
 
-def _step(
-    f: Callable[[Array], Point], here: Point, pairs: deque[tuple[Array, Array, float]], resolution: float
-) -> Point | None:
+def _step(f: Callable[[Array], Point], here: Point, pairs: Pairs, resolution: float) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
     The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
@@ -99,7 +126,7 @@ def _step(
     return None
 
 
-def direction_of(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
+def direction_of(gradient: Array, pairs: Pairs) -> Array:
     """-H gradient, where H is the inverse Hessian that the pairs suggest: the recursion of two loops."""
     direction, shares = -gradient, []
     for step, change, scale in reversed(pairs):

@@ -18,7 +18,7 @@ from fastlin._check import Array
 from fastlin._problem import Point
 from fastlin._resume import ARGUMENT, HISTORY, Entries, check_arguments
 
-FORMAT = "fastlin solver state 1"
+FORMAT = "fastlin solver state 2"
 SHARE = 0.1  # of the time that a fit takes, which writing may take
 Values = dict[str, Any]
 Pairs = deque[tuple[Array, Array, float]]
@@ -34,19 +34,19 @@ class Memory:
         self, arguments: Values | None = None, path: Any = None, resume: Mapping[str, Any] | None = None
     ) -> None:
         self.losses: list[float] = []
-        self.passes: Callable[[], int] = int  # over X, so far
+        self.count: Callable[[], tuple[int, bool]] = lambda: (0, False)  # the passes over X so far; if in float32
         self._arguments, self._path = arguments or {}, path
         self._outer: dict[str, Callable[[], Values]] = {}
         self._frames: dict[str, Callable[[], Values]] = {}  # as they were at the last step
         self._state: Entries | None = None
         self._began, self._writing, self._written = time.perf_counter(), 0.0, True
-        self._marks = 0, 0  # the passes and the number of losses at the last step
-        self.passed = 0  # over X, before this fit went on
+        self._marks: tuple[int, bool, int] = 0, False, 0  # that and the number of losses at the last step
+        self.counted = 0, False  # that, before this fit went on
         if resume is not None:
             self._state = Entries(resume)
             self._state.expect_format(FORMAT, "a checkpoint of minimize")
             check_arguments(self._state.part(ARGUMENT), self._arguments)
-            self.passed = self._state.count("passes", _check.MOST_STEPS)
+            self.counted = self._state.count("passes", _check.MOST_STEPS), bool(self._state.count("narrow", 1))
             name = f"{HISTORY}loss"
             n = self._state.length(name, _check.MOST_STEPS)
             self.losses = self._state.array(name, (n,), np.float64).tolist()
@@ -66,7 +66,7 @@ class Memory:
         """The frame of the solver at work, after a step: the moment at which a checkpoint is written."""
         self._frames = {**self._outer, name: values}
         self.settle()
-        self._marks, self._written = (self.passes(), len(self.losses)), False
+        self._marks, self._written = (*self.count(), len(self.losses)), False
         if self._writing <= SHARE * (time.perf_counter() - self._began):
             self._write()
 
@@ -85,8 +85,13 @@ class Memory:
         if self._path is None:
             return
         began = time.perf_counter()
-        passes, noted = self._marks
-        state: Values = {"format": FORMAT, "passes": passes, f"{HISTORY}loss": np.array(self.losses[:noted])}
+        passes, narrow, noted = self._marks
+        state: Values = {
+            "format": FORMAT,
+            "passes": passes,
+            "narrow": int(narrow),
+            f"{HISTORY}loss": np.array(self.losses[:noted]),
+        }
         state |= {f"{ARGUMENT}{name}": value for name, value in self._arguments.items()}
         for frame, values in self._frames.items():
             state |= {f"{frame}.{name}": value for name, value in values().items()}

@@ -1,13 +1,11 @@
 """OWL-QN: L-BFGS for a smooth function plus a weighted sum of absolute values (Andrew & Gao 2007).
 
-A step stays in the orthant of the start of its search, and what would leave it becomes exactly 0. Columns of widely
-different scale are divided by theirs first, sparse ones as in fastlin/_scaled.py, with l1 of each weight changed
-accordingly: the minimum is the same.
+A step stays in the orthant of the start of its search, and what would leave it becomes exactly 0. The columns are of
+one scale and centred as in fastlin/_scaled.py, with l1 of each weight changed accordingly: the minimum is the same.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -15,13 +13,11 @@ import numpy as np
 
 from fastlin import _scaled
 from fastlin._check import MOST_STEPS, Array
-from fastlin._lbfgs import FALL, FRAME, KEPT, STEEP, direction_of, dot, frame
+from fastlin._lbfgs import FALL, FRAME, STEEP, direction_of, dot, frame, remember
 from fastlin._memory import Memory, Pairs, pairs_of, point_of
 from fastlin._problem import Point, Problem
 
 HALVINGS = 40
-SCALES = 10.0  # between the largest and the smallest column, from where on they are divided by their scales
-ROWS = 1000  # that tell the scales
 
 
 @np.errstate(all="ignore")
@@ -29,7 +25,7 @@ def minimize(
     problem: Problem, start: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """Where the search ended, and whether rounding alone ended it; values and gradients have the absolute values."""
-    own = _basis(problem, start.x)
+    own = _scaled.basis(problem, start.x)
     l1 = own.gradient(problem.l1)
 
     def at(z: Array) -> Point:
@@ -38,29 +34,30 @@ def minimize(
         slope = pseudo_gradient(x, smooth.gradient, problem.l1)
         return Point(z, value, own.gradient(smooth.gradient), float(np.abs(slope).max(initial=0.0)))
 
-    pairs, done = Pairs(maxlen=KEPT), 0
+    pairs, done = Pairs(maxlen=problem.kept), 0
     if (state := memory.state) is None:
         here = at(own.of_W(start.x))
     else:
-        here, pairs = point_of(state, FRAME, len(l1)), pairs_of(state, FRAME, len(l1), KEPT)
+        here, pairs = point_of(state, FRAME, len(l1)), pairs_of(state, FRAME, len(l1), problem.kept)
         done = state.count(f"{FRAME}.done", MOST_STEPS)
         memory.settle()
-    for count in range(done, max_iter):
+    while done < max_iter:
         slope = pseudo_gradient(here.x, here.gradient, l1)
+        there = None if here.steepest <= tol else _step(at, here, slope, pairs, problem.resolution)
+        if there is None and problem.refine():
+            here = at(here.x)
+            continue
         if here.steepest <= tol:
             break
-        there = _step(at, here, slope, pairs, problem.resolution)
         if there is None and pairs:
             pairs.clear()  # they mislead: begin anew, along the slope
             there = _step(at, here, slope, pairs, problem.resolution)
         if there is None:
             return here._replace(x=own.to_W(here.x)), dot(slope, slope) <= STEEP * problem.resolution * abs(here.value)
-        step, change = there.x - here.x, there.gradient - here.gradient
-        if (curvature := dot(step, change)) > 0:
-            pairs.append((step, change, 1.0 / curvature))
-        here = there
+        remember(pairs, there.x - here.x, there.gradient - here.gradient)
+        here, done = there, done + 1
         note(here.value)
-        memory.step(FRAME, partial(frame, here, tuple(pairs), count + 1))
+        memory.step(FRAME, partial(frame, here, tuple(pairs), done))
     return here._replace(x=own.to_W(here.x)), False
 
 
@@ -72,9 +69,7 @@ def pseudo_gradient(x: Array, gradient: Array, l1: Array) -> Array:
     return found
 
 
-def _step(
-    at: Callable[[Array], Point], here: Point, slope: Array, pairs: deque[tuple[Array, Array, float]], resolution: float
-) -> Point | None:
+def _step(at: Callable[[Array], Point], here: Point, slope: Array, pairs: Pairs, resolution: float) -> Point | None:
     """A lower point in the orthant; None if none is found."""
     direction = direction_of(slope, pairs)
     direction[direction * slope >= 0] = 0.0
@@ -91,14 +86,3 @@ def _step(
             return there
         length /= 2
     return None
-
-
-def _basis(problem: Problem, x: Array) -> _scaled.Basis:
-    """Sparse columns have their own; dense ones are divided by their deviations, where those differ widely."""
-    if problem.sparse:
-        return _scaled.basis(problem, x)
-    d, deviation = problem.shape[1], problem.sample(ROWS).deviations()
-    known = deviation[(deviation > 0) & np.isfinite(deviation)]
-    wide = bool(known.size and known.max() > SCALES * known.min())
-    root = np.where(deviation > 0, deviation, 1.0) if wide else np.ones(d)
-    return _scaled.Basis(problem, root, np.zeros(d), 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _memory, _save
+from fastlin import _memory, _problem, _save
 
 # One script for the fit that is killed and the one that is not.
 SCRIPT = """
@@ -94,6 +94,24 @@ def test_from_every_checkpoint_the_same_bits(solver, suffix, tmp_path, monkeypat
     some = states if suffix == "npz" else states[1::7]
     for state in [*states[:21:20], *some[:: max(1, len(some) // 12)], states[-1]]:
         same(fit(solver, resume=state), expected)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "whitened-lbfgs", "owlqn"])
+def test_from_where_the_steps_are_in_float32(solver, tmp_path, monkeypatch):
+    X, y, weight = data(solver)
+    monkeypatch.setattr(_problem, "NARROW", 1)
+
+    def fit(**more):
+        reg = fl.L1(1e-3) if solver == "owlqn" else 1e-4
+        return fl.minimize(X.astype(np.float32), y, sample_weight=weight, solver=solver, reg=reg, tol=1e-9, **more)
+
+    states, save = [], _save.save
+    expected = fit()
+    monkeypatch.setattr(_save, "save", lambda path, values: states.append(values) or save(path, values))
+    same(fit(checkpoint=tmp_path / "state.npz"), expected)
+    assert {state["narrow"] for state in states} == {0, 1}
+    for state in [*states[::9], states[-1]]:
+        same(fit(resume=state), expected)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
