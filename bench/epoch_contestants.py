@@ -18,7 +18,7 @@ from step_contestants import BETA1, BETA2, EPS, numpy_adam
 from worker import OURS, Call
 
 import fastlin as fl
-from fastlin._training import shuffled
+from fastlin._training.training import shuffled
 
 LR = 1e-3
 HELD_OUT = 2000  # rows

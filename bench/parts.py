@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import fastlin as fl
-from fastlin._npz import npy_header
-from fastlin._sources import PART_BYTES
+from fastlin._files.npz import npy_header
+from fastlin._parts.sources import PART_BYTES
 
 D, C = 3072, 10
 TURNS = 3

@@ -366,7 +366,10 @@ DOCUMENTS: dict[Path, Sequence[Table | Grid | Record | Excerpt]] = {
     BENCH.parent / "docs" / "sparse.md": (SPARSE, Record("sparse-solvers", "python bench/solvers.py --sparse")),
     BENCH.parent / "docs" / "kernels.md": GRIDS,
     BENCH.parent / "docs" / "promises.md": RECORDS,
-    BENCH.parent / "docs" / "solvers.md": (Record("solvers", "python bench/solvers.py"),),
+    BENCH.parent / "docs" / "solvers.md": (
+        Record("solvers", "python bench/solvers.py"),
+        Record("few-weights", "python bench/few_weights.py"),
+    ),
     BENCH.parent / "docs" / "scale.md": SCALE,
 }
 

@@ -17,12 +17,12 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sparse_data import one_hot, text
 
-from fastlin import _solvers, _whitened
 from fastlin._check import Array
-from fastlin._check_csr import features
-from fastlin._memory import Memory
+from fastlin._check.csr import features
 from fastlin._objective import make_objective, start_weights
-from fastlin._problem import Problem
+from fastlin._solvers import choice, whitened
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import Problem
 
 FOLDER = Path(__file__).parent / "results"
 FILE, SPARSE_FILE = FOLDER / "solvers.json", FOLDER / "sparse-solvers.json"
@@ -72,16 +72,16 @@ def curve(solver: str, X: Any, y: Array, C: float, most: int | None = None) -> l
     def note(value: float) -> None:
         found.append((problem.passes, value))
 
-    _solvers.solve(problem, solver, most or MOST[solver], 1e-10, Memory(), note)
+    choice.solve(problem, solver, most or MOST[solver], 1e-10, Memory(), note)
     return found
 
 
 def row(name: str, X: Array, y: Array, C: float) -> dict[str, str]:
     """A line of the table."""
     curves = {solver: curve(solver, X, y, C) for solver in ("lbfgs", "newton-cg")}
-    first, _whitened.FIRST = _whitened.FIRST, MOST["whitened-lbfgs"]
+    first, whitened.FIRST = whitened.FIRST, MOST["whitened-lbfgs"]
     curves[ONCE] = curve("whitened-lbfgs", X, y, C)
-    _whitened.FIRST = first
+    whitened.FIRST = first
     curves[ANEW] = curve("whitened-lbfgs", X, y, C)
     return line_of(name, X.shape, C, curves)
 

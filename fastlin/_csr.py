@@ -33,7 +33,7 @@ ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
 
 
 class Csr:
-    """X (n, d) in compressed sparse rows, made by fastlin/_check_csr.py alone.
+    """X (n, d) in compressed sparse rows, made by fastlin/_check/csr.py alone.
 
     arrays : what kernels are given. `indptr` is our own; `data` and `indices` are the caller's, for any slice of rows.
     """

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, ParamSpec, Protocol, overload
 
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _over_parts
+from fastlin import _check
 from fastlin._check import Array
-from fastlin._check_csr import features
-from fastlin._csr import Csr
+from fastlin._check.csr import features
+from fastlin._csr import Csr, Features
 from fastlin._labels import of_rows, without
 from fastlin._objective import REDUCTIONS, Objective
-from fastlin.parts import are_parts
+from fastlin._parts import over_parts
+from fastlin.parts import Parts, are_parts
+from fastlin.penalties import Penalty
+
+P = ParamSpec("P")
+
+
+class LossFunction(Protocol[P]):
+    """A public loss as type checkers see it: its value is a float, or with reduction="none" an array (n,)."""
+
+    __name__: str
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # "none" is a str too
+        self,
+        W: ArrayLike,
+        X: Features | Parts,
+        y: ArrayLike | None = None,
+        reg: float | Penalty = 0.0,
+        *,
+        reduction: Literal["none"],
+        **words: Any,
+    ) -> tuple[Array, Array]: ...
+
+    @overload
+    def __call__(self, *arguments: P.args, **words: P.kwargs) -> tuple[float, Array]: ...
+
+
+def loss_function(function: Callable[P, tuple[Any, Array]]) -> LossFunction[P]:
+    """The function itself."""
+    return function  # type: ignore[return-value]  # what depends on `reduction` cannot be said of it otherwise
 
 
 def evaluate(
@@ -31,7 +62,7 @@ def evaluate(
     """
     X, y, sample_weight = data
     if are_parts(X, y, sample_weight):
-        return _over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
+        return over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
     objective = objective.for_targets(y)
     if ignore_index is not None:
         X = features(X)

@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastlin import _check, _pool, _run, _words, ops
+from fastlin import _check, _pool, _run, ops
 from fastlin._affine import Affine, affine
-from fastlin._check import Array, Inputs
-from fastlin._check_csr import features
+from fastlin._check import Array, Inputs, words
+from fastlin._check.csr import features
 from fastlin._csr import Csr, Features
 from fastlin._laps import laps
 from fastlin._rows import Loss
@@ -181,7 +181,7 @@ def with_defaults(loss: str, given: Mapping[str, Any], caller: str) -> tuple[Any
     row = ops.LOSSES[loss].hyper
     for name in given:
         if name not in row:
-            raise _words.no_argument(caller, name, _words.OF_FITS, row, f" with loss={loss!r}")
+            raise words.no_argument(caller, name, words.OF_FITS, row, f" with loss={loss!r}")
     return tuple(given.get(name, spec.default) for name, spec in row.items())
 
 
@@ -240,7 +240,7 @@ def _empty_weights(
     if found.dtype.kind not in "iub" or not found.size:
         raise TypeError(
             f"y must hold integers, at least one; found dtype {found.dtype} and shape {found.shape}"
-            f"{_words.labels(found.dtype.kind)}"
+            f"{words.labels(found.dtype.kind)}"
         )
     return _check.weights_for(found, rows, dtype, order_beside(X), classes)
 

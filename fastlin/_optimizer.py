@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastlin import _check, _check_state, _plan, _pool, _step, ops
-from fastlin._check import Array
+from fastlin import _check, _plan, _pool, _step, ops
+from fastlin._check import Array, states, steps
+from fastlin._check.words import explaining
 from fastlin._laps import CtrlCLater
-from fastlin._words import explaining
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
@@ -144,7 +144,7 @@ class Optimizer:
         threads = _pool.thread_limit(threads)
         rate = self._rate(self.t) if callable(self._lr) else self._lr
         if bias is not False or rate > _check.FLOAT32_MAX:
-            _check.step_options(W, bias := _check.flag("bias", bias), rate)
+            steps.options(W, bias := _check.flag("bias", bias), rate)
         ready = self._ready(W, dW)
         stages = self._stages(rate, [g for _, _, g, _ in ready], backend, threads) if self._staged else NO_STAGES
         b_apart = bias and self._prox is not None
@@ -196,7 +196,7 @@ class Optimizer:
                 _check.same_layout(A, B, s.shape, s.dtype, s.order) for s, A, B in ours
             ):
                 return [(slot, A.ravel("K"), B.ravel("K"), None) for slot, A, B in ours]
-        pairs = _check.step_pairs(W, dW)
+        pairs = steps.pairs(W, dW)
         flat = [(slot, slot.flat(A), slot.flat(B), A) for slot, (A, B) in zip(self._match(pairs), pairs, strict=True)]
         return [(slot, w, g, None if np.may_share_memory(w, A) else A) for slot, w, g, A in flat]
 
@@ -205,11 +205,11 @@ class Optimizer:
 
         The caller then changes the state, and calls `_took_steps` when the kernel has taken the steps.
         """
-        (slot,) = self._match(_check.step_pairs(W, np.empty_like(W)))
+        (slot,) = self._match(steps.pairs(W, np.empty_like(W)))
         rates = [self._rate(self.t + i) for i in range(count)]
         _check.held("lr", max(rates), W.dtype)
         prox = [] if self._prox is None else [_check.shrinkage(self._prox.shrinkage(rate)) for rate in rates]
-        steps = EpochSteps(
+        described = EpochSteps(
             t=self.t + 1,
             counts=self._counts,
             lr=np.array(rates),
@@ -218,7 +218,7 @@ class Optimizer:
             clip=(self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)),
             shrinkage=np.array(prox, np.float64).reshape(-1, 2),
         )
-        return steps, slot
+        return described, slot
 
     def _took_steps(self, count: int, slot: _Slot) -> None:
         """Counts steps that an epoch kernel has taken, and keeps their state."""
@@ -281,10 +281,10 @@ class Optimizer:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be what state_dict returned; found {type(state).__name__}")
         for key, expected in (("class", name), ("rule", self.rule)):
-            found = _check_state.scalar(_check_state.state_entry(name, state, key))
+            found = states.scalar(states.entry(name, state, key))
             if not isinstance(found, str) or found != expected:
                 raise ValueError(f"the state's {key} is {_check.shown(found)}; this {name} needs {expected!r}")
-        t = _check_state.state_count("the state's t", _check_state.state_entry(name, state, "t"), _check.MOST_STEPS)
+        t = states.count("the state's t", states.entry(name, state, "t"), _check.MOST_STEPS)
         slots = _read_slots(name, OPS[self.rule].state, state, at_least=int(t > 0))
         schedule = {key: value for key, value in state.items() if str(key).startswith("schedule.")}
         known = {"class", "rule", "t", *schedule}
@@ -295,7 +295,7 @@ class Optimizer:
         if unknown:
             raise ValueError(f"the state has {_check.shown(unknown[0])}, which no {name} like this one keeps")
         for key in _schedule_state(self._lr):
-            _check_state.state_entry(name, state, f"schedule.{key}")
+            states.entry(name, state, f"schedule.{key}")
         if self._slots and slots:
             ours, theirs = ([(slot.shape, slot.dtype) for slot in some] for some in (self._slots, slots))
             if ours != theirs:
@@ -305,7 +305,7 @@ class Optimizer:
                 raise ValueError(
                     f"this {name} steps {_describe(ours)}; the state is that of {_describe(theirs)}: see its {keys}"
                 )
-        return t, slots, {key.removeprefix("schedule."): _check_state.scalar(value) for key, value in schedule.items()}
+        return t, slots, {key.removeprefix("schedule."): states.scalar(value) for key, value in schedule.items()}
 
     def check_state(self, state: Mapping[str, Any], W: Array) -> None:
         """Raises what `load_state_dict` would, and ValueError for a state of other weights than this W."""
@@ -338,7 +338,7 @@ def _read_slots(owner: str, names: tuple[str, ...], state: Mapping[str, Any], at
     slots: list[_Slot] = []
     while names and (len(slots) < at_least or any(f"{name}.{len(slots)}" in state for name in names)):
         keys = [f"{name}.{len(slots)}" for name in names]
-        arrays = [_check.real_array(key, _check_state.state_entry(owner, state, key)) for key in keys]
+        arrays = [_check.real_array(key, states.entry(owner, state, key)) for key in keys]
         for key, A in zip(keys, arrays, strict=True):
             if (A.shape, A.dtype) != (arrays[0].shape, arrays[0].dtype):
                 raise ValueError(f"{key} is {A.shape} {A.dtype} but {keys[0]} is {arrays[0].shape} {arrays[0].dtype}")

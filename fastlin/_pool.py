@@ -25,7 +25,10 @@ _limit: int | None = None
 def set_num_threads(n: int | None) -> None:
     """Let compiled kernels use at most n threads in calls without `threads=`; None removes this limit.
 
-    The results have the same bits for any number. It overrides the environment variable FASTLIN_NUM_THREADS.
+    The results have the same bits for any number. It overrides the environment variable FASTLIN_NUM_THREADS; without
+    either a call takes as many threads as the machine has cores.
+
+    n : at least 1. Raises ValueError or TypeError for others.
     """
     global _limit
     _limit = None if n is None else min(_check.count("n", n), MOST_THREADS)

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastlin import _check, _pool, machine, ops
 from fastlin._extras import need
-from fastlin._save import replacing
+from fastlin._files.store import replacing
 from fastlin.data import load_arrays, load_digits
 from fastlin.testing import Case, error, random_case, reference, tolerance, update_case
 

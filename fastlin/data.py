@@ -11,22 +11,28 @@ import numpy as np
 
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
-from fastlin._pickled import Pickled, read_pickle
-from fastlin._save import as_path, opened, reading
+from fastlin._files.npz import MAGIC, PIECE, Npz, npy_header, read_numbers, read_whole
+from fastlin._files.pickled import Pickled, read_pickle
+from fastlin._files.store import as_path, opened, reading
 
 TestRows = TypeVar("TestRows", bound=Array | None, covariant=True)  # Array where the source is known to have them
 
 
 class Dataset(NamedTuple, Generic[TestRows]):
-    """Rows to train on and, if the source has them, rows to test with."""
+    """Rows to train on and, if the source has them, rows to test with.
 
-    X: Array  # (n, d)
-    y: Array  # (n,) integers, or targets (n,) or (n, k)
+    X : (n, d) numbers.  y : (n,) integers, or targets (n,) or (n, k).
+    X_test, y_test : rows to test with, alike; None if the source has none.
+    classes : a name for each class; empty if the source names none.
+    image : the shape of a row as an image, (height, width) or (channels, height, width); empty if it is none.
+    """
+
+    X: Array
+    y: Array
     X_test: TestRows
     y_test: TestRows
-    classes: tuple[str, ...]  # a name for each class; empty if the source names none
-    image: tuple[int, ...] = ()  # the shape of a row as an image: (height, width) or (channels, height, width)
+    classes: tuple[str, ...]
+    image: tuple[int, ...] = ()
 
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -164,7 +170,11 @@ def _cifar10_pickle(where: str, content: bytes) -> tuple[Array, Array]:
 
 
 def load_digits() -> Dataset[Array]:
-    """scikit-learn's digits (needs `fastlin[sklearn]`): 8 x 8 in [0, 1], shuffled; a fixed fifth is for testing."""
+    """scikit-learn's digits (needs `fastlin[sklearn]`): 8 x 8 in [0, 1], shuffled; a fixed fifth is for testing.
+
+    Returns X float64 (1438, 64) and X_test (359, 64), labels int64 in [0, 10), the names of the classes. Raises
+    ImportError without scikit-learn. UCI's "Optical Recognition of Handwritten Digits", Alpaydin & Kaynak 1998.
+    """
     X, y = need("sklearn.datasets", "sklearn", "the digits data set").load_digits(return_X_y=True)
     X, y = X / 16.0, y.astype(np.int64)
     order = np.random.default_rng(2026).permutation(len(X))
@@ -175,10 +185,11 @@ def load_digits() -> Dataset[Array]:
 def load_arrays(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Dataset[Array | None]:
     """Arrays of your own: one .npz with X, y and perhaps X_test, y_test; or X in one .npy and y in another.
 
-    y are labels (n,), or targets (n,) or (n, k).
-
-    path : the .npz, or the .npy of X, which is memory-mapped: `train` reads it a batch at a time.
+    path : the .npz, or the .npy of X (n, d), which is memory-mapped: `train` reads it a batch at a time.
     labels : the .npy of y.
+
+    Returns X and y in the types that the files have, y as labels (n,), or targets (n,) or (n, k); X_test and y_test are
+    None where the file has none, `classes` is empty. Nothing in a file is run: no pickle is read.
 
     Raises FileNotFoundError, or ValueError for a file of another kind, cut short, or without these arrays.
     """

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _check_images
+from fastlin import _check
 from fastlin._check import Array
+from fastlin._check import images as check_images
 from fastlin._extras import need
 from fastlin._laps import lap_rows, laps
 
@@ -51,7 +52,7 @@ class Polar(_Transformer):
 
     def transform(self, X: ArrayLike) -> Array:
         """X (n, 2) -> (n, 2) float64."""
-        X = _check_images.columns("X", X, 2, "x and y")
+        X = check_images.columns("X", X, 2, "x and y")
         polar = np.empty((len(X), 2))
         for some in laps(len(X), 96):
             np.hypot(X[some, 0], X[some, 1], out=polar[some, 0])
@@ -76,7 +77,7 @@ class ColorHistogram(_Transformer):
         """X (n, 3 * height * width) -> (n, bins) float64; each row sums to 1."""
         color = need("skimage.color", "features", "ColorHistogram")
         bins = _check.count("bins", self.bins, high=MOST)
-        images = _check_images.images("X", X, self.image, colours=True)
+        images = check_images.images("X", X, self.image, colours=True)
         share = np.empty((len(images), bins))
         for some in laps(len(images), 16 * 8 * math.prod(self.image)):
             hue = color.rgb2hsv(images[some], channel_axis=1)[:, 0].reshape(some.stop - some.start, -1)
@@ -104,7 +105,7 @@ class HOG(_Transformer):
     def transform(self, X: ArrayLike) -> Array:
         """X (n, d) -> (n, cells * orientations) float64 for block 1; more blocks overlap and repeat cells."""
         hog = need("skimage.feature", "features", "HOG").hog
-        images = _check_images.images("X", X, self.image)
+        images = check_images.images("X", X, self.image)
         cell, block = _check.count("cell", self.cell), _check.count("block", self.block)
         how = {
             "orientations": _check.count("orientations", self.orientations, high=MOST),
@@ -112,7 +113,7 @@ class HOG(_Transformer):
             "cells_per_block": (block, block),
             "channel_axis": None if len(self.image) == 2 else 0,
         }
-        _check_images.fits("cell * block", cell * block, self.image)
+        check_images.fits("cell * block", cell * block, self.image)
         return np.array([hog(image, **how) for image in images])
 
 
@@ -146,20 +147,20 @@ class BagOfWords(_Transformer):
         words, sample = _check.count("words", self.words, high=MOST), _check.count("sample", self.sample, high=MOST)
         seed = _check.count("seed", self.seed, 0, high=MOST_SEED)
         rng = np.random.default_rng(seed)
-        images = _check_images.images("X", X, self.image)
+        images = check_images.images("X", X, self.image)
         drawn = np.concatenate([_some(rng, patches, -(-sample // len(images))) for patches in self._blocks(images)])
         found = drawn[rng.permutation(len(drawn))[:sample]]
-        _check_images.at_most("words", words, len(found), "patches in the sample to build them from")
+        check_images.at_most("words", words, len(found), "patches in the sample to build them from")
         self.codebook_ = cluster.KMeans(words, n_init=1, random_state=seed).fit(found).cluster_centers_
         return self
 
     def transform(self, X: ArrayLike) -> Array:
         """X (n, d) -> (n, words) float64; each row sums to 1."""
         nearest = need("sklearn.metrics", "features", "BagOfWords").pairwise_distances_argmin
-        _check_images.fitted("BagOfWords", self, "codebook_")
+        check_images.fitted("BagOfWords", self, "codebook_")
         words = len(self.codebook_)
         blocks = []
-        for patches in self._blocks(_check_images.images("X", X, self.image)):
+        for patches in self._blocks(check_images.images("X", X, self.image)):
             word = nearest(patches.reshape(-1, patches.shape[2]), self.codebook_)
             blocks.append(_counts(word.reshape(len(patches), -1), words) / patches.shape[1])
         return np.concatenate(blocks)
@@ -176,7 +177,7 @@ class BagOfWords(_Transformer):
     def _patches_of(self, images: Array) -> Array:
         """(images, patches of each, d of a patch)."""
         patch = _check.count("patch", self.patch)
-        _check_images.fits("patch", patch, self.image)
+        check_images.fits("patch", patch, self.image)
         windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(-2, -1))
         if len(self.image) == 3:
             windows = np.moveaxis(windows, 1, 3)

@@ -17,11 +17,22 @@ from fastlin._check import Array
 def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5, method: str = "central") -> Array:
     """df/dW by differences, for every entry e of W in turn.
 
+    Parameters
+    ----------
     f : W -> loss, or W -> (loss, anything), such as `lambda W: fl.svm_loss(W, X, y)`.
-    W : float array of any shape, not changed. Use float64: float32 leaves the difference only a few digits.
+    W : float32 or float64 of any shape, not changed. Use float64: float32 leaves the difference only a few digits.
     h : the step, finite and not zero; the quotient has the step that W's dtype can make of it.
     method : "central", (f(W + h e) - f(W - h e)) / 2h: 2 * W.size calls of f, an error of O(h^2).
         "forward", (f(W + h e) - f(W)) / h: W.size + 1 calls, an error of O(h); `eval_numerical_gradient` of lecture 3.
+
+    Returns
+    -------
+    A new array of W's shape and dtype.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument; for an h that changes an entry of W by nothing; and for
+        an f that returns no real number.
 
     >>> numerical_gradient(lambda W: (W**2).sum(), np.array([1.0, -3.0])).round(6)
     array([ 2., -6.])
@@ -29,19 +40,19 @@ def numerical_gradient(f: Callable[[Array], Any], W: ArrayLike, h: float = 1e-5,
     _check.function("f", f, "of W")
     h = _check.step_size("h", h)
     _check.choice("method", method, ("central", "forward"))
-    W = _own(W)
+    W = own(W)
     _check.held("h", h, W.dtype)
     f_here = _value(f(W)) if method == "forward" else None
     slopes = [_slope(f, W, i, h, f_here) for i in range(W.size)]
     return np.array(slopes, W.dtype).reshape(W.shape)
 
 
-def _own(W: ArrayLike) -> Array:
-    """A copy of W, of any shape."""
+def own(W: ArrayLike, dtype: type[np.float64] | None = None) -> Array:
+    """A copy of W, of any shape, in its own dtype or this one."""
     found = _check.array("W", W)
     if found.dtype not in (np.float32, np.float64):
         raise TypeError(f"W has dtype {found.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
-    return np.array(found, order="C")
+    return np.array(found, dtype, order="C")
 
 
 def _slope(f: Callable[[Array], Any], W: Array, i: int, h: float, f_here: float | None) -> float:
@@ -67,12 +78,18 @@ def _value(result: Any) -> float:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The result of `check_gradient`. It is true in a condition if every entry agrees."""
+    """The result of `check_gradient`. It is true in a condition if every entry agrees.
+
+    ok : whether every entry that was compared agrees.
+    max_error : the largest relative error, as `rtol` has it.
+    index : where in W it is; () where there was nothing to compare.
+    analytic, numerical : the two gradients there.
+    """
 
     ok: bool
-    max_error: float  # the largest relative error
-    index: tuple[int, ...]  # where it is
-    analytic: float  # the two gradients there
+    max_error: float
+    index: tuple[int, ...]
+    analytic: float
     numerical: float
 
     def __bool__(self) -> bool:
@@ -97,20 +114,34 @@ def check_gradient(
 ) -> GradientCheck:
     """Compare the gradient that f returns with central differences (f(W + h e) - f(W - h e)) / 2h.
 
+    Parameters
+    ----------
     f : W -> (loss, dW), such as `lambda W: fl.softmax_loss(W, X, y, 0.1)`.
-    rtol : the largest relative error |a - n| / max(|a|, |n|, s) that agrees. s, a thousandth of the largest
-        entry, keeps entries that are only rounding errors from failing the check.
+    W, h : as in `numerical_gradient`.
+    rtol : in [0, inf), the largest relative error |a - n| / max(|a|, |n|, s) that agrees. s, a thousandth of the
+        largest entry, keeps entries that are only rounding errors from failing the check.
     samples : compare so many entries, drawn at random with `seed`, or all if there are no more: two calls of f each.
         None compares all.
 
+    Returns
+    -------
+    GradientCheck, which is true if all agree; printed it names the worst entry.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument, and for a gradient that is not of W's shape.
+
+    Notes
+    -----
     At a kink of the hinge (a margin met exactly) the difference quotient is no gradient; move W a little.
+    Lecture 3: "always use the analytic gradient, but check it with the numerical one".
 
     >>> bool(check_gradient(lambda W: ((W**2).sum(), 2 * W), np.array([1.0, -3.0])))
     True
     """
     _check.function("f", f, "of W that returns (loss, dW)")
     rtol, h = _check.number("rtol", rtol, "[0, inf)"), _check.step_size("h", h)
-    W = _own(W)
+    W = own(W)
     _check.held("h", h, W.dtype)
     entries = _entries(W.size, samples, seed)
     gradient = gradient_of(f, W)

@@ -10,7 +10,7 @@ answered within 100 ms, but not while Numba compiles, in a pass over a W of 50 m
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,12 +18,11 @@ from numpy.typing import ArrayLike
 from fastlin import _check, _pool, _run, _step, ops
 from fastlin._affine import affine
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
-from fastlin._evaluate import evaluate
+from fastlin._evaluate import evaluate, loss_function
 from fastlin._laps import laps
 from fastlin._objective import classes, largest_few, make_objective, with_defaults
-from fastlin._words_of_losses import OfSoftmax, OfSVM
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
@@ -36,42 +35,7 @@ HINGES = {  # (variant, squared): the row of the table
 }
 
 
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfSoftmax],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfSoftmax],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def softmax_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfSoftmax],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def softmax_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -140,42 +104,7 @@ def softmax_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out, ignore_index)
 
 
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfSVM],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfSVM],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def svm_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfSVM],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def svm_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -252,7 +181,18 @@ def scores(
 ) -> Array:
     """The scores X @ W (n, c), or X @ W[:-1] + W[-1] with `bias`: the lectures' f(x, W) = Wx + b for every row.
 
-    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+    Parameters
+    ----------
+    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`, but no `fl.Parts`: results of fits predict
+        those.
+
+    Returns
+    -------
+    A new array (n, c) of W's dtype.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> scores(np.array([[1.0, 2.0], [0.5, -0.5]]), np.array([[3.0]]), bias=True)
     array([[3.5, 5.5]])
@@ -281,8 +221,18 @@ def predict(
 
     With one column of W the lectures' binary rule: 1 where the score is >= 0, else 0.
 
+    Parameters
+    ----------
+    W, X, bias, x_scale, x_shift, backend, threads : as in `scores`.
     k : ask for the k classes (n, k) with the largest scores instead, the largest first; at most as many as W's columns.
-    W, X, bias, x_scale, x_shift, backend, threads : as in `softmax_loss`.
+
+    Returns
+    -------
+    A new array of integers (n,), or (n, k).
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> predict(np.array([[1.0, 3.0, 2.0]]), np.array([[1.0], [-1.0]]), k=2)
     array([[1, 2],
@@ -297,7 +247,9 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
 
     Numba compiles what is asked for when it is asked for; a server may want to pay before its first request. Every type
     of X and W is covered; a first epoch of `train` and a first search compile a little more.
-    loss : this one alone, such as "softmax"; None for all.
+
+    backend : as in `softmax_loss`.  loss : this one alone, such as "softmax"; None for all.
+    Raises ValueError or TypeError for a backend or a loss that there is not, ImportError for a backend that is missing.
     """
     if loss is not None:
         _check.choice("loss", loss, ops.losses())
@@ -319,8 +271,18 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
 def softmax(S: ArrayLike, *, backend: str | None = None) -> Array:
     """Probabilities from scores: exp(S) / sum(exp(S)) over the last axis, shifted so that nothing overflows.
 
-    S : (..., c) float32 or float64; integers become float64. Returns a new array.
+    Parameters
+    ----------
+    S : (..., c) float32 or float64, not changed; integers become float64. There is at least one class.
     backend : as in `softmax_loss`.
+
+    Returns
+    -------
+    A new C-ordered array of S's shape and dtype, whose rows sum to 1.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
 
     >>> softmax(np.array([-2.85, 0.86, 0.28])).round(3)  # the lectures' example, to the last digit
     array([0.015, 0.631, 0.353])

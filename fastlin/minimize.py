@@ -11,20 +11,22 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _save, _solvers
+from fastlin import _check
 from fastlin._affine import affine
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
 from fastlin._extras import need
+from fastlin._files import store
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
-from fastlin._memory import Memory
 from fastlin._objective import Objective, make_objective, with_defaults
-from fastlin._over_parts import PartsProblem
-from fastlin._problem import Problem
-from fastlin._survey import begin
-from fastlin._training import State, described
-from fastlin._windows import described_parts
+from fastlin._parts.over_parts import PartsProblem
+from fastlin._parts.survey import begin
+from fastlin._solvers import choice
+from fastlin._solvers.memory import Memory
+from fastlin._solvers.problem import Problem
+from fastlin._training.training import State, described
+from fastlin._training.windows import described_parts
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 from fastlin.train import FilePath, Solved, TrainResult, state_of
@@ -125,7 +127,7 @@ def minimize(
         max_iter = _check.count("max_iter", max_iter)
     if callback is not None:
         _check.function("callback", callback, "of (iteration, result)")
-    if solver in _solvers.SCIPYS:
+    if solver in choice.SCIPYS:
         if checkpoint is not None or resume is not None:
             raise ValueError(f"solver {solver!r} is SciPy's and keeps no checkpoint: pass one of ours")
         need("scipy.optimize", "scipy", f"fastlin.minimize with solver={solver!r}")
@@ -135,7 +137,7 @@ def minimize(
         objective, data, W, LabelOptions(classes, class_weight, ignore_index), x_scale, x_shift
     )
     if checkpoint is not None:
-        _save.check_path("checkpoint", checkpoint)
+        store.check_path("checkpoint", checkpoint)
     memory = Memory()
     if checkpoint is not None or resume is not None:
         state = None if resume is None else state_of(resume)
@@ -148,9 +150,9 @@ def minimize(
     def note(value: float) -> None:
         iteration = len(memory.losses) - 1
         if callback is not None and iteration and callback(iteration, result(problem.latest)):
-            raise _solvers.Stopped
+            raise choice.Stopped
 
-    return result(*_solvers.solve(problem, solver, max_iter, tol, memory, note))
+    return result(*choice.solve(problem, solver, max_iter, tol, memory, note))
 
 
 def _problem(
@@ -179,4 +181,4 @@ def _problem(
 
 
 without_warning: Callable[..., TrainResult] = unwrap(minimize)  # for estimators, which warn in scikit-learn's words
-SOLVERS = ("auto", *_solvers.SOLVERS)
+SOLVERS = ("auto", *choice.SOLVERS)

@@ -9,6 +9,9 @@ prox : a penalty, `fl.L1(...)`, `fl.ElasticNet(...)` or `fl.L2(...)`. After the 
     the rate in force, so that L1 gives exact zeros. `step(W, dW, bias=True)` leaves the last row of W, b, as it is;
     otherwise every entry is penalised.
 
+lr, weight_decay and momentum_decay are in [0, inf), eps, clip_value and clip_norm in (0, inf), and momentum, alpha,
+rho, beta1 and beta2 in [0, 1). For others ValueError or TypeError is raised, which names the argument.
+
 Clipping, update and prox are one pass over memory; clip_norm reads the gradients once more before it. The caller's
 gradient is never written.
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastlin import _check
-from fastlin._ahead import Ahead
 from fastlin._check import Array
-from fastlin._reduction import Partial, Tree
+from fastlin._parts.ahead import Ahead
+from fastlin._parts.reduction import Partial, Tree
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -87,7 +87,7 @@ class Parts:
         >>> Parts.from_arrays(np.ones((7, 2)), np.zeros(7, int), rows=3)
         Parts of 3 parts
         """
-        from fastlin._sources import slices  # a millisecond that `import fastlin` need not cost
+        from fastlin._parts.sources import slices  # a millisecond that `import fastlin` need not cost
 
         return cls(slices(X, y, sample_weight, rows))
 
@@ -108,7 +108,7 @@ class Parts:
         Raises ValueError for files that are damaged, not of numbers, or do not fit each other; OSError for those that
         cannot be opened. Only headers are read now.
         """
-        from fastlin._sources import npy_ranges  # a millisecond that `import fastlin` need not cost
+        from fastlin._parts.sources import npy_ranges  # a millisecond that `import fastlin` need not cost
 
         return cls(npy_ranges(X, y, sample_weight, rows))
 
@@ -127,7 +127,7 @@ class Parts:
         X : the names of the columns of X, or the name of one whose entries are lists of a fixed size; None: all others.
         Raises ValueError for columns that are not there, hold no numbers, or have nulls.
         """
-        from fastlin._sources import row_groups  # a millisecond that `import fastlin` need not cost
+        from fastlin._parts.sources import row_groups  # a millisecond that `import fastlin` need not cost
 
         return cls(row_groups(paths, X, y, sample_weight))
 

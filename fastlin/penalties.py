@@ -1,7 +1,7 @@
 """Penalties R(W), with the lectures' constants: value, gradient, and proximal step.
 
 A loss adds `penalty.value(W)` and `penalty.gradient(W)` for W without its bias row. Any object with these
-two methods can be given as `reg`.
+two methods can be given as `reg`. Those here return a float, and new arrays of W's shape and dtype.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ class Proximal(Protocol):
 
 @dataclass(frozen=True)
 class L2:
-    """R(W) = lam * sum(W^2): the lectures' L2, without a factor of one half. dR/dW = 2 lam W."""
+    """R(W) = lam * sum(W^2): the lectures' L2, without a factor of one half. dR/dW = 2 lam W.
+
+    lam : in [0, inf), and so that 2 lam is finite. Raises ValueError or TypeError for others.
+    Lecture 3, "Regularization"; as ridge regression Hoerl & Kennard 1970.
+    """
 
     lam: float
 
@@ -69,7 +73,11 @@ class L2:
 
 @dataclass(frozen=True)
 class L1:
-    """R(W) = lam * sum(|W|). The gradient is lam * sign(W): of the subgradients at 0 it takes 0."""
+    """R(W) = lam * sum(|W|). The gradient is lam * sign(W): of the subgradients at 0 it takes 0.
+
+    lam : in [0, inf). Raises ValueError or TypeError for others.
+    Lecture 3, "Regularization"; as the lasso Tibshirani 1996. `minimize`, and steps with `prox`, reach zeros exactly.
+    """
 
     lam: float
 
@@ -99,7 +107,11 @@ class L1:
 
 @dataclass(frozen=True)
 class ElasticNet:
-    """R(W) = lam * sum(beta W^2 + |W|), as the lectures write it: beta weighs the L2 part only."""
+    """R(W) = lam * sum(beta W^2 + |W|), as the lectures write it: beta weighs the L2 part only.
+
+    lam, beta : in [0, inf), and so that 2 lam beta is finite. Raises ValueError or TypeError for others.
+    Lecture 3, "Regularization"; Zou & Hastie 2005.
+    """
 
     lam: float
     beta: float
@@ -153,7 +165,23 @@ def max_norm(W: Array, limit: float, *, bias: bool = False) -> Array:
     """W with the columns (classes) whose Euclidean norm exceeds `limit` scaled down to it, a new array.
 
     The projection onto {W : every ||W[:, j]|| <= limit}, to be taken after each step: `W[...] = fl.max_norm(W, 3.0)`.
-    limit : in (0, inf).  bias : leave the last row of W, b, as it is.
+
+    Parameters
+    ----------
+    W : (d, c) float32 or float64, or (d + 1, c) with `bias`; not changed.
+    limit : in (0, inf).
+    bias : leave the last row of W, b, as it is, and out of the norms.
+
+    Returns
+    -------
+    An array of W's shape and dtype; norms are computed in float64.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+
+    Notes
+    -----
     Lecture "Loss functions and optimization": "max norm regularization"; Srebro et al. 2005.
 
     >>> max_norm(np.array([[3.0, 0.3], [4.0, 0.4]]), 1.0)
@@ -175,7 +203,23 @@ def dropout(X: Array, p: float, *, seed: int = 0) -> Array:
     """X with every entry zero with probability p, the others divided by 1 - p, a new array: for training only.
 
     The mean of the scores stays the same, so that predictions use X without dropout ("inverted" scaling).
-    p : in [0, 1).  seed : another one for each batch.
+
+    Parameters
+    ----------
+    X : real numbers of any shape, not changed.
+    p : in [0, 1), the probability of a zero.
+    seed : of `numpy.random.default_rng(seed)`, at least 0; pass another one for each batch.
+
+    Returns
+    -------
+    An array of X's shape, of its dtype if that is a float, else float64.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+
+    Notes
+    -----
     The lectures name it among the regularisations. For a linear model with the squared error it is, on average, an L2
     penalty with a weight of its own for each feature; Srivastava et al. 2014, Wager et al. 2013.
 

@@ -7,55 +7,19 @@ the sum over its scores, as it is over classes there. y gives the targets: numbe
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack, overload
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from fastlin._check import Array
 from fastlin._csr import Features
-from fastlin._evaluate import evaluate
+from fastlin._evaluate import evaluate, loss_function
 from fastlin._objective import make_objective
-from fastlin._words_of_losses import OfHuber, OfLoss
 from fastlin.parts import Parts
 from fastlin.penalties import Penalty
 
 
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def logistic_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def logistic_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -103,42 +67,7 @@ def logistic_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def sigmoid_squared_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def sigmoid_squared_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -185,42 +114,7 @@ def sigmoid_squared_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def squared_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def squared_error_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -267,42 +161,7 @@ def squared_error_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfLoss],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfLoss],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def absolute_error_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfLoss],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def absolute_error_loss(
     W: ArrayLike,
     X: Features | Parts,
@@ -348,42 +207,7 @@ def absolute_error_loss(
     return evaluate(objective, W, (X, y, sample_weight), x_scale, x_shift, reduction, out)
 
 
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["none"],
-    **words: Unpack[OfHuber],
-) -> tuple[Array, Array]: ...
-
-
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: Literal["mean", "sum"] = "mean",
-    **words: Unpack[OfHuber],
-) -> tuple[float, Array]: ...
-
-
-@overload
-def huber_loss(
-    W: ArrayLike,
-    X: Features | Parts,
-    y: ArrayLike | None = None,
-    reg: float | Penalty = 0.0,
-    *,
-    reduction: str,
-    **words: Unpack[OfHuber],
-) -> tuple[Any, Array]: ...
-
-
+@loss_function
 def huber_loss(
     W: ArrayLike,
     X: Features | Parts,

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
-from fastlin import _check, _check_state
+from fastlin import _check
+from fastlin._check import states
 from fastlin._extras import need
 
 Lr = float | Callable[[int], float]
@@ -302,15 +303,14 @@ class plateau(Schedule):
         unknown = [key for key in state if key not in self.state_dict()]
         if unknown:
             raise ValueError(f"the state of a plateau has no {_check.shown(unknown[0])}")
-        now, best = (_check_state.scalar(_check_state.state_entry("plateau", state, key)) for key in ("now", "best"))
+        now, best = (states.scalar(states.entry("plateau", state, key)) for key in ("now", "best"))
         if type(now) not in (int, float) or not 0 <= now <= self.lr:
             raise ValueError(f"now of a plateau must be a number in [0, lr = {self.lr}]; found {_check.shown(now)}")
         if not isinstance(best, float) or math.isnan(best):
             raise ValueError(f"best of a plateau must be a float, not NaN; found {_check.shown(best)}")
         most = {"bad": self.patience} | ({"cooling": self.cooldown} if self.cooldown else {})
         counts = [
-            _check_state.state_count(f"{key} of a plateau", _check_state.state_entry("plateau", state, key), high)
-            for key, high in most.items()
+            states.count(f"{key} of a plateau", states.entry("plateau", state, key), high) for key, high in most.items()
         ]
         self._now, self._best = float(now), best
         self._bad, self._cooling = (*counts, 0)[:2]
@@ -413,6 +413,7 @@ def _rate(lr: Lr, t: int) -> float:
 def scale_lr(lr: Lr, factor: float) -> Lr:
     """The rate for a batch `factor` times as large: a number times factor, or a schedule of which every rate is.
 
+    lr : in [0, inf), or a schedule.  factor : in [0, inf). Raises ValueError or TypeError for others.
     Lecture 3: "If you increase the batch size by N, also scale the initial learning rate by N" (Goyal et al. 2017).
 
     >>> scale_lr(0.125, 8)
@@ -457,7 +458,7 @@ def plot(schedules: Lr | Sequence[Lr], steps: int) -> Any:
     Needs `fastlin[plot]`. Save it with `plot(...).savefig("lr.png")`.
     """
     need("matplotlib", "plot", "schedules.plot")
-    from fastlin._plot_schedules import schedule_picture
+    from fastlin._plots.schedules import schedule_picture
 
     steps = _check.count("steps", steps, high=MOST_PLOTTED)
     several = schedules if isinstance(schedules, Sequence) else [schedules]

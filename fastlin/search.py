@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check, _plan, _search
 from fastlin._check import Array, Inputs
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
 from fastlin._extras import progress_bar
 from fastlin._laps import laps
@@ -61,7 +61,7 @@ def random_search(
 
     Parameters
     ----------
-    X : (n, d) float32, float64 or integers.
+    X : (n, d), also sparse, as in `softmax_loss`, but no `fl.Parts`; not copied.
     y, loss, reg, bias, backend, threads, hyper : as in `train`.
     tries : how many W are drawn, at most.
     scale : the standard deviation of their entries; None is the slide's 1e-4.

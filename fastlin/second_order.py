@@ -9,16 +9,28 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check
 from fastlin._check import Array
-from fastlin.gradcheck import gradient_of
+from fastlin.gradcheck import gradient_of, own
 
 
 def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: float = 1e-5) -> Array:
     """The matrix of second derivatives (W.size, W.size) by central differences of f's gradient; exact for quadratics.
 
+    Parameters
+    ----------
     f : W -> (loss, dW), such as `lambda W: fl.softmax_loss(W, X, y)`. Called 2 * W.size times.
-    W : float array of any shape, not changed.
+    W : float32 or float64 of any shape, not changed; f is given it in float64.
     h : the step, finite and not zero.
 
+    Returns
+    -------
+    A new float64 array (W.size, W.size), symmetric.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument, and for an h that changes an entry of W by nothing.
+
+    Notes
+    -----
     The larger its condition number, `np.linalg.cond(H)`, the slower gradient descent is. Where the gradient is zero,
     eigenvalues of both signs mean a saddle point (lecture 3, "What if loss changes quickly in one direction ...").
 
@@ -28,7 +40,7 @@ def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h
     """
     _check.function("f", f, "of W that returns (loss, dW)")
     h = _check.step_size("h", h)
-    W = _own(W)
+    W = own(W, np.float64)
     H = np.empty((W.size, W.size))
     for i in range(W.size):
         above, below = W.copy(), W.copy()
@@ -45,23 +57,24 @@ def numerical_hessian(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h
 def newton_step(f: Callable[[Array], tuple[float, Array]], W: ArrayLike, h: float = 1e-5) -> Array:
     """W - H^-1 dL/dW, a new array: the minimum of the quadratic that touches f at W (lecture 3, "Newton").
 
+    Parameters
+    ----------
     f, W, h : as in `numerical_hessian`. A quadratic is solved by one step. The Hessian has W.size^2 entries and
-    solving with it takes W.size^3 steps: for a few hundred weights at most.
+        solving with it takes some W.size^3 operations: for a few hundred weights at most.
 
-    Raises numpy.linalg.LinAlgError where the Hessian is singular: add a penalty.
+    Returns
+    -------
+    A new float64 array of W's shape.
+
+    Raises
+    ------
+    ValueError, TypeError : for bad input, naming the argument.
+    numpy.linalg.LinAlgError : the Hessian is singular; add a penalty.
 
     >>> newton_step(lambda W: (((W - 3) ** 2).sum(), 2 * (W - 3)), np.array([10.0, -10.0])).round(6)
     array([3., 3.])
     """
     H = numerical_hessian(f, W, h)
-    W = _own(W)
+    W = own(W, np.float64)
     step: Array = np.linalg.solve(H, gradient_of(f, W).ravel())
     return W - step.reshape(W.shape)
-
-
-def _own(W: ArrayLike) -> Array:
-    """A float64 copy of W, of any shape."""
-    found = _check.array("W", W)
-    if found.dtype not in (np.float32, np.float64):
-        raise TypeError(f"W has dtype {found.dtype}; expected float32 or float64: np.asarray(W, np.float64)")
-    return np.array(found, np.float64, order="C")

@@ -14,15 +14,15 @@ from numpy.typing import ArrayLike
 from fastlin import _check, ops
 from fastlin._affine import affine
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Csr, Features
 from fastlin._extras import need, progress_bar
 from fastlin._labels import LabelOptions
 from fastlin._laps import laps
 from fastlin._objective import Objective, make_objective, score, start_weights, with_defaults
-from fastlin._over_parts import Reweighted
+from fastlin._parts.over_parts import Reweighted
+from fastlin._parts.survey import begin
 from fastlin._rows import Loss
-from fastlin._survey import begin
 from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
 from fastlin.optim import SGD
 from fastlin.parts import Parts, are_parts
@@ -64,7 +64,7 @@ class SweepResult:
     def plot(self) -> Any:
         """A matplotlib figure of the scores over C; needs `fastlin[plot]`. Save it with `.plot().savefig("C.png")`."""
         need("matplotlib", "plot", "SweepResult.plot")
-        from fastlin._plot_sweep import sweep_figure
+        from fastlin._plots.sweep import sweep_figure
 
         return sweep_figure(self.C, self.lr, self.scores, self.best)
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _save, losses, ops
+from fastlin import _check, losses, ops
 from fastlin._affine import affine
 from fastlin._check import Array, Inputs
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Features
-from fastlin._epoch import Average, Steps
 from fastlin._extras import need, progress_bar
+from fastlin._files import store
 from fastlin._labels import ClassWeight, LabelOptions
 from fastlin._objective import (
     Objective,
@@ -29,10 +29,11 @@ from fastlin._objective import (
     share_among,
     with_defaults,
 )
-from fastlin._predicted import gathered, share_of_hits, values
-from fastlin._survey import begin
-from fastlin._training import State, Training
-from fastlin._windows import PartsTraining, usual_window
+from fastlin._parts.predicted import gathered, share_of_hits, values
+from fastlin._parts.survey import begin
+from fastlin._training.epoch import Average, Steps
+from fastlin._training.training import State, Training
+from fastlin._training.windows import PartsTraining, usual_window
 from fastlin.optim import SGD
 from fastlin.parts import Parts, are_parts, block_rows, exceeds_memory
 from fastlin.penalties import Penalty
@@ -42,33 +43,53 @@ FilePath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Solved:
-    """How a solver of `minimize` ended."""
+    """How a solver of `minimize` ended.
 
-    solver: str  # the one that was taken
-    n_iter: int  # iterations
-    passes: int  # over X: losses with gradients, and products with a Hessian
-    converged: bool  # whether no entry of the gradient (with L1, of the smallest subgradient) is above tol
-    gradient: float  # the largest entry
-    message: str  # why it stopped, and what to do where it did not converge
-    stopped: bool = False  # whether a callback stopped it
+    solver : the one that was taken.  n_iter : its iterations.
+    passes : over X: losses with gradients, and products with a Hessian.
+    converged : whether no entry of the gradient (with L1, of the smallest subgradient) is above tol.
+    gradient : the largest entry.
+    message : why it stopped, and what to do where it did not converge.
+    stopped : whether a callback stopped it.
+    """
+
+    solver: str
+    n_iter: int
+    passes: int
+    converged: bool
+    gradient: float
+    message: str
+    stopped: bool = False
 
 
 @dataclass
 class TrainResult:
-    """What `train`, `minimize` and the searches return: the weights, and what was measured on the way."""
+    """What `train`, `minimize` and the searches return: the weights, and what was measured on the way.
 
-    W: Array  # (d + 1, c) with bias, the last row b; (d, c) without
+    W : (d + 1, c) with `bias`, the last row b; (d, c) without.
+    history : lists of numbers by name; what they are says the function that returned this.
+    x_scale, x_shift : of the features that W was trained on, as in `softmax_loss`; predictions map X alike.
+    best_epoch : with `patience`, the epoch that W is of, from 1.
+    state : of `train`, for `train(..., resume=state)`.
+    loss_name : the loss that W was trained with, which says what is predicted.
+    solved : of `minimize`, how it ended: see `Solved`.
+    """
+
+    W: Array
     bias: bool
     history: dict[str, list[float]] = field(default_factory=dict)
-    x_scale: Any = None  # of the features that W was trained on, as in `softmax_loss`
+    x_scale: Any = None
     x_shift: Any = None
-    best_epoch: int | None = None  # with `patience`, the epoch that W is of
-    state: State | None = field(default=None, repr=False)  # for `train(..., resume=state)`
-    loss_name: str = "softmax"  # the loss that W was trained with, which says what is predicted
-    solved: Solved | None = None  # of `minimize`: how it ended
+    best_epoch: int | None = None
+    state: State | None = field(default=None, repr=False)
+    loss_name: str = "softmax"
+    solved: Solved | None = None
 
     def scores(self, X: Features | Parts) -> Array:
-        """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32."""
+        """The scores (n, c) of the rows of X, or of all parts; of float64 where X is, also for a W of float32.
+
+        X : as in `softmax_loss`. For bad input every prediction raises ValueError or TypeError, which names it.
+        """
         if isinstance(X, Parts):
             return gathered(X, self._alone(), "scores")
         X = features(X)
@@ -137,18 +158,25 @@ class TrainResult:
         return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
     def save(self, path: FilePath) -> None:
-        """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle."""
+        """Write what `predict` needs to an .npz or .safetensors file, whole or not at all; without pickle.
+
+        Raises ValueError for another suffix, OSError where the file cannot be written, and ImportError for .safetensors
+        without `fastlin[safetensors]`.
+        """
         given = {"x_scale": self.x_scale, "x_shift": self.x_shift}
         arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
         _check.weights(self.W)
         if len(self.W) < self.bias:
             raise ValueError(f"with bias the last row of W is b; found W of shape {self.W.shape}")
-        _save.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
+        store.save(path, {"W": self.W, "bias": self.bias, "loss": self.loss_name, **arrays})
 
     @classmethod
     def load(cls, path: FilePath) -> TrainResult:
-        """What `save` wrote; the history is not kept."""
-        stored = _save.load(path)
+        """What `save` wrote; the history is not kept. Nothing in the file is run.
+
+        Raises OSError for a file that cannot be opened, and ValueError, naming it, for one that is damaged or another.
+        """
+        stored = store.load(path)
         if not {"W", "bias"} <= set(stored):
             raise ValueError(f"{path} holds no weights W with their bias; found {', '.join(stored)[:200] or 'nothing'}")
         W, bias, scale, shift = (stored.get(name) for name in ("W", "bias", "x_scale", "x_shift"))
@@ -338,7 +366,7 @@ def _begin(training: Training, checkpoint: FilePath | None, resume: State | File
             )
         _check_resumable(training.optimizer)
     if checkpoint is not None:
-        _save.check_path("checkpoint", checkpoint)
+        store.check_path("checkpoint", checkpoint)
     if resume is not None:
         training.restore(state_of(resume))
 
@@ -364,7 +392,7 @@ def _run(
                 warned = True
                 warnings.warn(training.what_spoilt_the_loss(), RuntimeWarning, stacklevel=3)
             if checkpoint is not None and result.state is not None:
-                _save.save(checkpoint, result.state)
+                store.save(checkpoint, result.state)
             advance(_last(training.history))
             if callback is not None and callback(training.epoch, result):
                 break
@@ -443,5 +471,5 @@ def state_of(resume: Any) -> Mapping[str, Any]:
     if isinstance(resume, Mapping):
         return resume
     if isinstance(resume, (str, os.PathLike)):
-        return _save.load(resume)
+        return store.load(resume)
     raise TypeError(f"resume must be the state of a TrainResult or a path; found {type(resume).__name__}")

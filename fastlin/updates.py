@@ -18,7 +18,7 @@ np.float64(0.9)
 from __future__ import annotations
 
 from fastlin import _check, _pool, _step, ops
-from fastlin._check import Array
+from fastlin._check import Array, steps
 from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES
 from fastlin.ops import OPS
@@ -396,7 +396,7 @@ def _apply(
     if "t" in given:
         values = (_check.count("t", given["t"], high=_check.MOST_STEPS), *values)
     threads = _pool.thread_limit(threads)
-    w, g, *state = _check.step_arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
+    w, g, *state = steps.arrays(dict(zip(op.args[: len(arrays)], arrays, strict=True)), op.writes)
     _check.hyper_held(op.hyper, values[-len(op.hyper) :], w.dtype)
     backend = ops.resolve(backend)
     route = _step.route(rule, backend, w.size, w.itemsize, len(state), threads)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _check_csr, _plan, _run, ops, testing
+from fastlin import _plan, _run, ops, testing
+from fastlin._check import csr as check_csr
 
 N, D, C = 61, 23, 5
 
@@ -209,7 +210,7 @@ def test_what_would_become_dense_is_refused():
 
 
 def test_the_means_of_columns():
-    X = _check_csr.features(testing.sparse(dense()))
+    X = check_csr.features(testing.sparse(dense()))
     share, mean, squares = X[5:50].column_means()
     np.testing.assert_allclose(share, np.bincount(X[5:50].indices[X.indptr[5] : X.indptr[50]], minlength=D) / 45)
     np.testing.assert_allclose(mean, dense()[5:50].mean(axis=0), atol=1e-12)
@@ -239,7 +240,7 @@ def test_same_bits_for_any_threads(c, order, compiled, dtype, small_cuts):
     n, d = 509, 40
     exact = testing.random_case(n, d, c, bias=True)
     X = dense(n, d)
-    cut = _plan.csr_plan(n, _check_csr.features(testing.sparse(X)).size, d, c, np.dtype(dtype).itemsize, compiled=True)
+    cut = _plan.csr_plan(n, check_csr.features(testing.sparse(X)).size, d, c, np.dtype(dtype).itemsize, compiled=True)
     assert cut.parts > 2
     assert cut.laps > 2
     W = np.asarray(exact.W.astype(dtype), order=order)
@@ -271,7 +272,7 @@ LENGTHS = {
 def test_work_of_a_call(lengths, c):
     """No kernel call goes through many more entries than half a million lines of W, but for those of one block."""
     indptr = np.concatenate([[0], np.cumsum(LENGTHS[lengths])])
-    X = _check_csr.Csr(np.empty(0), np.empty(0, np.int32), indptr, 10**6)
+    X = check_csr.Csr(np.empty(0), np.empty(0, np.int32), indptr, 10**6)
     n, lines = len(X), -(-c * 8 // 64)
     cut = _plan.csr_plan(n, X.size, 10**6, c, 8, compiled=True)
     together, chunks = cut.calls(1)
@@ -394,7 +395,7 @@ def test_scipys_own(name, backend):
 
 def test_the_position_of_an_index_outside(monkeypatch):
     """In any of the pieces that threads look at, whichever way it is looked for."""
-    monkeypatch.setattr(_check_csr, "CHECKED", 7)
+    monkeypatch.setattr(check_csr, "CHECKED", 7)
     for at in (0, 6, 7, 100, len(GOOD.indices) - 1):
         X = csr(indices=put(GOOD.indices, at, 99))
         with pytest.raises(ValueError, match=rf"X\.indices\[{at}\] = 99"):
@@ -429,7 +430,7 @@ def test_arrays_of_any_kind(which, layout, tmp_path):
     ids=str,
 )
 def test_some_rows(rows):
-    X = _check_csr.features(testing.sparse(dense()))
+    X = check_csr.features(testing.sparse(dense()))
     np.testing.assert_array_equal(X[rows].toarray(), dense()[rows])
     np.testing.assert_array_equal(
         X[10:40][rows].toarray() if isinstance(rows, slice) else X[rows].toarray(),
@@ -440,7 +441,7 @@ def test_some_rows(rows):
 
 def test_slices_share_memory():
     given = testing.sparse(dense())
-    X = _check_csr.features(given)[7:30]
+    X = check_csr.features(given)[7:30]
     assert X.data is not given.data
     assert np.shares_memory(X.data, given.data)
     assert np.shares_memory(X.indices, given.indices)

@@ -13,7 +13,7 @@ import pytest
 
 import fastlin as fl
 from fastlin import data
-from fastlin._pickled import read_pickle
+from fastlin._files.pickled import read_pickle
 
 ROWS = 4
 

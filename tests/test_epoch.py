@@ -8,8 +8,8 @@ import pytest
 import fastlin as fl
 from fastlin import _plan, ops, optim, testing
 from fastlin._check import Inputs
-from fastlin._epoch import run_epoch
 from fastlin._objective import make_objective
+from fastlin._training.epoch import run_epoch
 from fastlin.ops import OPS
 from fastlin.testing import random_case
 

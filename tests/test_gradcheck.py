@@ -23,23 +23,25 @@ def test_nothing_to_compare_agrees():
     assert (check.max_error, check.index) == (0.0, ())
 
 
-def test_the_worst_entry_is_named():
+@pytest.mark.parametrize(("factor", "error"), [(1.5, "3.33e-01"), (1.001, "9.99e-04")])
+def test_the_worst_entry_is_named(factor, error):
     def f(W):
         dW = 2 * W
-        dW[1, 2] *= 1.5
+        dW[1, 2] *= factor
         return (W**2).sum(), dW
 
     check = fl.check_gradient(f, np.ones((2, 3)))
     assert not check
     assert check.index == (1, 2)
-    assert check.analytic == 3.0
-    assert str(check).startswith("gradient DISAGREES: largest relative error 3.33e-01 at (1, 2)")
+    assert check.analytic == 2 * factor
+    assert str(check).startswith(f"gradient DISAGREES: largest relative error {error} at (1, 2)")
 
 
 def test_W_is_left_as_it_was():
-    W = np.random.default_rng(0).standard_normal((3, 2))
+    W = np.arange(6.0).reshape(2, 3).T
     before = W.copy()
-    fl.numerical_gradient(lambda own: float(own.sum()), W)
+    found = fl.numerical_gradient(lambda V: float((V**3).sum()), W)
+    np.testing.assert_allclose(found, 3 * W**2, rtol=1e-6, atol=1e-8)
     np.testing.assert_array_equal(W, before)
 
 
@@ -64,6 +66,12 @@ def test_how_often_f_is_called(method, calls):
 def test_a_method_that_is_none(method, kind):
     with pytest.raises(kind, match="method must be one of 'central', 'forward'; found"):
         fl.numerical_gradient(lambda W: 0.0, np.ones(2), method=method)
+
+
+@pytest.mark.parametrize("h", [0, np.nan, np.inf, "x"])
+def test_bad_step_of_a_difference(h):
+    with pytest.raises((ValueError, TypeError), match="h must"):
+        fl.numerical_gradient(lambda W: 0.0, np.ones(2), h)
 
 
 def test_a_step_that_is_rounded_away():

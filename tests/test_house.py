@@ -16,6 +16,11 @@ BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try)
 FLAT_CALLS = r"kernel|\w+_tile|void"  # the loss kernel, which is called in microseconds, and the tiles with their types
 
 
+def relative(path):
+    """Its folder and its name."""
+    return "/".join(path.parts[-2:])
+
+
 def functions(path):
     """Every function of a Python file, those inside functions too."""
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
@@ -38,7 +43,15 @@ def test_a_file_can_be_seen_whole(path):
     assert len(path.read_text().splitlines()) <= 600
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=lambda path: "/".join(path.parts[-2:]))
+@pytest.mark.parametrize("path", [path for path in PYTHON if path.parent.name.startswith("_")], ids=relative)
+def test_a_private_package_says_what_is_in_its_files(path):
+    """The folder has the underscore, and its files have none."""
+    assert path.stem == "__init__" or not path.stem.startswith("_")
+    says = ast.get_docstring(ast.parse((path.parent / "__init__.py").read_text()))
+    assert path.stem == "__init__" or re.search(rf"\b{path.stem}\b", says)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=relative)
 def test_functions_are_short_and_shallow(path):
     for node in functions(path):
         lines = node.end_lineno - node.lineno + 1
@@ -62,7 +75,7 @@ def test_native_functions_are_short_and_shallow(path):
         assert max(levels, default=0) <= 5, found.group(0)[:80]
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=lambda path: "/".join(path.parts[-2:]))
+@pytest.mark.parametrize("path", PYTHON, ids=relative)
 def test_long_calls_name_their_arguments(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and len(node.args) > 8:

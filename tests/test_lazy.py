@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _lazy, testing
+from fastlin import testing
+from fastlin._training import lazy
 
 N, D, C = 83, 120, 4
 
@@ -20,14 +21,14 @@ def rows(n=N, d=D, seed=0):
 @pytest.fixture
 def epochs(monkeypatch):
     """How many epochs were taken lazily, and how many were not."""
-    seen, run = [], _lazy.run_epoch
+    seen, run = [], lazy.run_epoch
 
     def spied(*args):
         found = run(*args)
         seen.append(found is not None)
         return found
 
-    monkeypatch.setattr(_lazy, "run_epoch", spied)
+    monkeypatch.setattr(lazy, "run_epoch", spied)
     return seen
 
 
@@ -134,13 +135,13 @@ def test_steps_and_an_interruption(epochs, monkeypatch):
     np.testing.assert_allclose(found.history["step_loss"], exact.history["step_loss"], rtol=1e-12)
     optimizer, calls = fl.AdaGrad(0.1), []
 
-    def interrupted(*args, real=_lazy._run.loss_grad):
+    def interrupted(*args, real=lazy._run.loss_grad):
         calls.append(args)
         if len(calls) == 4:
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(_lazy._run, "loss_grad", interrupted)
+    monkeypatch.setattr(lazy._run, "loss_grad", interrupted)
     W = np.ones((D + 1, C))
     with pytest.raises(KeyboardInterrupt):
         fl.train(X, y, W=W, epochs=1, batch_size=8, optimizer=optimizer)
@@ -152,8 +153,8 @@ def test_steps_and_an_interruption(epochs, monkeypatch):
 def test_indices_that_changed_meanwhile_are_passed_over():
     """As if their entries were not there."""
     given = testing.sparse(rows())
-    X = _lazy.Csr(given.data, np.where(np.arange(len(given.indices)) % 5, given.indices, 10**6), given.indptr, D)
-    left = _lazy.Csr(np.where(np.arange(len(given.data)) % 5, given.data, 0), given.indices, given.indptr, D)
+    X = lazy.Csr(given.data, np.where(np.arange(len(given.indices)) % 5, given.indices, 10**6), given.indptr, D)
+    left = lazy.Csr(np.where(np.arange(len(given.data)) % 5, given.data, 0), given.indices, given.indptr, D)
     y = np.random.default_rng(0).integers(0, C, N)
     one, other = (fl.train(each, y, epochs=2, batch_size=8, optimizer=fl.SGD(0.3), reg=0.1).W for each in (X, left))
     np.testing.assert_allclose(one, other, atol=1e-12)

@@ -10,12 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import fastlin as fl
-from fastlin import _linalg, _owlqn, _problem, _run, _smoothed, ops, testing
+from fastlin import _run, ops, testing
 from fastlin._objective import make_objective, with_defaults
-from fastlin._problem import Problem
+from fastlin._solvers import linalg, owlqn, problem, smoothed
+from fastlin._solvers.problem import SECOND, Problem
 
 SMOOTH = ["lbfgs", "whitened-lbfgs", "scaled-lbfgs", "newton-cg"]
-CURVED = sorted(_problem.SECOND)
+CURVED = sorted(SECOND)
 
 
 @pytest.fixture(scope="module")
@@ -85,30 +86,30 @@ def test_curvatures_of_all_backends(curvature, dtype, backend):
 def test_factors_and_second_moments(d, backend):
     rng = np.random.default_rng(3)
     X, weight = np.asfortranarray(rng.standard_normal((d + 9, d)) + 3.0, "float32"), rng.random(d + 9)
-    means = _linalg.Means(backend, 2)
-    mean, panels = _linalg.gram(X, weight, means)
+    means = linalg.Means(backend, 2)
+    mean, panels = linalg.gram(X, weight, means)
     G = whole(panels)
     expected = np.cov(X.T.astype(float), aweights=weight, ddof=0).reshape(d, d)
     np.testing.assert_allclose(mean, np.average(X.astype(float), axis=0, weights=weight), rtol=1e-12)
     np.testing.assert_allclose(G, np.tril(expected), rtol=1e-10, atol=1e-12)
-    _, shifted = _linalg.gram(X, weight, means, lambda rows: 2.0 * rows - 1.0)
+    _, shifted = linalg.gram(X, weight, means, lambda rows: 2.0 * rows - 1.0)
     np.testing.assert_allclose(whole(shifted), 4 * G, rtol=1e-7, atol=1e-7)
     A = expected + 0.1 * np.eye(d)
     L = np.linalg.cholesky(A)
-    factor = _linalg.Factor(by_panels(A), means)
+    factor = linalg.Factor(by_panels(A), means)
     B = rng.standard_normal((d, 3))
     B.setflags(write=False)
     np.testing.assert_allclose(factor.times_transposed(B), L.T @ B, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(factor.solve(B), np.linalg.solve(L, B), rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(factor.solve_transposed(B), np.linalg.solve(L.T, B), rtol=1e-9, atol=1e-10)
     with pytest.raises(np.linalg.LinAlgError):
-        _linalg.Factor(by_panels(A - 100 * np.eye(d)), means)
+        linalg.Factor(by_panels(A - 100 * np.eye(d)), means)
 
 
 def by_panels(A):
     """A by rows, as `gram` gives it."""
-    firsts = range(0, len(A), _linalg.PANEL)
-    return [A[first : first + _linalg.PANEL, : first + _linalg.PANEL].copy() for first in firsts]
+    firsts = range(0, len(A), linalg.PANEL)
+    return [A[first : first + linalg.PANEL, : first + linalg.PANEL].copy() for first in firsts]
 
 
 def whole(panels):
@@ -217,7 +218,7 @@ def test_first_steps_in_float32_lead_to_the_same_minimum(dtype, solver, monkeypa
     X, penalty = np.asarray(10 * data.data, dtype), fl.L1(1e-3) if solver == "owlqn" else 1e-3
     how = {"reg": penalty, "sample_weight": weight, "solver": solver, "tol": 1e-7}
     exact = fl.minimize(X, data.target, **how)
-    monkeypatch.setattr(_problem, "NARROW", 1)
+    monkeypatch.setattr(problem, "NARROW", 1)
     dtypes = dtypes_of_W(monkeypatch)
     found = fl.minimize(X, data.target, **how)
     assert found.solved.converged == exact.solved.converged
@@ -230,7 +231,7 @@ def test_first_steps_in_float32_lead_to_the_same_minimum(dtype, solver, monkeypa
 
 @pytest.mark.parametrize("how", [{"x_scale": 0.5}, {"loss": "squared_error"}, {"loss": "svm", "margin": 1e39}])
 def test_what_float32_may_not_hold_is_in_float64(how, monkeypatch):
-    monkeypatch.setattr(_problem, "NARROW", 1)
+    monkeypatch.setattr(problem, "NARROW", 1)
     data, dtypes = load_iris(), dtypes_of_W(monkeypatch)
     fl.minimize(data.data.astype(np.float32), data.target, reg=1.0, solver="lbfgs", tol=0.1, **how)
     assert set(dtypes) == {np.dtype(np.float64)}
@@ -299,7 +300,7 @@ def test_the_largest_hinge_of_liblinear(load, C, margin, scaled):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("reg", [0.0, 0.3])
-@pytest.mark.parametrize("loss", _smoothed.SMOOTHED)
+@pytest.mark.parametrize("loss", smoothed.SMOOTHED)
 def test_smooth_losses_have_their_gradients(loss, reg, bias):
     """And lie below the loss with kinks, by little where they are narrow."""
     rng = np.random.default_rng(0)
@@ -307,13 +308,13 @@ def test_smooth_losses_have_their_gradients(loss, reg, bias):
     y = y if loss in ("svm", "crammer_singer_svm") else np.eye(4)[y]
     problem = problem_of(X, y, loss, reg, bias=bias, sample_weight=rng.uniform(0, 2, 40))
     x = rng.standard_normal(problem.start.size)
-    smooth = _smoothed._smooth(problem, 0.3)
+    smooth = smoothed._smooth(problem, 0.3)
     here, h = smooth(x), 1e-6
     slopes = [(smooth(x + h * e).value - smooth(x - h * e).value) / (2 * h) for e in np.eye(len(x))]
     np.testing.assert_allclose(here.gradient, slopes, atol=1e-7)
     value = problem.at(x).value
     assert here.value < value
-    narrow = _smoothed._smooth(problem, 1e-6)(x).value
+    narrow = smoothed._smooth(problem, 1e-6)(x).value
     assert value - 1e-5 < narrow <= value + 1e-12
 
 
@@ -375,7 +376,7 @@ def test_l1_ends_at_the_minimum_with_exact_zeros(table, loss, penalty):
 
 def test_the_smallest_subgradient():
     x, gradient = np.array([0.0, 0.0, 0.0, 2.0, -2.0]), np.array([0.5, 3.0, -3.0, 1.0, 1.0])
-    np.testing.assert_array_equal(_owlqn.pseudo_gradient(x, gradient, np.ones(5)), [0, 2, -2, 2, 0])
+    np.testing.assert_array_equal(owlqn.pseudo_gradient(x, gradient, np.ones(5)), [0, 2, -2, 2, 0])
 
 
 # ---- How it ended ----------------------------------------------------------------------------------------------

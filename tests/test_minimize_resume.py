@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _memory, _problem, _save
+from fastlin._files import store
+from fastlin._solvers import memory, problem
 
 # One script for the fit that is killed and the one that is not.
 SCRIPT = """
     import os, signal, sys
     import numpy as np
     import fastlin as fl
-    from fastlin import _memory, _save
+    from fastlin._files import store
+    from fastlin._solvers import memory
 
     def data(loss):
         rng = np.random.default_rng(2)
@@ -36,7 +38,7 @@ SCRIPT = """
 
     if __name__ == "__main__":
         solver, path, kill = sys.argv[1], sys.argv[2], int(sys.argv[3])
-        _memory.SHARE, saves, save = float("inf"), [], _save.save
+        memory.SHARE, saves, save = float("inf"), [], store.save
 
         def save_and_kill(path, values):
             save(path, values)
@@ -44,7 +46,7 @@ SCRIPT = """
             if len(saves) == kill:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        _save.save = save_and_kill
+        store.save = save_and_kill
         X, y, weight = data(solver)
         fl.minimize(X, y, sample_weight=weight, solver=solver, checkpoint=path, **FITS[solver])
 """
@@ -56,7 +58,7 @@ data, FITS = _script["data"], _script["FITS"]
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """A checkpoint after every step, however long writing takes."""
-    monkeypatch.setattr(_memory, "SHARE", float("inf"))
+    monkeypatch.setattr(memory, "SHARE", float("inf"))
 
 
 def fit(solver, **more):
@@ -75,16 +77,16 @@ def same(found, expected):
 def test_from_every_checkpoint_the_same_bits(solver, suffix, tmp_path, monkeypatch):
     if suffix == "safetensors":
         pytest.importorskip("safetensors")
-    states, save = [], _save.save
+    states, save = [], store.save
 
     def keep(path, values):  # most are kept as they are: a file that is written safely takes milliseconds
         if len(states) % 20 == 0:
             save(path, values)
-            values = _save.load(path)
+            values = store.load(path)
         states.append(values)
 
     expected = fit(solver)
-    monkeypatch.setattr(_save, "save", keep)
+    monkeypatch.setattr(store, "save", keep)
     same(fit(solver, checkpoint=tmp_path / f"state.{suffix}"), expected)
     monkeypatch.undo()
     assert len(states) >= 5
@@ -99,15 +101,15 @@ def test_from_every_checkpoint_the_same_bits(solver, suffix, tmp_path, monkeypat
 @pytest.mark.parametrize("solver", ["lbfgs", "whitened-lbfgs", "owlqn"])
 def test_from_where_the_steps_are_in_float32(solver, tmp_path, monkeypatch):
     X, y, weight = data(solver)
-    monkeypatch.setattr(_problem, "NARROW", 1)
+    monkeypatch.setattr(problem, "NARROW", 1)
 
     def fit(**more):
         reg = fl.L1(1e-3) if solver == "owlqn" else 1e-4
         return fl.minimize(X.astype(np.float32), y, sample_weight=weight, solver=solver, reg=reg, tol=1e-9, **more)
 
-    states, save = [], _save.save
+    states, save = [], store.save
     expected = fit()
-    monkeypatch.setattr(_save, "save", lambda path, values: states.append(values) or save(path, values))
+    monkeypatch.setattr(store, "save", lambda path, values: states.append(values) or save(path, values))
     same(fit(checkpoint=tmp_path / "state.npz"), expected)
     assert {state["narrow"] for state in states} == {0, 1}
     for state in [*states[::9], states[-1]]:
@@ -121,7 +123,7 @@ def test_after_sigkill(solver, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), solver, path, "4"]
     done = subprocess.run(command, check=False, cwd="/", env=os.environ | {"PYTHONPATH": ""})
     assert done.returncode == -signal.SIGKILL
-    assert len(_save.load(path)["history.loss"]) == 5
+    assert len(store.load(path)["history.loss"]) == 5
     same(fit(solver, resume=path), fit(solver))
 
 
@@ -134,9 +136,9 @@ def test_more_iterations(tmp_path):
 
 
 def test_a_checkpoint_is_written_seldom_but_at_the_end(tmp_path, monkeypatch):
-    writes, save = [], _save.save
-    monkeypatch.setattr(_memory, "SHARE", -1.0)
-    monkeypatch.setattr(_save, "save", lambda *arguments: writes.append(1) or save(*arguments))
+    writes, save = [], store.save
+    monkeypatch.setattr(memory, "SHARE", -1.0)
+    monkeypatch.setattr(store, "save", lambda *arguments: writes.append(1) or save(*arguments))
     expected = fit("lbfgs", checkpoint=tmp_path / "state.npz")
     assert len(writes) == 1
     same(fit("lbfgs", resume=tmp_path / "state.npz"), expected)
@@ -161,7 +163,7 @@ def test_parts_go_on(tmp_path):
 @pytest.fixture
 def state(tmp_path):
     fit("whitened-lbfgs", max_iter=6, checkpoint=tmp_path / "state.npz")
-    return _save.load(tmp_path / "state.npz")
+    return store.load(tmp_path / "state.npz")
 
 
 NAN = float("nan")
@@ -172,8 +174,10 @@ DAMAGE = {
     "lbfgs.x": (np.zeros(20), r"lbfgs.x has shape \(20,\); that of this run is \(21,\)"),
     "lbfgs.gradient": (np.zeros(21, np.float32), "lbfgs.gradient is float32"),
     "lbfgs.value": ("low", "lbfgs.value must be a float"),
-    "lbfgs.steps": (np.zeros((11, 21)), "lbfgs.steps must be at most 10 rows"),
-    "lbfgs.changes": (np.zeros((6, 21)), r"lbfgs.steps and lbfgs.changes have the curvature 0.0"),
+    "lbfgs.pairs": (np.zeros((12, 2, 21)), "lbfgs.pairs must be at most 11 rows"),
+    "lbfgs.products": (np.zeros((2, 5, 5)), r"lbfgs.products has shape \(2, 5, 5\)"),
+    "lbfgs.places": (np.array([0, 1, 1, 2]), "lbfgs.places must be different, and 0 to 5"),
+    "narrow": (2, "narrow must be an integer of at least 0 and at most 1"),
     "lbfgs.done": (2**60, "lbfgs.done must be an integer"),
     "whitened.stage": (1.5, "whitened.stage must be an integer"),
     "whitened.flat": (2, "whitened.flat must be an integer of at least 0 and at most 1"),
@@ -189,7 +193,12 @@ def test_a_damaged_state_is_refused(state, name):
         fit("whitened-lbfgs", resume=state | {name: value})
 
 
-@pytest.mark.parametrize("name", ["format", "passes", "history.loss", "lbfgs.x", "lbfgs.changes", "whitened.value"])
+def test_a_state_whose_pairs_do_not_curve_upwards_is_refused(state):
+    with pytest.raises(ValueError, match=r"a step and its change in the state's lbfgs.pairs have a product 0.0"):
+        fit("whitened-lbfgs", resume=state | {"lbfgs.pairs": np.zeros_like(state["lbfgs.pairs"])})
+
+
+@pytest.mark.parametrize("name", ["format", "passes", "history.loss", "lbfgs.x", "lbfgs.products", "whitened.value"])
 def test_a_state_that_lacks_something_is_refused(state, name):
     del state[name]
     with pytest.raises(ValueError, match=r"has no|is not a checkpoint"):

@@ -8,12 +8,13 @@ import pytest
 from sklearn.datasets import load_iris, load_wine
 
 import fastlin as fl
-from fastlin import _linalg, _newton_cholesky, _problem, ops
+from fastlin import ops
 from fastlin._affine import affine
 from fastlin._objective import make_objective, with_defaults
-from fastlin._problem import Problem
+from fastlin._solvers import linalg, newton_cholesky
+from fastlin._solvers.problem import SECOND, Problem
 
-CURVED = sorted(_problem.SECOND)
+CURVED = sorted(SECOND)
 
 
 def case(loss, n=61, d=5, c=3):
@@ -54,7 +55,7 @@ def test_the_hessian(loss, reg, bias, scaled, monkeypatch):
     x = problem.start
     if loss in ("huber", "squared_svm", "squared_one_vs_rest_svm"):
         x = 1e-9 * x  # far from the kinks of the gradient
-    H = _newton_cholesky.Hessian(problem)(x)
+    H = newton_cholesky.Hessian(problem)(x)
     pinned = H - hessian_by_differences(problem, x)
     rows, c = problem.inputs.W.shape
     if loss in ("softmax", "squared_svm"):
@@ -64,8 +65,8 @@ def test_the_hessian(loss, reg, bias, scaled, monkeypatch):
             assert tensor[j, :, j, :].mean() > 0
             tensor[j, :, j, :] -= tensor[j, :, j, :].mean()
     np.testing.assert_allclose(pinned, 0.0, atol=1e-6 * np.abs(H).max())
-    monkeypatch.setattr(_newton_cholesky, "NUMBERS", 7 * 6 * rows)
-    np.testing.assert_allclose(_newton_cholesky.Hessian(problem)(x), H, rtol=1e-9, atol=1e-12 * np.abs(H).max())
+    monkeypatch.setattr(newton_cholesky, "NUMBERS", 7 * 6 * rows)
+    np.testing.assert_allclose(newton_cholesky.Hessian(problem)(x), H, rtol=1e-9, atol=1e-12 * np.abs(H).max())
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -168,20 +169,20 @@ def test_systems_small_and_large(d, backend):
     A = np.random.default_rng(d).standard_normal((d, 2 * d))
     A, b = A @ A.T / d, np.linspace(-1, 2, d)
     b.setflags(write=False)
-    np.testing.assert_allclose(_linalg.solved(A.copy(), b, _linalg.Means(backend, 2)), np.linalg.solve(A, b), rtol=1e-9)
+    np.testing.assert_allclose(linalg.solved(A.copy(), b, linalg.Means(backend, 2)), np.linalg.solve(A, b), rtol=1e-9)
 
 
 def test_ctrl_c_between_two_steps(monkeypatch):
     """A signal that comes while a Hessian is made ends the fit there."""
     X, y, _ = case("softmax")
-    made, before = [], _newton_cholesky.Hessian.__call__
+    made, before = [], newton_cholesky.Hessian.__call__
 
     def interrupted(self, x):
         made.append(x)
         signal.raise_signal(signal.SIGINT)
         return before(self, x)
 
-    monkeypatch.setattr(_newton_cholesky.Hessian, "__call__", interrupted)
+    monkeypatch.setattr(newton_cholesky.Hessian, "__call__", interrupted)
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
         fl.minimize(X, y, solver="newton-cholesky")

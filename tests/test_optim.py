@@ -436,32 +436,6 @@ def test_penalty_leaves_b_alone(penalty, backend):
     np.testing.assert_array_equal(dW_R[-1], dW[-1])
 
 
-def test_numerical_gradient_leaves_W_alone():
-    W = np.arange(6.0).reshape(2, 3).T
-    before = W.copy()
-    found = fl.numerical_gradient(lambda V: float((V**3).sum()), W)
-    np.testing.assert_allclose(found, 3 * W**2, rtol=1e-6, atol=1e-8)
-    np.testing.assert_array_equal(W, before)
-
-
-def test_check_gradient_finds_a_wrong_entry():
-    def f(W):
-        dW = 2 * W
-        dW[1, 2] *= 1.001
-        return (W**2).sum(), dW
-
-    report = fl.check_gradient(f, np.ones((2, 3)))
-    assert not report
-    assert report.index == (1, 2)
-    assert "DISAGREES" in str(report)
-
-
-@pytest.mark.parametrize("h", [0, np.nan, np.inf, "x"])
-def test_bad_step_of_a_difference(h):
-    with pytest.raises((ValueError, TypeError), match="h must"):
-        fl.numerical_gradient(lambda W: 0.0, np.ones(2), h)
-
-
 @pytest.mark.parametrize("step", [2, -1, -3])
 def test_a_vector_of_any_stride(step, backend):
     """b may be a column of a matrix, and its gradient too."""

@@ -18,6 +18,8 @@ import pytest
 import fastlin as fl
 from fastlin import _extras, ops
 
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")))
 MODULES = [m.name for m in pkgutil.walk_packages(fl.__path__, "fastlin.") if m.name != "fastlin.__main__"]
 
 
@@ -176,7 +178,7 @@ def test_show_backends_says_how_to_get_one(monkeypatch, capsys):
 
 
 def test_readme_examples(tmp_path, monkeypatch):
-    readme = Path(__file__).parent.parent / "README.md"
+    readme = ROOT / "README.md"
     if not readme.exists():
         pytest.skip("the README is not beside the tests")
     blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
@@ -185,19 +187,28 @@ def test_readme_examples(tmp_path, monkeypatch):
     exec("\n".join(blocks), {})
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/kernels.md", "docs/lectures.md", "docs/words.md"]
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_files_that_a_page_names_are_there(page):
     """`fastlin/ops.py`, `kernels/native/` and the like; a star stands for several."""
-    root = Path(__file__).parent.parent
-    if not (root / page).exists() or not (root / "kernels").exists():
-        pytest.skip("the pages are not beside the tests")
-    named = re.findall(r"`((?:fastlin|kernels|tests|bench|docs|native)/[\w./*]*)`", (root / page).read_text())
-    assert named
+    if not (ROOT / "kernels").exists():
+        pytest.skip("the package is not beside the tests")
+    named = re.findall(r"`((?:fastlin|kernels|tests|bench|docs|native)/[\w./*]*)`", (ROOT / page).read_text())
+    assert named or page not in {"README.md", "CONTRIBUTING.md", "docs/kernels.md", "docs/solvers.md"}
     for name in named:
         pattern = name.replace("native/", "kernels/native/") if name.startswith("native/") else name
-        assert list(root.glob(pattern.rstrip("/"))), name
+        assert list(ROOT.glob(pattern.rstrip("/"))), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_a_page_lead_somewhere(page):
+    """To files of the checkout, and to headings by their words."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / page).read_text()):
+        name, _, heading = target.partition("#")
+        there = (ROOT / page).parent / name if name else ROOT / page
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE) if heading else []
+        slugs = {re.sub(r"[^\w -]", "", words.lower()).strip().replace(" ", "-") for words in headings}
+        assert not heading or heading in slugs, target
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +218,7 @@ def built(tmp_path_factory):
     They are made of the tracked files and of what earlier builds and tests leave in a folder.
     """
     pytest.importorskip("Cython")
-    root, here = Path(__file__).parent.parent, tmp_path_factory.mktemp("tree")
+    root, here = ROOT, tmp_path_factory.mktemp("tree")
     if not (root / ".git").exists():
         pytest.skip("the tests are not in a checkout")
     listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import pytest
 
 from fastlin import testing
 from fastlin._objective import make_objective
-from fastlin._reduction import Partial, Tree, finished, partial
+from fastlin._parts.reduction import Partial, Tree, finished, partial
 
 
 def some(count, seed=0):

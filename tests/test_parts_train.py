@@ -7,7 +7,7 @@ import pytest
 
 import fastlin as fl
 from fastlin import parts as parts_module
-from fastlin._windows import PartsTraining
+from fastlin._training.windows import PartsTraining
 
 
 def data(n=403, d=6, c=4):
@@ -61,7 +61,7 @@ def rows_of_an_epoch(window, seed, epoch, monkeypatch):
         taken.append(inputs.X[order, 0].astype(int))
         return 0.0
 
-    monkeypatch.setattr("fastlin._windows.run_epoch", note)
+    monkeypatch.setattr("fastlin._training.windows.run_epoch", note)
     fl.train(parts_of(X, y), epochs=epoch + 1, window=window, seed=seed, batch_size=32)
     return np.concatenate(taken)[403 * epoch :]
 

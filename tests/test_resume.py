@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _check, _objective, _plan, _save, ops
+from fastlin import _check, _objective, _plan, ops
+from fastlin._files import store
 
 SUFFIXES = ["npz", "safetensors"]
 
@@ -72,7 +73,7 @@ def test_after_an_error_in_the_callback(whole, checkpoint):
 
     with pytest.raises(RuntimeError, match="enough"):
         fl.train(**arguments(), checkpoint=checkpoint, callback=fail)
-    assert _save.load(checkpoint)["epoch"] == 2
+    assert store.load(checkpoint)["epoch"] == 2
     assert resumed(checkpoint) == whole
     history = fl.train(**arguments(), resume=checkpoint).history
     assert list(history) == ["loss", "validation_loss", "validation_accuracy", "lr", "seconds"]
@@ -83,7 +84,7 @@ def test_after_an_error_in_the_callback(whole, checkpoint):
 def test_after_sigkill(whole, checkpoint):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT), checkpoint], check=False, cwd="/")
     assert done.returncode == -signal.SIGKILL
-    assert _save.load(checkpoint)["epoch"] == 3
+    assert store.load(checkpoint)["epoch"] == 3
     assert resumed(checkpoint) == whole
 
 
@@ -111,7 +112,7 @@ def test_after_ctrl_c_within_an_epoch(average, checkpoint, compiled, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         fl.train(**given, checkpoint=checkpoint, callback=lambda epoch, result: seen.append(result))
     _plan.epoch_plan.cache_clear()
-    assert _save.load(checkpoint)["epoch"] == len(seen) == 2
+    assert store.load(checkpoint)["epoch"] == len(seen) == 2
     assert np.isfinite(seen[-1].W).all()
     assert given["optimizer"].t == (16 if average is None else 19)  # the kernel's epoch counts when it is complete
     given = arguments() | {"average": average, "backend": compiled}
@@ -153,7 +154,7 @@ def test_after_sigint_in_a_large_epoch(checkpoint, compiled, ctrl_c):
         [sys.executable, "-c", textwrap.dedent(LARGE), compiled, checkpoint], check=False, cwd="/", timeout=100
     )
     assert done.returncode == 42
-    state = _save.load(checkpoint)
+    state = store.load(checkpoint)
     assert state["epoch"] >= 2
     assert np.isfinite(state["W"]).all()
     given = functools.partial(_large["large"], compiled, state["epoch"] + 1)
@@ -403,7 +404,7 @@ def test_any_damage_in_a_file_is_refused_or_makes_no_difference(name, tmp_path):
         if kind in LEGITIMATE.get(name, ()) or getattr(value, "size", 0) > 10**6:
             continue
         try:
-            _save.save(checkpoint, with_damage(part_way(), name, value))
+            store.save(checkpoint, with_damage(part_way(), name, value))
         except (TypeError, ValueError):
             continue  # no file has this
         content, given = checkpoint.read_bytes(), with_everything()

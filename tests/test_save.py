@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _npz, _save
+from fastlin._files import store
+from fastlin._files.npz import npy_header, read_numbers
 
 posix = pytest.mark.skipif(os.name == "nt", reason="links, modes and signals of POSIX")
 
@@ -52,8 +53,8 @@ def test_values_survive(path):
         "bytes": np.arange(3, dtype=np.uint8),
         "zero-d": np.array(1.5),
     }
-    _save.save(path, values)
-    found = _save.load(path)
+    store.save(path, values)
+    found = store.load(path)
     assert found.keys() == values.keys()
     assert repr(found["nan"]) == "nan"
     for name in set(values) - {"nan"}:
@@ -62,46 +63,46 @@ def test_values_survive(path):
 
 
 def test_a_write_that_fails_leaves_the_old_file(path, monkeypatch):
-    _save.save(path, {"epoch": 1})
+    store.save(path, {"epoch": 1})
 
     def full(descriptor):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space left"):
-        _save.save(path, {"epoch": 2})
-    assert _save.load(path) == {"epoch": 1}
+        store.save(path, {"epoch": 2})
+    assert store.load(path) == {"epoch": 1}
     assert os.listdir(path.parent) == [path.name]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not replace an open file")
 def test_a_reader_during_a_write_has_the_whole_old_file(path):
-    _save.save(path, {"epoch": 1})
+    store.save(path, {"epoch": 1})
     content = path.read_bytes()
     with path.open("rb") as reader:
-        _save.save(path, {"epoch": 2})
+        store.save(path, {"epoch": 2})
         assert reader.read() == content
 
 
 def test_a_damaged_file_is_named(path):
-    _save.save(path, {"epoch": 1, "W": np.arange(40.0)})
+    store.save(path, {"epoch": 1, "W": np.arange(40.0)})
     content = path.read_bytes()
     for length in range(0, len(content), 7):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-            _save.load(path)
+            store.load(path)
 
 
 @pytest.mark.slow
 def test_any_damage_is_a_value_error_or_other_numbers(path):
-    _save.save(path, {"epoch": 1, "W": np.arange(40.0)})
+    store.save(path, {"epoch": 1, "W": np.arange(40.0)})
     content, rng = path.read_bytes(), np.random.default_rng(0)
     for _ in range(1000):
         damaged = bytearray(content)
         damaged[rng.integers(len(content))] = rng.integers(256)
         path.write_bytes(damaged)
         with contextlib.suppress(ValueError):
-            _save.load(path)
+            store.load(path)
 
 
 def test_no_pickle_is_read(tmp_path):
@@ -111,40 +112,40 @@ def test_no_pickle_is_read(tmp_path):
 
     np.savez(tmp_path / "state.npz", facts=np.array("{}"), W=np.array([Bomb()], object))
     with pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-        _save.load(tmp_path / "state.npz")
+        store.load(tmp_path / "state.npz")
     assert not (tmp_path / "ran").exists()
 
 
 def test_big_endian_and_fortran_arrays_survive(path):
     A = np.asfortranarray(np.arange(6.0).reshape(2, 3)).astype(">f8")
-    _save.save(path, {"A": A})
-    np.testing.assert_array_equal(_save.load(path)["A"], A)
+    store.save(path, {"A": A})
+    np.testing.assert_array_equal(store.load(path)["A"], A)
 
 
 @pytest.mark.parametrize("bad", [np.array([{}], object), np.array([(1, 2.0)], "i4,f8"), np.array(["2026"], "M8[s]")])
 def test_what_would_need_pickle_is_refused(bad, path):
-    _save.save(path, {"epoch": 1})
+    store.save(path, {"epoch": 1})
     with pytest.raises(TypeError, match=r"W holds .*, which is neither numbers nor text, and cannot be saved"):
-        _save.save(path, {"W": bad})
+        store.save(path, {"W": bad})
     with pytest.raises(TypeError, match=r"\{1\} can be written neither as an array nor as JSON"):
-        _save.save(path, {"W": {1}})
-    assert _save.load(path) == {"epoch": 1}
+        store.save(path, {"W": {1}})
+    assert store.load(path) == {"epoch": 1}
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_text_in_safetensors_is_refused(tmp_path):
     pytest.importorskip("safetensors")
     with pytest.raises(TypeError, match=r"a \.safetensors file cannot hold this"):
-        _save.save(tmp_path / "a.safetensors", {"W": np.array(["a"])})
+        store.save(tmp_path / "a.safetensors", {"W": np.array(["a"])})
     assert os.listdir(tmp_path) == []
 
 
 def test_arrays_may_have_any_name_but_one(path):
     names = ["file", "allow_pickle", "a/b", "ü", "W.npy"]
-    _save.save(path, {name: np.arange(3) for name in names} | {"self": 1})
-    assert _save.load(path).keys() == {*names, "self"}
+    store.save(path, {name: np.arange(3) for name in names} | {"self": 1})
+    assert store.load(path).keys() == {*names, "self"}
     with pytest.raises(ValueError, match="no array may be called 'facts'"):
-        _save.save(path, {"facts": np.arange(3)})
+        store.save(path, {"facts": np.arange(3)})
 
 
 # ---- Whole files -------------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_arrays_may_have_any_name_but_one(path):
 def test_somebodys_files_are_left_alone(path):
     for name in (f"{path.name}.tmp", f"{path.name}.part"):
         path.with_name(name).write_text("mine")
-    _save.save(path, {"epoch": 1})
+    store.save(path, {"epoch": 1})
     assert path.with_name(f"{path.name}.tmp").read_text() == path.with_name(f"{path.name}.part").read_text() == "mine"
     assert len(os.listdir(path.parent)) == 3
 
@@ -164,10 +165,10 @@ def test_a_link_stays_a_link(path, tmp_path):
     target = tmp_path / "there" / path.name
     path.symlink_to(target)
     for epoch in (1, 2):  # at first the link dangles
-        _save.save(path, {"epoch": epoch})
+        store.save(path, {"epoch": epoch})
         assert path.is_symlink()
         assert not target.is_symlink()
-        assert _save.load(target) == {"epoch": epoch}
+        assert store.load(target) == {"epoch": epoch}
     assert os.listdir(tmp_path / "there") == [path.name]
 
 
@@ -176,11 +177,11 @@ def test_a_link_stays_a_link(path, tmp_path):
 def test_modes(umask, new, path):
     before = os.umask(umask)
     try:
-        _save.save(path, {"epoch": 1})
+        store.save(path, {"epoch": 1})
         assert stat.S_IMODE(path.stat().st_mode) == new
         for mode in (0o600, 0o666, 0o640):
             path.chmod(mode)
-            _save.save(path, {"epoch": 2})
+            store.save(path, {"epoch": 2})
             assert stat.S_IMODE(path.stat().st_mode) == mode
     finally:
         os.umask(before)
@@ -192,19 +193,19 @@ def test_what_is_no_file_is_written_to(tmp_path):
     found = []
     reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()), daemon=True)
     reader.start()
-    with _save.replacing(tmp_path / "pipe") as file:
+    with store.replacing(tmp_path / "pipe") as file:
         file.write(b"rows")
     reader.join(30)
     assert found == [b"rows"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError), _save.replacing(tmp_path / "folder"):
+    with pytest.raises(IsADirectoryError), store.replacing(tmp_path / "folder"):
         pass
 
 
 def test_the_longest_name(tmp_path):
     for name in ("a" * 255, "ü" * 127):
-        with _save.replacing(tmp_path / name) as file:
+        with store.replacing(tmp_path / name) as file:
             file.write(b"whole")
         assert (tmp_path / name).read_bytes() == b"whole"
 
@@ -212,12 +213,12 @@ def test_the_longest_name(tmp_path):
 FULL = """
     import resource, sys
     import numpy as np
-    from fastlin import _save
+    from fastlin._files import store
 
-    _save.save(sys.argv[1], {"epoch": 1})
+    store.save(sys.argv[1], {"epoch": 1})
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
     try:
-        _save.save(sys.argv[1], {"epoch": 2, "W": np.zeros(100_000)})
+        store.save(sys.argv[1], {"epoch": 2, "W": np.zeros(100_000)})
     except OSError:
         sys.exit(42)
 """
@@ -227,20 +228,20 @@ FULL = """
 @pytest.mark.parametrize("room", [0, 100, 4096, 799_000])
 def test_a_full_disk_leaves_the_old_file(room, path):
     assert run(FULL, path, str(room)).returncode == 42
-    assert _save.load(path) == {"epoch": 1}
+    assert store.load(path) == {"epoch": 1}
     assert os.listdir(path.parent) == [path.name]
 
 
 KILLED = """
     import os, signal, sys
     import numpy as np
-    from fastlin import _save
+    from fastlin._files import store
 
     path, moment = sys.argv[1:]
-    _save.save(path, {"epoch": 1, "W": np.full(1000, 1.0)})
+    store.save(path, {"epoch": 1, "W": np.full(1000, 1.0)})
     writer = "_write_" + path.rpartition(".")[2]
-    owner, name = {"opened": (_save.Path, "open"), "written": (_save, writer), "synchronised": (os, "fsync"),
-                   "replacing": (_save.Path, "replace"), "replaced": (_save, "_sync_folder")}[moment]
+    owner, name = {"opened": (store.Path, "open"), "written": (store, writer), "synchronised": (os, "fsync"),
+                   "replacing": (store.Path, "replace"), "replaced": (store, "_sync_folder")}[moment]
     function = getattr(owner, name)
 
     def kill(*arguments, **how):
@@ -249,7 +250,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, kill)
-    _save.save(path, {"epoch": 2, "W": np.full(1000, 2.0)})
+    store.save(path, {"epoch": 2, "W": np.full(1000, 2.0)})
 """
 
 
@@ -257,7 +258,7 @@ KILLED = """
 @pytest.mark.parametrize("moment", ["opened", "written", "synchronised", "replacing", "replaced"])
 def test_killed_at_a_moment(moment, path):
     assert run(KILLED, path, moment).returncode == -signal.SIGKILL
-    found = _save.load(path)
+    found = store.load(path)
     assert found["epoch"] == (2 if moment == "replaced" else 1)
     assert set(found["W"]) == {found["epoch"]}
     left = [name for name in os.listdir(path.parent) if name != path.name]
@@ -265,18 +266,18 @@ def test_killed_at_a_moment(moment, path):
     assert all(
         name.startswith(f"{path.name}.") and name.endswith(".part") for name in left
     )  # a person sees whose it is
-    _save.save(path, {"epoch": 3})  # nothing is in the way
-    assert _save.load(path) == {"epoch": 3}
+    store.save(path, {"epoch": 3})  # nothing is in the way
+    assert store.load(path) == {"epoch": 3}
 
 
 WRITER = """
     import itertools, sys
     import numpy as np
-    from fastlin import _save
+    from fastlin._files import store
 
     path, times = sys.argv[1:]
     for number in itertools.count(1) if times == "endless" else range(int(times)):
-        _save.save(path, {"epoch": number, "W": np.full(20_000, float(number))})
+        store.save(path, {"epoch": number, "W": np.full(20_000, float(number))})
         print(number, flush=True)
 """
 
@@ -290,7 +291,7 @@ def test_killed_at_any_moment(path):
             for _ in range(rng.integers(1, 30)):
                 said = int(writer.stdout.readline())
             writer.kill()
-        found = _save.load(path)
+        found = store.load(path)
         assert found["epoch"] >= said
         assert set(found["W"]) == {found["epoch"]}
 
@@ -298,12 +299,12 @@ def test_killed_at_any_moment(path):
 @posix
 def test_two_writers_and_a_reader(path):
     """Every read finds a whole file, though two processes replace it all the time, and no save fails."""
-    _save.save(path, {"epoch": 0, "W": np.zeros(20_000)})
+    store.save(path, {"epoch": 0, "W": np.zeros(20_000)})
     command = [sys.executable, "-c", textwrap.dedent(WRITER), path, "150"]
     writers = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     seen = set()
     while any(writer.poll() is None for writer in writers):
-        found = _save.load(path)
+        found = store.load(path)
         assert set(found["W"]) == {found["epoch"]}
         seen.add(found["epoch"])
     assert [writer.returncode for writer in writers] == [0, 0]
@@ -316,14 +317,14 @@ def test_two_writers_and_a_reader(path):
 
 def test_errors_of_the_system_stay(path):
     with pytest.raises(FileNotFoundError):
-        _save.load(path)
+        store.load(path)
     path.mkdir()
     with pytest.raises(IsADirectoryError):
-        _save.load(path)
+        store.load(path)
     with pytest.raises(IsADirectoryError, match=r"checkpoint: .* is a folder"):
-        _save.check_path("checkpoint", path)
+        store.check_path("checkpoint", path)
     with pytest.raises(TypeError, match="checkpoint must be a path; found int"):
-        _save.check_path("checkpoint", 3)
+        store.check_path("checkpoint", 3)
 
 
 @contextlib.contextmanager
@@ -391,7 +392,7 @@ def test_headers_of_arrays(name, tmp_path):
         lambda: fl.load_arrays(npz),
         lambda: fl.load_arrays(X, y),
         lambda: fl.load_arrays(y, X),
-        lambda: _save.load(npz),
+        lambda: store.load(npz),
     ):
         with at_most(4_000_000), pytest.raises(ValueError, match=r"is damaged or") as caught:
             read()
@@ -408,7 +409,7 @@ def test_other_ways_to_write_a_header(version):
         "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3,)}   \n",
     ):
         found = io.BytesIO(npy(words, numbers, version))
-        np.testing.assert_array_equal(_npz.read_numbers(found, _npz.npy_header(found)), np.arange(6.0).reshape(2, 3))
+        np.testing.assert_array_equal(read_numbers(found, npy_header(found)), np.arange(6.0).reshape(2, 3))
 
 
 @pytest.mark.parametrize("kind", ["b1", "i1", "<u2", ">i4", "<i8", "<f2", ">f4", "<f8", "<c16", "S3", "<U2"])
@@ -418,7 +419,7 @@ def test_arrays_are_read_as_numpy_reads_them(kind):
             A = np.array(np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(kind), order=order)
             file = io.BytesIO()
             np.save(file, A)
-            found = _npz.read_numbers(file, _npz.npy_header(file))
+            found = read_numbers(file, npy_header(file))
             assert found.dtype == A.dtype
             assert found.flags.f_contiguous == A.flags.f_contiguous
             np.testing.assert_array_equal(found, A)
@@ -437,7 +438,7 @@ def test_an_entry_that_nobody_asked_for_is_not_read(tmp_path):
         fl.load_arrays(tmp_path / "b.npz")
     np.savez_compressed(tmp_path / "c.npz", facts=np.array("{}"), W=np.zeros(30_000_000, np.uint8))
     with at_most(4_000_000), pytest.raises(ValueError, match="larger than the file"):
-        _save.load(tmp_path / "c.npz")
+        store.load(tmp_path / "c.npz")
 
 
 @pytest.mark.parametrize("lie", [{"file_size": 10**9}, {"compress_size": 10**9, "file_size": 10**9}])
@@ -458,14 +459,14 @@ FACTS = ["", "[", "[1]", "3", "null", "[" * 100_000, '{"a":' * 50_000, '{"epoch"
 def test_facts_that_are_none(facts, tmp_path):
     np.savez(tmp_path / "a.npz", facts=np.array(facts))
     with pytest.raises(ValueError, match="was not written by fastlin"):
-        _save.load(tmp_path / "a.npz")
+        store.load(tmp_path / "a.npz")
 
 
 def test_numbers_for_facts_and_letters_that_are_none(tmp_path):
     for facts in (np.arange(3), np.array([0x7FFFFFFF], "<u4").view("<U1")):
         np.savez(tmp_path / "a.npz", facts=facts)
         with pytest.raises(ValueError, match="was not written by fastlin"):
-            _save.load(tmp_path / "a.npz")
+            store.load(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("size", [2**63, 2**62, 10**8, 8, 0])
@@ -474,7 +475,7 @@ def test_headers_of_safetensors(size, tmp_path):
     entry = {"W": {"dtype": "F64", "shape": [10**12], "data_offsets": [0, 8 * 10**12]}}
     (tmp_path / "a.safetensors").write_bytes(size.to_bytes(8, "little") + json.dumps(entry).encode())
     with at_most(4_000_000), pytest.raises(ValueError, match="is damaged or was not written by fastlin"):
-        _save.load(tmp_path / "a.safetensors")
+        store.load(tmp_path / "a.safetensors")
 
 
 # ---- Weights -----------------------------------------------------------------------------------------------
@@ -491,9 +492,9 @@ WEIGHTS = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WEIGHTS.items() for value in values])
 def test_weights_that_are_none(name, value, tmp_path):
-    _save.save(tmp_path / "w.npz", GOOD)
+    store.save(tmp_path / "w.npz", GOOD)
     np.testing.assert_array_equal(fl.TrainResult.load(tmp_path / "w.npz").predict(np.ones((2, 3))), [0, 0])
-    _save.save(tmp_path / "w.npz", GOOD | {name: value})
+    store.save(tmp_path / "w.npz", GOOD | {name: value})
     with pytest.raises(ValueError, match=r"w\.npz: ") as caught:
         fl.TrainResult.load(tmp_path / "w.npz")
     assert name in str(caught.value)

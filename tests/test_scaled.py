@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _scaled, testing
+from fastlin import testing
 from fastlin._affine import affine
 from fastlin._objective import make_objective
-from fastlin._problem import Problem
+from fastlin._solvers import scaled
+from fastlin._solvers.problem import Problem
 
 
 def counts(n=400, d=700):
@@ -23,9 +24,9 @@ def counts(n=400, d=700):
 def test_scaled_and_centred_columns_take_fewer_passes(reg, solver, form, monkeypatch):
     X, y = counts()
     found = fl.minimize(form(X), y, reg=reg, solver=solver, tol=1e-7)
-    as_it_is = lambda problem, x: _scaled.Basis(problem, np.ones(700), np.zeros(700), 1.0)  # noqa: E731
-    monkeypatch.setattr(_scaled, "basis", as_it_is)
-    monkeypatch.setattr(_scaled, "BASES", _scaled.BASES._replace(at=as_it_is))
+    as_it_is = lambda problem, x: scaled.Basis(problem, np.ones(700), np.zeros(700), 1.0)  # noqa: E731
+    monkeypatch.setattr(scaled, "basis", as_it_is)
+    monkeypatch.setattr(scaled, "BASES", scaled.BASES._replace(at=as_it_is))
     slow = fl.minimize(form(X), y, reg=reg, solver=solver, tol=1e-7, max_iter=4000)
     assert found.solved.converged
     assert found.history["loss"][-1] <= slow.history["loss"][-1] * (1 + 1e-6)
@@ -38,8 +39,8 @@ def test_a_basis_follows_the_curvature(monkeypatch):
     X = rng.poisson(3.0 / (1 + np.arange(400)) ** 0.7, (120, 400)) * np.where(np.arange(400) % 9, 1.0, 100.0)
     y = (X[:, :60] @ rng.standard_normal((60, 3))).argmax(axis=1)
     passes = []
-    for first in (_scaled.BASES.first, 1500):
-        monkeypatch.setattr(_scaled, "BASES", _scaled.BASES._replace(first=first))
+    for first in (scaled.BASES.first, 1500):
+        monkeypatch.setattr(scaled, "BASES", scaled.BASES._replace(first=first))
         found = fl.minimize(testing.sparse(X), y, reg=2e-3, solver="scaled-lbfgs", tol=1e-7, max_iter=1500)
         passes.append(found.solved.passes)
     assert passes[0] < passes[1] / 2
@@ -55,7 +56,7 @@ def test_the_basis_and_back(bias, kind):
     start = 0.1 * np.random.default_rng(1).standard_normal((12 + bias, 3))
     inputs = objective.inputs(start, testing.sparse(X) if kind == "sparse" else X, y)
     problem = Problem(objective, inputs, affine(scale, shift, inputs.X, start))
-    basis = _scaled.basis(problem, problem.start)
+    basis = scaled.basis(problem, problem.start)
     v = basis.of_W(problem.start)
     np.testing.assert_allclose(basis.to_W(v), problem.start, rtol=1e-12)
     g, h = basis.gradient(problem.at(problem.start).gradient), 1e-6

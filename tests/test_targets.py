@@ -171,9 +171,9 @@ def test_saved_weights_keep_the_loss(suffix, tmp_path):
 
 
 def test_a_file_with_a_loss_that_is_none_is_refused(tmp_path):
-    from fastlin import _save
+    from fastlin._files import store
 
-    _save.save(tmp_path / "w.npz", {"W": np.zeros((2, 1)), "bias": True, "loss": "os.system"})
+    store.save(tmp_path / "w.npz", {"W": np.zeros((2, 1)), "bias": True, "loss": "os.system"})
     with pytest.raises(ValueError, match="loss must be one of 'softmax'"):
         fl.TrainResult.load(tmp_path / "w.npz")
 

@@ -13,7 +13,7 @@ import pytest
 
 import fastlin as fl
 from fastlin import _pool, testing
-from fastlin._training import shuffled
+from fastlin._training.training import shuffled
 
 
 @pytest.fixture(scope="module")

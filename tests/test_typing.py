@@ -29,11 +29,10 @@ class Mine:
 
 X, y, W = np.ones((4, 3), np.float32), np.array([0, 1, 2, 1]), np.zeros((3, 3), np.float32)
 loss, dW = fl.softmax_loss(W, X, y)
-assert_type(loss, float)
-for one in (fl.softmax_loss, fl.svm_loss, fl.logistic_loss, fl.huber_loss):
-    assert_type(one(W, X, y, 0.0, reduction="none")[0], NDArray[Any])
-    assert_type(one(W, X, y, bias=True, reduction="sum", threads=1)[0], float)
-assert_type(fl.svm_loss(W, X, y, margin=2.0, ignore_index=-1)[0], float)
+assert_type((loss, dW), tuple[float, NDArray[Any]])
+assert_type(fl.logistic_loss(W, X, y, bias=True, reduction="sum", threads=1)[0], float)
+assert_type(fl.huber_loss(W, X, y, delta=2.0, reduction="none")[0], NDArray[Any])
+assert_type(fl.svm_loss(W, fl.Parts([lambda: (X, y)]), margin=2.0, ignore_index=-1)[0], float)
 any_of: Optimizer = fl.optim.Lion(fl.schedules.cosine(0.1, T=10))
 any_of.step(W, dW)
 fl.Adam(1e-3, 0.9, weight_decay=0.1, clip_norm=1.0).step([W], [dW], bias=True, backend="numpy", threads=1)
@@ -51,6 +50,8 @@ fl.Adam().step(W)  # type: ignore[call-arg]
 fl.adam_update(W, dW, W, W, 1)  # type: ignore[call-arg]
 fl.sgd_update(W, dW, 0.1)  # type: ignore[call-arg]
 fl.softmax_loss(W, X, y, margin=1.0)  # type: ignore[call-overload]
+fl.huber_loss(W, X, y, delta="wide")  # type: ignore[call-overload]
+fl.logistic_loss(W, X, y, 0.0, True)  # type: ignore[call-overload]
 fl.Adamm  # type: ignore[attr-defined]
 """
 

@@ -89,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
         comparison.write_json(rows, arguments.json)
         print(f"wrote {arguments.json}")
     if arguments.plot:
-        from fastlin._plot_compare import compare_picture
+        from fastlin._plots.compare import compare_picture
 
         compare_picture(rows, arguments.plot)
         print(f"wrote {arguments.plot}")

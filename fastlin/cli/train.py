@@ -17,11 +17,11 @@ import numpy as np
 
 from fastlin import _check, ops, optim, schedules
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Csr
+from fastlin._files.sparse import is_sparse_file, load_sparse
+from fastlin._files.store import replacing
 from fastlin._objective import start_weights
-from fastlin._save import replacing
-from fastlin._sparse_file import is_sparse_file, load_sparse
 from fastlin.cli.arguments import path
 from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
 from fastlin.optim import Optimizer
@@ -319,7 +319,7 @@ def _write(arguments: argparse.Namespace, data: Dataset[Array | None], runs: Seq
     _write_history(out / "history.csv", runs)
     written = [weights.name, "history.csv"]
     try:
-        from fastlin._plot_train import loss_picture, template_picture
+        from fastlin._plots.train import loss_picture, template_picture
 
         title = f"{arguments.data}: {arguments.loss}, {arguments.optimizer}, batches of {arguments.batch_size}"
         loss_picture({run.lr: run.result.history for run in runs}, best.lr, title, out / "loss.png")

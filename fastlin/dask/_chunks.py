@@ -2,8 +2,8 @@
 
 What is asked of a chunk is a task without side effects, which any worker may do again: nothing is pinned, and what dies
 with a worker is computed anew by another. Neighbouring small chunks are done in one task. Such a group has 2^k chunks
-and begins at a multiple of 2^k: it is a branch of the tree of `fastlin._reduction`, so that its sum, formed by whoever
-has the chunks, has the bits that `fl.Parts` over the same chunks gives it.
+and begins at a multiple of 2^k: it is a branch of the tree of `fastlin._parts.reduction`, so that its sum, formed by
+whoever has the chunks, has the bits that `fl.Parts` over the same chunks gives it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import dask
 import numpy as np
 
 from fastlin._extras import progress_bar
-from fastlin._reduction import Partial, Tree
+from fastlin._parts.reduction import Partial, Tree
 from fastlin.parts import Part, Parts, Task, _compute, _Given, _Mapped
 
 T = TypeVar("T")

@@ -6,26 +6,27 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from inspect import signature
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 import fastlin as fl
 from fastlin import _check
+from fastlin._check import Array
+from fastlin._evaluate import LossFunction
 from fastlin.dask._inputs import chunks
 from fastlin.train import TrainResult
 
 P = ParamSpec("P")
-R = TypeVar("R")
 
 
-def _over_chunks(loss: Callable[P, R]) -> Callable[P, R]:
+def _over_chunks(loss: LossFunction[P]) -> Callable[P, tuple[float, Array]]:
     """The loss over dask arrays, with the same arguments."""
     arguments_of = signature(loss)
 
     @wraps(loss)
-    def over_chunks(*arguments: P.args, **named: P.kwargs) -> R:
+    def over_chunks(*arguments: P.args, **named: P.kwargs) -> tuple[float, Array]:
         given: dict[str, Any] = arguments_of.bind(*arguments, **named).arguments
         parts = chunks(given.pop("X"), given.pop("y", None), given.pop("sample_weight", None))
-        evaluate: Callable[..., R] = loss
+        evaluate: Callable[..., tuple[float, Array]] = loss
         return evaluate(X=parts, **given)
 
     over_chunks.__module__ = "fastlin.dask"

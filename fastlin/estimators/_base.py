@@ -18,11 +18,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastlin import _check, losses
 from fastlin._check import Array
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Csr
 from fastlin._objective import order_beside
-from fastlin._predicted import gathered
-from fastlin._survey import Survey
+from fastlin._parts.predicted import gathered
+from fastlin._parts.survey import Survey
 from fastlin.estimators._callbacks import Tasks
 from fastlin.estimators._display import FitDisplay
 from fastlin.minimize import SOLVERS, without_warning

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from fastlin import _check
 from fastlin._check import Array
-from fastlin._epoch import Steps
+from fastlin._training.epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
 from fastlin.estimators._parts import coded, look
 from fastlin.parts import Parts, are_parts

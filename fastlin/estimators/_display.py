@@ -10,7 +10,7 @@ import numpy as np
 from fastlin import _check
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._plot_train import template_figure
+from fastlin._plots.train import template_figure
 
 
 class FitDisplay:

@@ -18,8 +18,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from fastlin._check import Array
 from fastlin._csr import Csr
 from fastlin._objective import order_beside
-from fastlin._predicted import gathered
-from fastlin._survey import Survey
+from fastlin._parts.predicted import gathered
+from fastlin._parts.survey import Survey
 from fastlin.estimators._base import dense, read, scores
 from fastlin.estimators._parts import coded, look
 from fastlin.minimize import without_warning

@@ -11,8 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from fastlin import _check
 from fastlin._check import Array
-from fastlin._over_parts import labelled
-from fastlin._survey import Survey, survey
+from fastlin._parts.over_parts import labelled
+from fastlin._parts.survey import Survey, survey
 from fastlin.parts import Part, Parts
 
 

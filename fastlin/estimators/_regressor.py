@@ -12,7 +12,7 @@ from sklearn.callback import with_callbacks
 from fastlin import _check
 from fastlin._check import Array
 from fastlin._csr import Csr
-from fastlin._epoch import Steps
+from fastlin._training.epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
 from fastlin.estimators._parts import look, scaled
 from fastlin.parts import Parts, are_parts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastlin import compare, machine, ops
-from fastlin._plot_compare import COLOURS
+from fastlin._plots.compare import COLOURS
 from fastlin.lectures.exhibit import Exhibit, new, tidy
 
 LOSSES = ("softmax", "svm")

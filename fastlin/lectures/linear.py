@@ -12,7 +12,7 @@ import fastlin as fl
 from fastlin import toys
 from fastlin._check import Array
 from fastlin._extras import need
-from fastlin._plot_train import template_figure
+from fastlin._plots.train import template_figure
 from fastlin.data import CIFAR10_CLASSES, Dataset
 from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, fit_all_rows, new, percent, regions, tidy
 from fastlin.lectures.glyphs import SIZE, TYPEFACES, typeset_digits

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import fastlin as fl
-from fastlin import _lbfgs
 from fastlin._check import Array
-from fastlin._problem import Point, point
+from fastlin._solvers import lbfgs
+from fastlin._solvers.problem import Point, point
 from fastlin.lectures.exhibit import COLOURS, GREY, Exhibit, digits, new, percent, tidy
 from fastlin.lectures.optimizers import BOWL_LEVELS, BOWL_START, COLOUR, MARKERS, RULES, contours, draw, valley, walk
 
@@ -211,7 +211,7 @@ def quasi_newton(batch: int | None = None) -> Curve:
 
     start = loss(np.zeros((X.shape[1] + 1) * 10))
     note(start.value)
-    _lbfgs.minimize(loss, start, PASSES, 0.0, note)
+    lbfgs.minimize(loss, start, PASSES, 0.0, note)
     passes, losses = np.array([pair for pair in found if pair[0] <= PASSES]).T
     return passes, losses
 

@@ -1,4 +1,4 @@
-"""Fast checks of common arguments in C, where fastlin/_check.py needs several microseconds.
+"""Fast checks of common arguments in C, where fastlin/_check/ needs several microseconds.
 
 They accept only arguments that pass every check there. For all other arguments the checks in Python decide, and raise
 the errors.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _sparse_file, cli, testing
+from fastlin import cli, testing
+from fastlin._files import sparse
 
 N, D = 90, 12
 
@@ -46,7 +47,7 @@ def test_what_scipy_writes(tmp_path, labels, capsys):
 
 
 def test_the_rows_are_those_of_the_file(tmp_path, labels):
-    found = _sparse_file.load_sparse(written(tmp_path), labels)
+    found = sparse.load_sparse(written(tmp_path), labels)
     expected = fl.minimize(testing.SparseRows(**{k: parts()[k] for k in ("data", "indices", "indptr")}, shape=(N, D)),
                            np.arange(N) % 3, reg=0.1)  # fmt: skip
     np.testing.assert_array_equal(fl.minimize(found.X, found.y, reg=0.1).W, expected.W)
@@ -79,13 +80,13 @@ def test_the_rows_are_those_of_the_file(tmp_path, labels):
 def test_what_does_not_fit_together_is_refused(changed, message, tmp_path, labels):
     path = written(tmp_path, **changed)
     with pytest.raises(ValueError, match=rf"X\.npz.*{message}"):
-        _sparse_file.load_sparse(path, labels)
+        sparse.load_sparse(path, labels)
 
 
 def test_labels_must_be_as_many(tmp_path):
     np.save(tmp_path / "y.npy", np.zeros(N - 1, int))
     with pytest.raises(ValueError, match=r"found shapes \(90, 12\) and \(89,\)"):
-        _sparse_file.load_sparse(written(tmp_path), tmp_path / "y.npy")
+        sparse.load_sparse(written(tmp_path), tmp_path / "y.npy")
 
 
 def test_labels_are_asked_for(tmp_path, capsys):
@@ -108,7 +109,7 @@ def test_damaged_files_are_refused_or_read(tmp_path, labels):
     for content in damaged:
         (tmp_path / "X.npz").write_bytes(content)
         try:
-            X = _sparse_file.load_sparse(tmp_path / "X.npz", labels).X
+            X = sparse.load_sparse(tmp_path / "X.npz", labels).X
         except ValueError as error:
             refused += "X.npz" in str(error)
         else:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _save, cli, data, ops, optim, schedules
+from fastlin import cli, data, ops, optim, schedules
+from fastlin._files import store
 from fastlin.cli import train as cli_train
 
 
@@ -115,7 +116,7 @@ def test_several_rates_in_one_picture(folder, out, capsys):
 def test_interrupted_and_resumed(folder, out, suffix, monkeypatch, capsys, ctrl_c):
     pytest.importorskip(suffix if suffix == "safetensors" else "numpy")
     command = mine(folder, "--out", out, "--lr", "0.1,0.01", "--format", suffix)
-    save, saved = _save.save, []
+    save, saved = store.save, []
 
     def interrupted(path, values):
         save(path, values)
@@ -123,14 +124,14 @@ def test_interrupted_and_resumed(folder, out, suffix, monkeypatch, capsys, ctrl_
         if len(saved) == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(_save, "save", interrupted)
+    monkeypatch.setattr(store, "save", interrupted)
     assert fastlin(*command) == 130
     assert "interrupted; --resume goes on from the last complete epoch" in capsys.readouterr().err
     monkeypatch.undo()
     assert fastlin(*command, "--resume") == 0
     assert fastlin(*command[:-4], *command[-2:], "--lr", "0.1,0.01", "--out", out / "whole") == 0
     name = f"weights.{suffix}"
-    assert _save.load(out / name)["W"].tobytes() == _save.load(out / "whole" / name)["W"].tobytes()
+    assert store.load(out / name)["W"].tobytes() == store.load(out / "whole" / name)["W"].tobytes()
 
 
 def test_images_have_templates(folder, out, capsys):

@@ -16,9 +16,9 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, seed, settings
 
-from .harness import Broken, Row, check
+from .harness import SETTINGS, Broken, Row, check
 from .replay import row_of
 from .strategies import Call
 from .worker import Worker
@@ -53,15 +53,7 @@ class Search:
         self._key = ""
 
         @seed(number)
-        @settings(
-            max_examples=BATCH,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
-            report_multiple_bugs=False,
-            print_blob=False,
-        )
+        @settings(max_examples=BATCH, **SETTINGS)
         @given(self.row.calls())
         def holds(call: Call) -> None:
             self._try(call)

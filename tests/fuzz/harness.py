@@ -17,12 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 import fastlin as fl
 
 from .specs import Builder
 from .strategies import SHAPES, Arg, Call, Drawn, Sizes, calls
+
+SETTINGS: dict[str, Any] = {  # of Hypothesis, wherever rows are tried
+    "database": None,
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate, Phase.shrink],
+    "report_multiple_bugs": False,
+    "print_blob": False,
+}
 
 
 class Broken(AssertionError):  # noqa: N818  (what is broken is a law)

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import fastlin as fl
-from fastlin import _save
+from fastlin._files import store
 
 from . import laws
 from .harness import Row, fresh
@@ -73,7 +73,7 @@ def _state() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.npz"
         fl.minimize(**_rows(), **PROBLEM, checkpoint=path)
-        return _save.load(path)
+        return store.load(path)
 
 
 def _rows() -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A bounded, repeatable share of the fuzzing: the same examples at every run. `make fuzz` looks further."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 
-from .harness import Broken, check
+from .harness import SETTINGS, Broken, check
 from .table import ROWS
 from .worker import Worker
 
@@ -21,16 +21,7 @@ def worker():
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_laws(row, worker):
-    @settings(
-        max_examples=max(3, EXAMPLES // row.cost),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-        print_blob=False,
-        report_multiple_bugs=False,
-    )
+    @settings(max_examples=max(3, EXAMPLES // row.cost), derandomize=True, **SETTINGS)
     @given(row.calls())
     def holds(call):
         if not row.alone:

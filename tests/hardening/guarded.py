@@ -16,7 +16,7 @@ import numpy as np
 
 import fastlin as fl
 from fastlin import _plan, ops, testing
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._csr import Csr
 from fastlin._rows import CsrStorage
 from fastlin.kernels.records import NO_STAGES, CsrRows, EpochData, EpochSteps, EpochWeights, EpochWorkspace, Stages

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import _epoch, _plan, ops, testing
+from fastlin import _plan, ops, testing
 from fastlin._check import Inputs
 from fastlin._objective import make_objective
+from fastlin._training import epoch
 
 # ---- Sums over many rows ---------------------------------------------------------------------------------
 
@@ -61,7 +62,7 @@ def test_a_batch_of_a_million_rows(kind, d, backend, dtype):
     W = np.zeros((d + 1, c), dtype, order="F")
     objective = make_objective("softmax", (0.0,), 0.0, True, backend, None)
     inputs = Inputs(W, X, y, np.ones(n, dtype), False)
-    loss = _epoch.run_epoch(objective, inputs, None, np.arange(n), n, fl.SGD(1.0))
+    loss = epoch.run_epoch(objective, inputs, None, np.arange(n), n, fl.SGD(1.0))
     assert loss == pytest.approx(np.log(3), rel=1e-6)
     mean = np.append(X.mean(axis=0, dtype=float), 1.0)
     expected = -np.outer(mean, np.array([1, 1, 1]) / 3 - np.array([1, 0, 0]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastlin import _plan, ops, testing
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._rows import CsrStorage
 from fastlin.kernels.records import CsrRows
 

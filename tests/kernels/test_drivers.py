@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastlin import _plan, ops, testing
-from fastlin._check_csr import features
+from fastlin._check.csr import features
 from fastlin._rows import CsrStorage
 from fastlin.kernels import drivers
 from fastlin.kernels.records import NO_STAGES, EpochData, EpochSteps, EpochWeights, Stages

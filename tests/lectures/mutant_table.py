@@ -5,10 +5,10 @@ broken, as a test of a row runs with every backend.
 """
 
 OPS, STEPS = "kernels/numpy_ops.py", "kernels/numpy_updates.py"
-OBJECTIVE, TRAINING, TRAIN = "fastlin/_objective.py", "fastlin/_training.py", "fastlin/train.py"
+OBJECTIVE, TRAINING, TRAIN = "fastlin/_objective.py", "fastlin/_training/training.py", "fastlin/train.py"
 LOSSES, PENALTIES, SCHEDULES = "fastlin/losses.py", "fastlin/penalties.py", "fastlin/schedules.py"
 SEARCH, GRADCHECK, SECOND_ORDER = "fastlin/search.py", "fastlin/gradcheck.py", "fastlin/second_order.py"
-MINIMIZE, SOLVERS = "fastlin/minimize.py", "fastlin/_solvers.py"
+MINIMIZE, SOLVERS = "fastlin/minimize.py", "fastlin/_solvers/choice.py"
 TOYS, FEATURES = "fastlin/toys.py", "fastlin/features.py"
 PLAY = "fastlin/lectures/play/__init__.py"
 
@@ -28,7 +28,7 @@ CLASSIFIER: dict[str, Mutant | list[Mutant]] = {
     "four-pixels": (OPS, "rows.T, out=scores)\n    scores += W[:, -1:]\n", "rows.T, out=scores)\n"),
     "flatten": [
         (OPS, "np.matmul(W[:, :-1], rows.T", "np.matmul(W[:, -2::-1], rows.T"),
-        ("fastlin/_check.py", "flatten each sample with", "reshape each sample with"),
+        ("fastlin/_check/__init__.py", "flatten each sample with", "reshape each sample with"),
     ],
     "bias-trick": NO_BIAS,
     "dimensions": (
@@ -319,7 +319,7 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
         (SOLVERS, "jac=True, method=method,", 'jac=True, method="L-BFGS-B",'),
         (SOLVERS, "    if chosen in SCIPYS and problem", "    if chosen is SCIPYS and problem"),
     ],
-    "lbfgs-in-full-batches": ("fastlin/_lbfgs.py", "    return direction\n", "    return -gradient\n"),
+    "lbfgs-in-full-batches": ("fastlin/_solvers/pairs.py", "        return direction\n", "        return -gradient\n"),
 }
 
 PICTURES: dict[str, Mutant | list[Mutant]] = {

@@ -1,0 +1,251 @@
+"""Where parts come from: ranges of rows of arrays and of .npy files, and row groups of Parquet files.
+
+A source is a callable of a few words, which can be sent to another process and opens its file there, each time anew: a
+part that is dropped leaves no memory mapped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastlin import _check
+from fastlin._check import Array
+from fastlin._extras import need
+from fastlin._files import store
+from fastlin._files.npz import Declared, npy_header
+
+PART_BYTES = 32 << 20  # of X: some 10 ms to read and to compute, and two of them are small beside any memory
+
+Pieces = tuple[Any, ...]  # X, y and sample_weight, as far as there are any
+
+
+# ---- Arrays -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Rows of arrays of somebody's own, such as Zarr's, sliced when they are read."""
+
+    arrays: Pieces
+    start: int
+    stop: int
+
+    def __call__(self) -> Pieces:
+        return tuple(None if A is None else A[self.start : self.stop] for A in self.arrays)
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Rows of NumPy's arrays: pickled, they are these rows alone."""
+
+    arrays: Pieces
+
+    def __call__(self) -> Pieces:
+        return self.arrays
+
+
+def slices(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_Slice | _Views]:
+    """The parts of `Parts.from_arrays`."""
+    shape = getattr(X, "shape", None)
+    if isinstance(X, (np.ndarray, list, tuple)) or shape is None:
+        X = _check.array("X", X, 2)
+        shape = X.shape
+    if len(shape) != 2:
+        raise ValueError(f"X must have 2 dimensions; found shape {tuple(shape)}")
+    others = {"y": y, "sample_weight": sample_weight}
+    for name, value in others.items():
+        if value is not None and not hasattr(value, "shape"):
+            others[name] = value = _check.array(name, value)
+        if value is not None and tuple(value.shape)[:1] != (shape[0],):
+            raise ValueError(f"X has {shape[0]} rows but {name} has shape {tuple(value.shape)}; it needs one for each")
+    arrays = (X, *others.values())
+    chunks = getattr(X, "chunks", None)
+    if rows is None and chunks:
+        rows = int(chunks[0])
+    itemsize = np.dtype(getattr(X, "dtype", np.float64)).itemsize
+    plain = all(A is None or isinstance(A, np.ndarray) for A in arrays)
+    found = [_Slice(arrays, *ends) for ends in _ranges(shape[0], _rows(rows, shape[1] * itemsize))]
+    return [_Views(one()) for one in found] if plain else [*found]
+
+
+def _rows(rows: int | None, row_bytes: int) -> int:
+    return max(1, PART_BYTES // max(1, row_bytes)) if rows is None else _check.count("rows", rows)
+
+
+def _ranges(n: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Ends of ranges of at most so many rows, as evenly as can be; of no rows one empty range."""
+    count = max(1, -(-n // rows))
+    return ((n * i // count, n * (i + 1) // count) for i in range(count))
+
+
+# ---- .npy files --------------------------------------------------------------------------------------------------
+
+
+class _File(NamedTuple):
+    """An .npy file, as its header was read."""
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: str
+    start: int
+
+    def rows(self, start: int, stop: int) -> Array:
+        """These rows, mapped where they lie one after the other; a file in Fortran's order is copied from."""
+        if self.order == "F" and len(self.shape) > 1:
+            return np.array(self._mapped(self.shape, 0)[start:stop], order="C")
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        return self._mapped((stop - start, *self.shape[1:]), start * row_bytes)
+
+    def _mapped(self, shape: tuple[int, ...], offset: int) -> Array:
+        if 0 in shape:  # nothing can be mapped
+            return np.empty(shape, self.dtype)
+        size = os.stat(self.path).st_size
+        if size < self.start + offset + self.dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+            raise ValueError(f"{self.path} has become shorter: it has {size} bytes")
+        return np.memmap(self.path, self.dtype, "r", self.start + offset, shape, self.order)  # type: ignore[call-overload, no-any-return]
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Rows of .npy files of X, y and sample_weight; of an array the rows themselves."""
+
+    sources: Pieces
+    start: int
+    stop: int
+
+    def __call__(self) -> Pieces:
+        return tuple(A.rows(self.start, self.stop) if isinstance(A, _File) else A for A in self.sources)
+
+
+def npy_ranges(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_Range]:
+    """The parts of `Parts.from_npy`."""
+    files = [_opened("X", path) for path in _paths("X", X)]
+    for file in files:
+        if len(file.shape) != 2:
+            raise ValueError(f"X: {file.path} has shape {file.shape}; expected (n, d)")
+        if file.shape[1] != files[0].shape[1]:
+            raise ValueError(f"X: {file.path} has {file.shape[1]} columns, and {files[0].path} has {files[0].shape[1]}")
+    others = [_beside(name, value, files) for name, value in (("y", y), ("sample_weight", sample_weight))]
+    found, begin = [], 0
+    for i, file in enumerate(files):
+        n, d = file.shape
+        for start, stop in _ranges(n, _rows(rows, d * file.dtype.itemsize)):
+            own = [_of_range(other, i, begin + start, begin + stop) for other in others]
+            found.append(_Range((file, *own), start, stop))
+        begin += n
+    return found
+
+
+def _of_range(other: Any, i: int, start: int, stop: int) -> Any:
+    if isinstance(other, list):
+        return other[i]
+    return None if other is None else other[start:stop].copy()  # of its own: else each would be sent with all rows
+
+
+def _beside(name: str, value: Any, files: list[_File]) -> Any:
+    """The files of y or sample_weight, as many as those of X; or an array of all rows."""
+    if value is None:
+        return None
+    named = isinstance(value, (str, os.PathLike))
+    if not named and not (isinstance(value, (list, tuple)) and value and isinstance(value[0], (str, os.PathLike))):
+        found, n = _check.array(name, value), sum(file.shape[0] for file in files)
+        if found.shape[:1] != (n,):
+            raise ValueError(f"the files of X have {n} rows but {name} has shape {found.shape}; it needs one for each")
+        return found
+    others = [_opened(name, path) for path in _paths(name, value)]
+    if len(others) != len(files):
+        raise ValueError(f"X has {len(files)} files but {name} has {len(others)}; there must be as many")
+    for file, other in zip(files, others, strict=True):
+        if other.shape[:1] != file.shape[:1]:
+            raise ValueError(f"{file.path} has {file.shape[0]} rows but {other.path} has shape {other.shape}")
+    return others
+
+
+def _paths(name: str, given: Any) -> list[Path]:
+    several = [given] if isinstance(given, (str, os.PathLike)) else given
+    if not isinstance(several, Sequence) or not several:
+        raise TypeError(f"{name} must be the path of an .npy file, or a list of such; found {_check.kind(given)}")
+    return [store.as_path(name, path) for path in several]
+
+
+def _opened(name: str, path: Path) -> _File:
+    with store.opened(path, "is no .npy file of numbers") as file:
+        declared: Declared = npy_header(file)
+    if declared.dtype.kind not in "iubf" and not (name == "y" and declared.dtype.kind in "US"):
+        raise ValueError(f"{name}: {path} holds {declared.dtype}; expected numbers")
+    if not declared.shape:
+        raise ValueError(f"{name}: {path} holds a single number; expected rows")
+    return _File(os.fspath(path.absolute()), declared.dtype, declared.shape, declared.order, declared.start)
+
+
+# ---- Parquet -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group of a Parquet file: X of some columns, or of one of lists; y and sample_weight of one each."""
+
+    path: str
+    number: int
+    X: tuple[str, ...]
+    y: str | None
+    sample_weight: str | None
+
+    def __call__(self) -> Pieces:
+        own = [name for name in (self.y, self.sample_weight) if name is not None]
+        parquet = _parquet()
+        with parquet.ParquetFile(self.path) as file:
+            table = file.read_row_group(self.number, columns=[*self.X, *own])
+        columns = [_numbers(table, name) for name in self.X]
+        X = columns[0] if columns[0].ndim == 2 else np.stack(columns, axis=1)
+        return (X, *(None if name is None else _numbers(table, name) for name in (self.y, self.sample_weight)))
+
+
+def _parquet() -> Any:
+    return need("pyarrow.parquet", "parquet", "Parts.from_parquet")
+
+
+def _numbers(table: Any, name: str) -> Array:
+    """A column (n,), or one of lists (n, k)."""
+    column = table.column(name).combine_chunks()
+    if column.null_count:
+        raise ValueError(f"column {name!r} has {column.null_count} nulls: fill them in, or drop their rows")
+    if hasattr(column.type, "list_size"):
+        found: Array = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+        return found
+    numbers: Array = column.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def row_groups(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_Group]:
+    """The parts of `Parts.from_parquet`."""
+    parquet, found, first = _parquet(), [], None
+    for path in _paths("paths", paths):
+        with store.opened(path, "is no Parquet file") as file:
+            opened = parquet.ParquetFile(file)
+            names, count = opened.schema_arrow.names, opened.num_row_groups
+        first = first or names
+        if names != first:
+            raise ValueError(f"{path} has other columns than the files before it: {_shown(names)}")
+        own = [name for name in (y, sample_weight) if name is not None]
+        of_X = [name for name in names if name not in own] if X is None else [X] if isinstance(X, str) else list(X)
+        for name in (*of_X, *own):
+            if name not in names:
+                raise ValueError(f"{path} has no column {_check.shown(name)}; found {_shown(names)}")
+        if not of_X:
+            raise ValueError(f"{path} has no column for X; found {_shown(names)}")
+        found += [_Group(os.fspath(path.absolute()), i, tuple(of_X), y, sample_weight) for i in range(count)]
+    if not found:
+        raise ValueError("the Parquet files have no row groups")
+    return found
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

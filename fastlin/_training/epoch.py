@@ -1,0 +1,149 @@
+"""One epoch: every row once, in batches. What is checked is checked before; nothing here looks at it again."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeGuard
+
+import numpy as np
+
+from fastlin import _plan, _pool, _run, ops
+from fastlin._affine import Affine
+from fastlin._check import Array, Inputs, read_only
+from fastlin._objective import Objective
+from fastlin._optimizer import Optimizer
+from fastlin._rows import Storage
+from fastlin._training import lazy
+from fastlin.kernels.records import EpochData, EpochWeights
+from fastlin.penalties import L1, L2, ElasticNet
+
+
+class Steps(Protocol):
+    """What an epoch asks of an optimizer."""
+
+    def step(self, W: Array, dW: Array) -> None:
+        """Change W in place."""
+
+
+class Average:
+    """A mean of the weights after each step, in float64.
+
+    decay None: of all of them (Polyak & Juditsky 1992). Else an exponential moving average, which starts at the
+    first: A <- decay A + (1 - decay) W.
+    """
+
+    def __init__(self, decay: float | None) -> None:
+        self.decay = decay
+        self.t = 0
+        self.mean: Array | None = None
+
+    def add(self, W: Array) -> None:
+        """Take in the weights after one more step."""
+        self.t += 1
+        if self.mean is None:
+            self.mean = W.astype(np.float64, order="F")
+        else:
+            self.mean += (W - self.mean) * (1.0 / self.t if self.decay is None else 1.0 - self.decay)
+
+
+@np.errstate(all="ignore")  # a rate that is too high ends in Inf and NaN, which follow IEEE's rules
+def run_epoch(
+    objective: Objective,
+    inputs: Inputs,
+    scale_shift: Affine | None,
+    order: Array,
+    batch_size: int,
+    optimizer: Steps,
+    average: Average | None = None,
+    step_losses: list[float] | None = None,
+) -> float:
+    """One step for each batch; the mean over the rows of the loss that their batch had, penalty included.
+
+    inputs : their W, (d, c) or (d + 1, c) with bias, is overwritten; y and sample_weight are of all rows of X.
+    scale_shift : the map of the columns of X, if there is one.  order : some of the rows, batch after batch.
+    step_losses : gets the loss of each batch before its step, penalty included.
+
+    One kernel does it all where everything is of our own making; else each step is a few calls. Both take the same
+    steps, up to rounding.
+    """
+    storage = ops.storage_of(inputs.X, inputs.W.dtype)
+    if storage is not None and storage.gathers and average is None and _ours(optimizer) and _kernel_can(objective):
+        return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, step_losses)
+    if average is None and scale_shift is None and _ours(optimizer):
+        found = lazy.run_epoch(objective, inputs, order, batch_size, optimizer, step_losses)
+        if found is not None:
+            return found
+    W, X, y, sample_weight, _ = inputs
+    dW = np.empty_like(W)
+    total = 0.0
+    # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
+    how = (
+        {"bias": objective.bias, "backend": objective.backend, "threads": objective.threads} if _ours(optimizer) else {}
+    )
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        few = Inputs(W, X[batch], y[batch], read_only(sample_weight[batch]))
+        value, _ = objective.at(few, scale_shift, len(batch), dW)
+        total += len(batch) * value
+        if step_losses is not None:
+            step_losses.append(float(value))
+        optimizer.step(W, dW, **how)
+        if average is not None:
+            average.add(W)
+    return total / len(order)
+
+
+def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
+    """Whether its step is the one that kernels know: a subclass, or an instance, may have one of its own."""
+    return getattr(optimizer.step, "__func__", None) is Optimizer.step
+
+
+def _kernel_can(objective: Objective) -> bool:
+    """Whether one kernel does a whole epoch: with penalties that it knows."""
+    return objective.penalty is None or type(objective.penalty) in (L1, L2, ElasticNet)
+
+
+def _fused(
+    objective: Objective,
+    inputs: Inputs,
+    storage: Storage,
+    scale_shift: Affine | None,
+    order: Array,
+    batch_size: int,
+    optimizer: Optimizer,
+    step_losses: list[float] | None,
+) -> float:
+    """The epoch in a few kernel calls, some 10 ms each, so that Ctrl-C is answered between them."""
+    W, X, y, sample_weight, _ = inputs
+    loss, hyper, penalty, bias, backend, threads, _ = objective
+    d, c, dtype = X.shape[1], W.shape[1], W.dtype
+    order = np.ascontiguousarray(order, np.int64)
+    batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
+    cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
+    count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
+    terms = (0.0, 0.0) if penalty is None else penalty.terms()  # type: ignore[attr-defined]  # asked by _kernel_can
+    steps, slot = optimizer._epoch_steps(W, count, terms)
+    state = slot.views()
+    kernel = ops.epoch_kernel(loss, storage, optimizer.rule, backend)
+    columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
+    data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size)
+    own_W, *own_state = (_run.kernel_weights(A, d, backend) for A in (W, *state))
+    weights = EpochWeights(own_W, _run.empty_weights(c, d, dtype, backend), tuple(own_state))
+    workspace = _plan.epoch_workspace(cut, c, d, dtype)
+    team = min(cut.threads, _pool.thread_limit(threads))
+    at_once = count if step_losses is None else 1
+    total = 0.0
+    for step in range(0, count, at_once):
+        workspace.losses[...] = workspace.penalties[...] = 0
+        last = (step + at_once) * blocks
+        for first in range(step * blocks, last, cut.call):
+            kernel(data, steps, weights, workspace, first, min(first + cut.call, last), team)
+        value = float(workspace.losses[0] + workspace.penalties.sum())
+        total += value
+        if step_losses is not None:
+            step_losses.append(value / min(batch_size, len(order) - step * batch_size))
+    # The kernel has changed copies: whatever it raises, an error while it compiles and Ctrl-C too, W and the optimizer
+    # are as they were before the epoch.
+    for A, own in zip((W, *state), (own_W, *own_state), strict=True):
+        A[...] = own[:, : len(A)].T
+    optimizer._took_steps(count, slot)
+    return total / len(order)
