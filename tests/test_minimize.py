@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 import fastlin as fl
-from fastlin import ops, testing
+from fastlin import _run, ops, testing
 from fastlin._objective import make_objective, with_defaults
-from fastlin._solvers import linalg, owlqn, smoothed
+from fastlin._solvers import linalg, owlqn, problem, smoothed
 from fastlin._solvers.problem import SECOND, Problem
 
 SMOOTH = ["lbfgs", "whitened-lbfgs", "scaled-lbfgs", "newton-cg"]
@@ -130,7 +130,7 @@ def test_a_fit_takes_little_memory_beside_X(dtype, scaled):
     X, y = rng.integers(0, 2, (n, d)).astype(dtype), rng.integers(0, c, n)
     how = {"solver": "whitened-lbfgs", "reg": 1e-3, "backend": ops.installed()[-1]}
     how |= {"x_scale": 0.5, "x_shift": -0.25} if scaled else {}
-    fl.minimize(X, y, max_iter=1, **how)  # what is imported, compiled and kept for the next call
+    fl.minimize(X, y, max_iter=12, tol=0.0, **how)  # what is imported, compiled and kept for the next call
     tracemalloc.start()
     fl.minimize(X, y, max_iter=12, tol=0.0, **how)
     _, peak = tracemalloc.get_traced_memory()
@@ -197,6 +197,44 @@ def test_a_fit_is_in_float64_whatever_X_is(dtype):
     exact = fl.minimize(X.astype(float), data.target, reg=1e-3, tol=1e-9)
     assert found.W.dtype == np.float64
     np.testing.assert_allclose(found.W, exact.W, atol=1e-6)
+
+
+def dtypes_of_W(monkeypatch):
+    """A list that gets the dtype in which each pass computes."""
+    dtypes, loss_grad = [], _run.loss_grad
+
+    def noted(objective, inputs, *to):
+        dtypes.append(inputs.W.dtype)
+        return loss_grad(objective, inputs, *to)
+
+    monkeypatch.setattr(_run, "loss_grad", noted)
+    return dtypes
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "whitened-lbfgs", "scaled-lbfgs", "owlqn"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_first_steps_in_float32_lead_to_the_same_minimum(dtype, solver, monkeypatch):
+    data, weight = load_iris(), np.linspace(0.5, 1.5, 150)
+    X, penalty = np.asarray(10 * data.data, dtype), fl.L1(1e-3) if solver == "owlqn" else 1e-3
+    how = {"reg": penalty, "sample_weight": weight, "solver": solver, "tol": 1e-7}
+    exact = fl.minimize(X, data.target, **how)
+    monkeypatch.setattr(problem, "NARROW", 1)
+    dtypes = dtypes_of_W(monkeypatch)
+    found = fl.minimize(X, data.target, **how)
+    assert found.solved.converged == exact.solved.converged
+    assert found.history["loss"][-1] == pytest.approx(exact.history["loss"][-1], rel=1e-10)
+    np.testing.assert_allclose(found.predict_proba(X), exact.predict_proba(X), atol=1e-5)
+    first = dtypes.index(np.float64)
+    assert first > 5
+    assert set(dtypes[first:]) == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize("how", [{"x_scale": 0.5}, {"loss": "squared_error"}, {"loss": "svm", "margin": 1e39}])
+def test_what_float32_may_not_hold_is_in_float64(how, monkeypatch):
+    monkeypatch.setattr(problem, "NARROW", 1)
+    data, dtypes = load_iris(), dtypes_of_W(monkeypatch)
+    fl.minimize(data.data.astype(np.float32), data.target, reg=1.0, solver="lbfgs", tol=0.1, **how)
+    assert set(dtypes) == {np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])

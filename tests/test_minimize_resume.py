@@ -12,7 +12,7 @@ import pytest
 
 import fastlin as fl
 from fastlin._files import store
-from fastlin._solvers import memory
+from fastlin._solvers import memory, problem
 
 # One script for the fit that is killed and the one that is not.
 SCRIPT = """
@@ -98,6 +98,24 @@ def test_from_every_checkpoint_the_same_bits(solver, suffix, tmp_path, monkeypat
         same(fit(solver, resume=state), expected)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "whitened-lbfgs", "owlqn"])
+def test_from_where_the_steps_are_in_float32(solver, tmp_path, monkeypatch):
+    X, y, weight = data(solver)
+    monkeypatch.setattr(problem, "NARROW", 1)
+
+    def fit(**more):
+        reg = fl.L1(1e-3) if solver == "owlqn" else 1e-4
+        return fl.minimize(X.astype(np.float32), y, sample_weight=weight, solver=solver, reg=reg, tol=1e-9, **more)
+
+    states, save = [], store.save
+    expected = fit()
+    monkeypatch.setattr(store, "save", lambda path, values: states.append(values) or save(path, values))
+    same(fit(checkpoint=tmp_path / "state.npz"), expected)
+    assert {state["narrow"] for state in states} == {0, 1}
+    for state in [*states[::9], states[-1]]:
+        same(fit(resume=state), expected)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("solver", ["whitened-lbfgs", "owlqn"])
 def test_after_sigkill(solver, tmp_path):
@@ -156,8 +174,10 @@ DAMAGE = {
     "lbfgs.x": (np.zeros(20), r"lbfgs.x has shape \(20,\); that of this run is \(21,\)"),
     "lbfgs.gradient": (np.zeros(21, np.float32), "lbfgs.gradient is float32"),
     "lbfgs.value": ("low", "lbfgs.value must be a float"),
-    "lbfgs.steps": (np.zeros((11, 21)), "lbfgs.steps must be at most 10 rows"),
-    "lbfgs.changes": (np.zeros((6, 21)), r"lbfgs.steps and lbfgs.changes have the curvature 0.0"),
+    "lbfgs.pairs": (np.zeros((12, 2, 21)), "lbfgs.pairs must be at most 11 rows"),
+    "lbfgs.products": (np.zeros((2, 5, 5)), r"lbfgs.products has shape \(2, 5, 5\)"),
+    "lbfgs.places": (np.array([0, 1, 1, 2]), "lbfgs.places must be different, and 0 to 5"),
+    "narrow": (2, "narrow must be an integer of at least 0 and at most 1"),
     "lbfgs.done": (2**60, "lbfgs.done must be an integer"),
     "whitened.stage": (1.5, "whitened.stage must be an integer"),
     "whitened.flat": (2, "whitened.flat must be an integer of at least 0 and at most 1"),
@@ -173,7 +193,12 @@ def test_a_damaged_state_is_refused(state, name):
         fit("whitened-lbfgs", resume=state | {name: value})
 
 
-@pytest.mark.parametrize("name", ["format", "passes", "history.loss", "lbfgs.x", "lbfgs.changes", "whitened.value"])
+def test_a_state_whose_pairs_do_not_curve_upwards_is_refused(state):
+    with pytest.raises(ValueError, match=r"a step and its change in the state's lbfgs.pairs have a product 0.0"):
+        fit("whitened-lbfgs", resume=state | {"lbfgs.pairs": np.zeros_like(state["lbfgs.pairs"])})
+
+
+@pytest.mark.parametrize("name", ["format", "passes", "history.loss", "lbfgs.x", "lbfgs.products", "whitened.value"])
 def test_a_state_that_lacks_something_is_refused(state, name):
     del state[name]
     with pytest.raises(ValueError, match=r"has no|is not a checkpoint"):

@@ -80,7 +80,5 @@ def _in_one(
         return there._replace(x=v, gradient=basis.gradient(there.gradient))
 
     start = moved(here, basis.of_W(here.x))
-    end, flat = lbfgs.minimize(
-        lambda v: moved(problem.at(basis.to_W(v)), v), start, count, tol, note, problem.resolution, memory
-    )
+    end, flat = lbfgs.minimize(lambda v: moved(problem.at(basis.to_W(v)), v), start, count, tol, note, problem, memory)
     return (here, flat, False) if end is start else (problem.at(basis.to_W(end.x)), flat, True)

@@ -23,7 +23,7 @@ class Stopped(Exception):  # noqa: N818  (it is no error)
 
 
 def _lbfgs_of(problem: Problem, start: Point, most: int, tol: float, note: Note, memory: Memory) -> tuple[Point, bool]:
-    return lbfgs.minimize(problem.at, start, most, tol, note, problem.resolution, memory)
+    return lbfgs.minimize(problem.at, start, most, tol, note, problem, memory)
 
 
 SCIPYS = {"bfgs": "BFGS", "cg": "CG"}
@@ -39,8 +39,12 @@ OURS = {
 SOLVERS = (*OURS, *SCIPYS)
 MOST_ITERATIONS = {"newton-cg": 100, "newton-cholesky": 100, "owlqn": 5000, "smoothed": 12}  # else 1000
 
+QUASI = ("lbfgs", "whitened-lbfgs", "scaled-lbfgs", "owlqn")  # their steps need few digits until near the end
 CURVED = ("newton-cg", "newton-cholesky")  # need second derivatives
-WHITENING = 30  # passes over X that it may cost to make the columns white
+WHITENING = 3  # passes over X that it may cost to make the columns white
+WHITENING_UNEVEN = 30  # where some columns are far larger than most
+UNEVEN = 10.0  # the root mean square of such a column, divided by the median of the standard deviations
+ROWS = 100  # that tell it
 DENSE = 1 << 27  # numbers, 1 GB, that sparse rows may become at most
 FREE = 5_000_000  # flops of a basis that take no time worth speaking of
 
@@ -76,13 +80,15 @@ def solve(
         raise ValueError("solver 'newton-cholesky' needs all rows as an array, not sparse: pass solver='auto'")
     if chosen == "whitened-lbfgs" and problem.sparse:
         _check_whitened(*problem.shape)
+    problem.narrow = chosen in QUASI and problem.can_narrow
+    memory.count = lambda: (problem.passes, problem.narrow)
     if memory.state is None:
         start = problem.at(problem.start)
         keep(start.value)
     else:  # solvers have a point of their own in it
         start = point(problem.start, math.nan, problem.start)
-        problem.passes = memory.passed
-    memory.passes = lambda: problem.passes
+        problem.passes, narrow = memory.counted
+        problem.narrow &= narrow
     stopped = False
     try:
         if chosen in SCIPYS and problem.start.size:  # SciPy's take no empty arrays
@@ -121,9 +127,21 @@ def choose(problem: Problem) -> str:
     flops = 2 * rows * d * d + 3 * d**3  # of a basis
     if problem.objective.loss.name not in MEAN_SECOND:
         return "lbfgs"
-    if flops <= max(FREE, WHITENING * 4 * problem.entries * c):
+    passes = flops / (4 * max(1, problem.entries) * c)
+    if flops <= FREE or passes <= WHITENING or (passes <= WHITENING_UNEVEN and _uneven(problem)):
         return "whitened-lbfgs"
     return "scaled-lbfgs" if problem.sparse else "lbfgs"
+
+
+def _uneven(problem: Problem) -> bool:
+    """Whether some columns are far larger than most, or lie far from 0."""
+    if problem.sparse:
+        return False
+    X = np.asarray(problem.sample(ROWS).rows(), np.float64)
+    squares = np.einsum("ij,ij->j", X, X) / len(X)
+    deviation = np.sqrt(np.maximum(squares - np.square(X.mean(axis=0)), 0.0))
+    known = deviation[deviation > 0]
+    return bool(known.size and np.sqrt(squares.max()) > UNEVEN * np.median(known))
 
 
 def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) -> Point:

@@ -9,21 +9,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastlin._check import MOST_STEPS, Array
-from fastlin._solvers.memory import Memory, Pairs, pair_values, pairs_of, point_of, point_values
-from fastlin._solvers.problem import Point
+from fastlin._solvers.linalg import Means
+from fastlin._solvers.memory import Memory, point_of, point_values
+from fastlin._solvers.pairs import Pairs, dot
+from fastlin._solvers.problem import KEPT, Point
 
 FRAME = "lbfgs"  # in checkpoints
 
-KEPT = 10  # pairs of a step and the change of the gradient over it, as in SciPy
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
 TRIALS = 40  # of the length of a step
 EPS = float(np.finfo(np.float64).eps)
 STEEP = 20.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
+
+
+class Values(Protocol):
+    """What is known of a function, such as a `Problem`."""
+
+    @property
+    def resolution(self) -> float:
+        """Of its values, relative."""
+
+    @property
+    def kept(self) -> int:
+        """The number of pairs that are worth their time."""
+
+    @property
+    def means(self) -> Means:
+        """Who computes with long vectors."""
+
+    def refine(self) -> bool:
+        """Compute it with more digits from now on, if that is possible."""
+
+
+class Float64:
+    """A function of few numbers, in float64."""
+
+    resolution, kept, means = EPS, KEPT, Means("numpy", 1)
+
+    def refine(self) -> bool:
+        """There are no more digits."""
+        return False
+
+
+class Search(NamedTuple):
+    """What `descend` goes by."""
+
+    f: Callable[[Array], Point]
+    slope_of: Callable[[Point], Array]  # the gradient at a point, or what stands for it
+    step_from: Callable[[Point, Array, Pairs], Point | None]  # a lower point, by its slope; None if none is found
+    values: Values
 
 
 @np.errstate(all="ignore")  # a trial may be far away
@@ -33,73 +72,67 @@ def minimize(
     max_iter: int,
     tol: float,
     note: Callable[[float], object],
-    resolution: float = EPS,
+    values: Values | None = None,
     memory: Memory | None = None,
 ) -> tuple[Point, bool]:
     """The point at which f is lowest, from a start on, and whether rounding alone ended the search.
 
     It ends where no entry of the gradient is above tol, where no step lowers the value, or after max_iter steps.
-    note : called with the value after each step.  resolution : of the values, relative.  memory : where it may go on
-    from, and what it keeps.
+    note : called with the value after each step.  memory : where it may go on from, and what it keeps.
     """
-    step = partial(_step, f, resolution)
-    return descend(here, lambda here: here.gradient, step, max_iter, tol, note, resolution, memory or Memory())
+    values = values or Float64()
+    search = Search(f, lambda here: here.gradient, partial(_step, f, values), values)
+    return descend(search, here, max_iter, tol, note, memory or Memory())
 
 
 def descend(
-    here: Point,
-    slope_of: Callable[[Point], Array],
-    step_from: Callable[[Point, Array, Pairs], Point | None],
-    max_iter: int,
-    tol: float,
-    note: Callable[[float], object],
-    resolution: float,
-    memory: Memory,
+    search: Search, here: Point, max_iter: int, tol: float, note: Callable[[float], object], memory: Memory
 ) -> tuple[Point, bool]:
     """`minimize` with any gradient and any step along a direction of L-BFGS.
 
     here : the start; where `memory` goes on, its x alone is looked at, for its size.
-    slope_of : the gradient at a point, or what stands for it.  step_from : of a point, its slope and the pairs; a lower
-    point, or None if none is found.
     """
-    pairs, done = Pairs(maxlen=KEPT), 0
+    f, slope_of, step_from, values = search
+    size, done = len(here.x), 0
+    pairs = Pairs(values.kept, size, values.means)
     if (state := memory.state) is not None:
-        size = len(here.x)
-        here, pairs = point_of(state, FRAME, size), pairs_of(state, FRAME, size, KEPT)
+        here = point_of(state, FRAME, size)
+        pairs.restore(state, FRAME)
         done = state.count(f"{FRAME}.done", MOST_STEPS)
         memory.settle()
-    for count in range(done, max_iter):
+    while done < max_iter:
+        slope = slope_of(here)
+        there = None if here.steepest <= tol else step_from(here, slope, pairs)
+        if there is None and values.refine():
+            here = f(here.x)
+            continue
         if here.steepest <= tol:
             break
-        slope = slope_of(here)
-        there = step_from(here, slope, pairs)
         if there is None and pairs:
             pairs.clear()  # they mislead: begin anew, along the slope
             there = step_from(here, slope, pairs)
         if there is None:
-            return here, dot(slope, slope) <= STEEP * resolution * abs(here.value)
-        step, change = there.x - here.x, there.gradient - here.gradient
-        if (curvature := dot(step, change)) > 0:
-            pairs.append((step, change, 1.0 / curvature))
-        here = there
+            return here, dot(slope, slope) <= STEEP * values.resolution * abs(here.value)
+        pairs.remember(there.x - here.x, there.gradient - here.gradient)
+        here, done = there, done + 1
         note(here.value)
-        memory.step(FRAME, partial(_frame, here, tuple(pairs), count + 1))
+        memory.step(FRAME, partial(_frame, here, pairs.frame(), done))
     return here, False
 
 
-def _frame(here: Point, pairs: tuple[tuple[Array, Array, float], ...], done: int) -> dict[str, Any]:
+def _frame(here: Point, pairs: dict[str, Any], done: int) -> dict[str, Any]:
     """What a checkpoint has of it."""
-    return {**point_values(here), **pair_values(pairs, len(here.x)), "done": done}
+    return {**point_values(here), **pairs, "pairs": pairs["pairs"].copy(), "done": done}
 
 
-def _step(f: Callable[[Array], Point], resolution: float, here: Point, gradient: Array, pairs: Pairs) -> Point | None:
+def _step(f: Callable[[Array], Point], values: Values, here: Point, gradient: Array, pairs: Pairs) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
     The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
     """
-    direction = direction_of(gradient, pairs)
+    direction = pairs.direction(gradient)
     slope = dot(gradient, direction)
-    if not -slope > resolution * abs(here.value):  # a step promises nothing that the value could show
+    if not -slope > values.resolution * abs(here.value):  # a step promises nothing that the value could show
         return None
     length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(gradient, gradient)))
     short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
@@ -117,21 +150,6 @@ def _step(f: Callable[[Array], Point], resolution: float, here: Point, gradient:
     return None
 
 
-def direction_of(gradient: Array, pairs: Pairs) -> Array:
-    """-H gradient, where H is the inverse Hessian that the pairs suggest: the recursion of two loops."""
-    direction, shares = -gradient, []
-    for step, change, scale in reversed(pairs):
-        share = scale * dot(step, direction)
-        shares.append(share)
-        direction -= share * change
-    if pairs:
-        _, change, scale = pairs[-1]
-        direction *= 1.0 / (scale * dot(change, change))
-    for (step, change, scale), share in zip(pairs, reversed(shares), strict=True):
-        direction += (share - scale * dot(change, direction)) * step
-    return direction
-
-
 def _between(short: tuple[float, float, float], long: tuple[float, float, float]) -> float:
     """The length at the minimum of the cubic through both trials, not close to either; else the middle."""
     (a, value_a, slope_a), (b, value_b, slope_b) = short, long
@@ -141,8 +159,3 @@ def _between(short: tuple[float, float, float], long: tuple[float, float, float]
     found = b - width * (slope_b + d2 - d1) / (slope_b - slope_a + 2.0 * d2)
     inside = a + 0.1 * width <= found <= b - 0.1 * width
     return float(found) if inside else a + 0.5 * width
-
-
-def dot(a: Array, b: Array) -> float:
-    """Their inner product, without BLAS."""
-    return float((a * b).sum())

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastlin import _pool, _run, ops
-from fastlin._check import Array
+from fastlin._check import Array, read_only
 
 TINY = 10_000  # multiplications, which BLAS does in its caller's thread, before a kernel would begin
 SMALL = 64  # rows of a system that LAPACK solves in its caller's thread
 BASE = 32  # a matrix of so few columns is factored column by column
 PANEL = 64  # rows of a matrix, which are a task of `gram`
 ROWS_BYTES = 512 << 10  # of rows that become float64 at once
+COLUMNS = 1 << 14  # of a few long rows, which are a task
 ROW_NUMBERS = 1 << 18  # of the rows that a task of `gram` goes through at once: 2 MB
 
 Map = Callable[[Array], Array]
@@ -58,6 +59,45 @@ def add_product(G: Array, X: Array, total: Array, means: Means) -> None:
     else:
         kernel = ops.kernel("add_product", means.backend, "float64")
         kernel(X, np.ascontiguousarray(G), total, np.zeros(len(G)))
+
+
+def row_products(P: Array, V: Array, means: Means) -> Array:
+    """P @ V^T for float64 rows P (m, k) and V (c, k), k by far the largest: some columns after the other."""
+    if not means.compiled or P.size * len(V) <= TINY:
+        found: Array = P @ V.T
+        return found
+    kernel, P = ops.kernel("dense_scores", means.backend, "float64"), read_only(P)
+    tasks = _column_tasks(P)
+    sums = np.empty((len(tasks), len(V), len(P)))
+
+    def multiply(task: int) -> Iterator[None]:
+        some = tasks[task]
+        weights = _run.empty_weights(len(V), some.stop - some.start, V.dtype, means.backend)
+        weights[:, :-1], weights[:, -1] = V[:, some], 0.0
+        kernel(P[:, some], 0, weights, np.empty((0, some.stop - some.start)), sums[task])
+        yield
+
+    _pool.pool.run(multiply, len(tasks), _pool.thread_limit(means.threads))
+    total: Array = sums.sum(axis=0)
+    return total.T
+
+
+def combined_rows(G: Array, P: Array, means: Means) -> Array:
+    """G @ P for float64 factors G (c, m) and rows P (m, k), k by far the largest: some columns after the other."""
+    found = np.zeros((len(G), P.shape[1]))
+    tasks = _column_tasks(P)
+
+    def add(task: int) -> Iterator[None]:
+        add_product(G, P[:, tasks[task]], found[:, tasks[task]], means)
+        yield
+
+    _pool.pool.run(add, len(tasks), _pool.thread_limit(means.threads))
+    return found
+
+
+def _column_tasks(P: Array) -> list[slice]:
+    k = P.shape[1]
+    return [slice(first, min(k, first + COLUMNS)) for first in range(0, k, COLUMNS)]
 
 
 def gram(X: Any, weight: Array, means: Means, mapped: Map | None = None) -> tuple[Array, list[Array]]:

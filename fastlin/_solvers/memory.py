@@ -7,22 +7,19 @@ its own beside the other's. All that follows from these and the data is computed
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastlin import _check
-from fastlin._check import Array
 from fastlin._check.states import ARGUMENT, HISTORY, Entries, check_arguments
 from fastlin._files import store
 from fastlin._solvers.problem import Point
 
-FORMAT = "fastlin solver state 1"
+FORMAT = "fastlin solver state 2"
 SHARE = 0.1  # of the time that a fit takes, which writing may take
 Values = dict[str, Any]
-Pairs = deque[tuple[Array, Array, float]]
 
 
 class Memory:
@@ -35,19 +32,19 @@ class Memory:
         self, arguments: Values | None = None, path: Any = None, resume: Mapping[str, Any] | None = None
     ) -> None:
         self.losses: list[float] = []
-        self.passes: Callable[[], int] = int  # over X, so far
+        self.count: Callable[[], tuple[int, bool]] = lambda: (0, False)  # the passes over X so far; if in float32
         self._arguments, self._path = arguments or {}, path
         self._outer: dict[str, Callable[[], Values]] = {}
         self._frames: dict[str, Callable[[], Values]] = {}  # as they were at the last step
         self._state: Entries | None = None
         self._began, self._writing, self._written = time.perf_counter(), 0.0, True
-        self._marks = 0, 0  # the passes and the number of losses at the last step
-        self.passed = 0  # over X, before this fit went on
+        self._marks: tuple[int, bool, int] = 0, False, 0  # that and the number of losses at the last step
+        self.counted = 0, False  # that, before this fit went on
         if resume is not None:
             self._state = Entries(resume)
             self._state.expect_format(FORMAT, "a checkpoint of minimize")
             check_arguments(self._state.part(ARGUMENT), self._arguments)
-            self.passed = self._state.count("passes", _check.MOST_STEPS)
+            self.counted = self._state.count("passes", _check.MOST_STEPS), bool(self._state.count("narrow", 1))
             name = f"{HISTORY}loss"
             n = self._state.length(name, _check.MOST_STEPS)
             self.losses = self._state.array(name, (n,), np.float64).tolist()
@@ -67,7 +64,7 @@ class Memory:
         """The frame of the solver at work, after a step: the moment at which a checkpoint is written."""
         self._frames = {**self._outer, name: values}
         self.settle()
-        self._marks, self._written = (self.passes(), len(self.losses)), False
+        self._marks, self._written = (*self.count(), len(self.losses)), False
         if self._writing <= SHARE * (time.perf_counter() - self._began):
             self._write()
 
@@ -86,8 +83,13 @@ class Memory:
         if self._path is None:
             return
         began = time.perf_counter()
-        passes, noted = self._marks
-        state: Values = {"format": FORMAT, "passes": passes, f"{HISTORY}loss": np.array(self.losses[:noted])}
+        passes, narrow, noted = self._marks
+        state: Values = {
+            "format": FORMAT,
+            "passes": passes,
+            "narrow": int(narrow),
+            f"{HISTORY}loss": np.array(self.losses[:noted]),
+        }
         state |= {f"{ARGUMENT}{name}": value for name, value in self._arguments.items()}
         for frame, values in self._frames.items():
             state |= {f"{frame}.{name}": value for name, value in values().items()}
@@ -96,7 +98,7 @@ class Memory:
         self._written = True
 
 
-# ---- Points and pairs as arrays ----------------------------------------------------------------------------------
+# ---- Points as arrays ---------------------------------------------------------------------------------------------
 
 
 def point_values(here: Point) -> Values:
@@ -108,25 +110,3 @@ def point_of(state: Entries, name: str, size: int) -> Point:
     """A point out of a frame."""
     x, gradient = (state.array(f"{name}.{part}", (size,), np.float64) for part in ("x", "gradient"))
     return Point(x, state.number(f"{name}.value"), gradient, state.number(f"{name}.steepest"))
-
-
-def pair_values(pairs: tuple[tuple[Array, Array, float], ...], size: int) -> Values:
-    """Steps and changes of L-BFGS in a frame, one a row."""
-    rows = ([pair[i] for pair in pairs] for i in (0, 1))
-    steps, changes = (np.array(some, np.float64).reshape(len(pairs), size) for some in rows)
-    return {"steps": steps, "changes": changes}
-
-
-def pairs_of(state: Entries, name: str, size: int, most: int) -> Pairs:
-    """Steps and changes out of a frame."""
-    count = state.length(f"{name}.steps", most)
-    steps, changes = (
-        np.ascontiguousarray(state.array(f"{name}.{part}", (count, size), np.float64)) for part in ("steps", "changes")
-    )
-    pairs: Pairs = deque(maxlen=most)
-    for step, change in zip(steps, changes, strict=True):
-        curvature = float((step * change).sum())
-        if not curvature > 0:
-            raise ValueError(f"resume: the state's {name}.steps and {name}.changes have the curvature {curvature}")
-        pairs.append((step, change, 1.0 / curvature))
-    return pairs

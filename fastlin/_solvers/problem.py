@@ -12,12 +12,19 @@ from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._csr import Csr
 from fastlin._objective import Objective, order_beside
+from fastlin._solvers.linalg import Means
 from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
 ALL = slice(None)
 TOGETHER = 4096  # rows whose scores are made into curvatures at once
 ROUNDINGS = 8.0  # of a value, whose sums are of many terms
+LEAST_SPREAD = 0.1  # variance of a sparse column, of its mean square
+PAIR_SHARE = 20  # at most such a part of X's memory is taken by pairs, where there are more than KEPT
+NARROW = 1 << 22  # numbers of X times classes, from where on a pass in float32 is worth one more when it ends
+KEPT = 10  # pairs of a step and the change of the gradient over it that L-BFGS remembers, as in SciPy
+MOST_KEPT = 50  # where passes take long
+PAIR_FLOPS = 40_000_000  # of a pass that takes as long as the work that one more pair is for L-BFGS
 
 
 class Point(NamedTuple):
@@ -31,7 +38,12 @@ class Point(NamedTuple):
 
 def point(x: Array, value: float, gradient: Array) -> Point:
     """A point in the basis of W."""
-    return Point(x, value, gradient, float(np.abs(gradient).max(initial=0.0)))
+    return Point(x, value, gradient, largest(gradient))
+
+
+def largest(v: Array) -> float:
+    """The size of the largest entry, or NaN."""
+    return float(np.maximum(v.max(initial=0.0), -v.min(initial=0.0)))
 
 
 class Problem:
@@ -51,10 +63,45 @@ class Problem:
     def _begin(self, W: Array, n: int, d: int, order: Literal["C", "F"] = "F") -> None:
         self.W, self.shape = W, (n, d)  # where the fit begins; of X
         self.start = W.astype(np.float64).ravel()
-        self.resolution = ROUNDINGS * float(np.finfo(W.dtype).eps)  # of its values, relative
+        self.narrow = False  # whether values and gradients are computed in float32 for now
         self.passes = 0
         self.latest = self.start
         self._order = order  # of weights that kernels read
+
+    @property
+    def resolution(self) -> float:
+        """Of its values, relative."""
+        return ROUNDINGS * float(np.finfo(np.float32 if self.narrow else self.W.dtype).eps)
+
+    @property
+    def kept(self) -> int:
+        """The number of pairs of L-BFGS that are worth their time beside a pass, and their memory beside X."""
+        flops = 4 * self.entries * self.W.shape[1]
+        memory = self.entries * (self.inputs.X.dtype.itemsize if self.in_memory else 4)
+        most = min(flops // PAIR_FLOPS, memory // (PAIR_SHARE * 2 * max(1, self.start.nbytes)))
+        return int(min(MOST_KEPT, max(KEPT, most)))
+
+    @property
+    def can_narrow(self) -> bool:
+        """Whether a float64 fit may take its first steps in float32, which has all digits of such X and y."""
+        if not self.in_memory:
+            return False
+        inputs, objective = self.inputs, self.objective
+        held = inputs.X.dtype.itemsize <= 4 and inputs.y.dtype.kind == "i" and not objective.needs_float64
+        large = self.entries * self.W.shape[1] >= NARROW and self.W.dtype == np.float64
+        return (
+            held and large and self.scale_shift is None and isinstance(objective.penalty, L1 | L2 | ElasticNet | None)
+        )
+
+    @property
+    def means(self) -> Means:
+        """Who computes with long vectors."""
+        return Means(self.objective.backend, self.objective.threads)
+
+    def refine(self) -> bool:
+        """Compute in float64 from now on, if that was not so."""
+        narrow, self.narrow = self.narrow, False
+        return narrow
 
     @property
     def sparse(self) -> bool:
@@ -86,9 +133,14 @@ class Problem:
         """The same of another objective on these data."""
         self.passes += 1
         self.latest = x
-        here = self.inputs._replace(W=self.weights(x))
+        here = self._narrowed(x) if self.narrow else self.inputs._replace(W=self.weights(x))
         value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
         return point(x, value, dW.ravel().astype(np.float64))
+
+    def _narrowed(self, x: Array) -> Inputs:
+        W = np.array(x.reshape(self.W.shape), np.float32, order=self._order)
+        sample_weight = self.inputs.sample_weight.astype(np.float32)
+        return self.inputs._replace(W=W, sample_weight=sample_weight, contiguous=False)
 
     @property
     def _terms(self) -> tuple[float, float]:
@@ -175,26 +227,23 @@ class Problem:
         mapped += self.scale_shift.shift[:, 0]
         return mapped
 
-    def deviations(self) -> Array:
-        """The standard deviation of each column of the rows as `rows` gives them."""
-        found: Array = np.asarray(self.rows(), np.float64).std(axis=0)
-        return found
-
     def column_moments(self) -> tuple[Array, Array, Array]:
-        """Of each column (d,): the share of rows with an entry that is not 0, the mean square and the mean.
+        """Of each column (d,): the share of rows with an entry other than 0, the variance and the mean.
 
-        Share and squares are of X * x_scale, the mean of X * x_scale + x_shift.
+        The share is that before x_shift.
         """
         X = self.inputs.X
         if isinstance(X, Csr):
             share, mean, squares = X.column_means()
+            least = LEAST_SPREAD * squares  # entries of one place, which are to be added up, seem smaller than they are
         else:
-            X = X.astype(np.float64)
-            share, mean, squares = (np.mean(each, axis=0) for each in (X != 0, X, np.square(X)))
+            share, X = np.count_nonzero(X, axis=0) / len(X), X.astype(np.float64)
+            mean, squares, least = X.mean(axis=0), np.einsum("ij,ij->j", X, X) / len(X), np.zeros(X.shape[1])
+        variance = np.maximum(squares - np.square(mean), least)
         if self.scale_shift is None:
-            return share, squares, mean
+            return share, variance, mean
         scale, shift = (each[:, 0].astype(np.float64) for each in self.scale_shift)
-        return share, squares * scale * scale, mean * scale + shift
+        return share, variance * scale * scale, mean * scale + shift
 
     def curvatures(self, x: Array) -> Array:
         """The mean over the classes of the second derivative of a row's loss in its scores at x; 1 if it is unknown."""

@@ -1,12 +1,11 @@
-"""A diagonal change of basis for sparse rows: columns of one scale, and b moved so that it is orthogonal to them.
+"""A diagonal change of basis, for sparse rows and L1: columns of one scale, and b moved to be orthogonal to them.
 
 With the mean m of the columns, X @ W + b = (X - m) @ W + (b + m @ W), and b' = b + m @ W is what a solver moves: else
 a frequent word or a long text drives b and W against each other, and L-BFGS follows for hundreds of passes over X. Of
-W a solver moves V = W * sqrt(h), h = a r^2 sqrt(f) + 2 lam: a is the curvature of the loss, r the root mean square of
-the entries of a column and f the share of rows that have one, so that a r^2 f is the curvature along the column. Its
-root of f, instead of f, keeps rare columns, of which text has most, from a scale that the fit then has to undo:
-docs/solvers.md has the passes. It takes O(d) numbers and one pass over X. As a
-changes with W, the basis is made anew after 30, 120, 390 ... iterations.
+W a solver moves V = W * sqrt(h), h = a v / sqrt(f) + 2 lam: a is the curvature of the loss, v the variance of a column,
+so that a v is the curvature along it, and f the share of rows that have an entry there. The root of f keeps rare
+columns, of which text has most, from a scale that the fit then has to undo: docs/solvers.md has the passes. It takes
+O(d) numbers and one pass over X. As a changes with W, the basis is made anew after 30, 120, 390 ... iterations.
 """
 
 from __future__ import annotations
@@ -67,11 +66,11 @@ class Basis:
 def basis(problem: Problem, x: Array) -> Basis:
     """The basis for a search from x. A few sparse rows lack most columns, so it looks at all of them."""
     few = problem.sample(ROWS)
-    share, squares, mean = (problem if problem.sparse else few).column_moments()
+    share, variance, mean = (problem if problem.sparse else few).column_moments()
     curvature = float((few.curvatures(x) * few.inputs.sample_weight).mean())
     if not 0 < curvature < np.inf:  # hinges that no row violates, rows of no weight, or NaN
         curvature = 1.0
-    h = np.divide(curvature * squares, np.sqrt(share), out=np.zeros_like(squares), where=share > 0) + 2.0 * problem.l2
+    h = np.divide(curvature * variance, np.sqrt(share), out=np.zeros_like(mean), where=share > 0) + 2.0 * problem.l2
     largest = h.max(initial=0.0)
     if not 0 < largest < np.inf:
         return Basis(problem, np.ones_like(h), np.zeros_like(h), 1.0)

@@ -58,7 +58,7 @@ def minimize(
         memory.outer(FRAME, partial(_frame, here, width, count))
         smooth = _smooth(problem, width)
         start = here if memory.state is not None else smooth(here.x)  # L-BFGS goes on from a point of its own
-        end, _ = lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem.resolution, memory)
+        end, _ = lbfgs.minimize(smooth, start, STEPS, tol, lambda value: None, problem, memory)
         there = problem.at(end.x)
         cheap = there.value - end.value <= COSTS * abs(there.value)
         flat = cheap and here.value - there.value <= SETTLED * abs(there.value)

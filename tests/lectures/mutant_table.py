@@ -319,7 +319,7 @@ OPTIMISATION: dict[str, Mutant | list[Mutant]] = {
         (SOLVERS, "jac=True, method=method,", 'jac=True, method="L-BFGS-B",'),
         (SOLVERS, "    if chosen in SCIPYS and problem", "    if chosen is SCIPYS and problem"),
     ],
-    "lbfgs-in-full-batches": ("fastlin/_solvers/lbfgs.py", "    return direction\n", "    return -gradient\n"),
+    "lbfgs-in-full-batches": ("fastlin/_solvers/pairs.py", "        return direction\n", "        return -gradient\n"),
 }
 
 PICTURES: dict[str, Mutant | list[Mutant]] = {
