@@ -230,7 +230,7 @@ def test_lbfgs_direction_inverts_the_hessian_that_it_has_seen():
     gradient = rng.standard_normal(4)
     np.testing.assert_array_equal(found.direction(gradient), -gradient)
     for step in np.eye(4):
-        found.remember(step, A @ step)
+        found.remember((step, np.zeros(4)), (A @ step, np.zeros(4)))
         found.direction(gradient)
     np.testing.assert_allclose(found.direction(gradient), -np.linalg.solve(A, gradient), rtol=1e-12)
 
@@ -255,14 +255,14 @@ def test_directions_are_those_of_the_recursion(backend, size):
     steps, changes = rng.standard_normal((2, 8, size))
     changes += 3 * steps
     steps[5], changes[2] = np.nan, -changes[2]  # neither is remembered
-    kept = []
+    kept, zero = [], np.zeros(size)
     for i in range(8):
         gradients.append(rng.standard_normal(size))
         kept = [*kept, i][-3:] if i not in (2, 5) else kept
         expected = two_loops(gradients[-1], steps[kept], changes[kept])
         found = []
         for each in known.values():
-            each.remember(steps[i], changes[i])
+            each.remember((steps[i], zero), (changes[i], zero))
             found.append(each.direction(gradients[-1]))
         np.testing.assert_array_equal(found[1], found[0])
         np.testing.assert_allclose(found[0], expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())

@@ -113,7 +113,7 @@ def descend(
             there = step_from(here, slope, pairs)
         if there is None:
             return here, dot(slope, slope) <= STEEP * values.resolution * abs(here.value)
-        pairs.remember(there.x - here.x, there.gradient - here.gradient)
+        pairs.remember((there.x, here.x), (there.gradient, here.gradient))
         here, done = there, done + 1
         note(here.value)
         memory.step(FRAME, partial(_frame, here, pairs.frame(), done))
@@ -137,7 +137,7 @@ def _step(f: Callable[[Array], Point], values: Values, here: Point, gradient: Ar
     length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(gradient, gradient)))
     short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
     for _ in range(TRIALS):
-        x = here.x + length * direction
+        x = here.x + (direction if length == 1.0 else length * direction)
         there = f(x)
         trial = length, there.value, dot(there.gradient, direction)
         if not there.value <= here.value + FALL * length * slope or not there.value < here.value:

@@ -55,7 +55,7 @@ def _step(at: Callable[[Array], Point], values: Values, here: Point, slope: Arra
     orthant = np.copysign(1.0, np.where(here.x != 0, here.x, -slope))  # np.sign takes ten times as long
     length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope)))
     for _ in range(HALVINGS):
-        x = here.x + length * direction
+        x = here.x + (direction if length == 1.0 else length * direction)
         x[x * orthant <= 0] = 0.0
         promised = dot(slope, x - here.x)
         if not -promised > values.resolution * abs(here.value):

@@ -38,11 +38,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._places)
 
-    def remember(self, step: Array, change: Array) -> None:
-        """One more pair, if the function curves upwards along the step."""
+    def remember(self, x: tuple[Array, Array], gradient: tuple[Array, Array]) -> None:
+        """One more pair, of the x and gradients after and before a step, if the function curves upwards along it."""
         place = (self._places[-1] + 1) % (self.most + 1) if self._places else 0
         pair = self._rows[place]
-        pair[0], pair[1] = step, change
+        np.subtract(*x, out=pair[0])
+        np.subtract(*gradient, out=pair[1])
         if dot(*pair) > 0:
             self._places = [*self._places, place][-self.most :]
         else:

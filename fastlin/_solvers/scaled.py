@@ -50,11 +50,14 @@ class Basis:
     def gradient(self, gradient: Array) -> Array:
         """The gradient in V, of that in W."""
         dW, d = gradient.reshape(self._shape), len(self._root)
-        dV = np.array(dW)
+        dV = np.empty_like(dW)
         if self._bias:
-            dV[:d] -= self._mean * dW[d]
-            dV[d] /= self._of_b
-        dV[:d] /= self._root
+            np.multiply(self._mean, -dW[d], out=dV[:d])
+            dV[:d] += dW[:d]
+            dV[:d] /= self._root
+            dV[d] = dW[d] / self._of_b
+        else:
+            np.divide(dW, self._root, out=dV)
         return dV.ravel()
 
     def _moved(self, W: Array) -> Array:
