@@ -1,8 +1,8 @@
 """L-BFGS: a quasi-Newton method that remembers a few gradients (Liu & Nocedal 1989).
 
 SciPy's calls BLAS for vectors and for matrices of 10 rows. Under load its idle threads keep the cores from those that
-work, a fork while one works can hang, and sums over long vectors depend on their number. Here our kernels do it:
-the same bits for any number of threads.
+work, a fork while one works can hang, and sums over long vectors depend on their number. Here NumPy and our own kernels
+do it: the same bits for any number of threads.
 """
 
 from __future__ import annotations
