@@ -64,7 +64,7 @@ def sparse_sets() -> Iterator[tuple[str, csr_array, Array, float]]:
 def curve(solver: str, X: Any, y: Array, C: float, most: int | None = None) -> list[tuple[int, float]]:
     """(passes, loss) at the start and after each iteration."""
     objective = make_objective("softmax", (0.0,), 1.0 / (2.0 * C * len(y)), True, None, None)
-    X = features(X)
+    X = features(X.astype(np.float64))  # else the first values would have the digits of float32
     start = start_weights("softmax", None, X, y, True, np.float64)
     problem = Problem(objective, objective.inputs(start, X, y), None)
     found: list[tuple[int, float]] = []
@@ -79,9 +79,9 @@ def curve(solver: str, X: Any, y: Array, C: float, most: int | None = None) -> l
 def row(name: str, X: Array, y: Array, C: float) -> dict[str, str]:
     """A line of the table."""
     curves = {solver: curve(solver, X, y, C) for solver in ("lbfgs", "newton-cg")}
-    first, whitened.FIRST = whitened.FIRST, MOST["whitened-lbfgs"]
+    anew, whitened.BASES = whitened.BASES, whitened.BASES._replace(first=MOST["whitened-lbfgs"])
     curves[ONCE] = curve("whitened-lbfgs", X, y, C)
-    whitened.FIRST = first
+    whitened.BASES = anew
     curves[ANEW] = curve("whitened-lbfgs", X, y, C)
     return line_of(name, X.shape, C, curves)
 

@@ -116,7 +116,7 @@ def descend(
         pairs.remember((there.x, here.x), (there.gradient, here.gradient))
         here, done = there, done + 1
         note(here.value)
-        memory.step(FRAME, partial(_frame, here, pairs.frame(), done))
+        memory.step(FRAME, partial(_frame, here, pairs.frame() if memory.writes else {}, done))
     return here, False
 
 

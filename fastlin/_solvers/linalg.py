@@ -84,6 +84,9 @@ def row_products(P: Array, V: Array, means: Means) -> Array:
 
 def combined_rows(G: Array, P: Array, means: Means) -> Array:
     """G @ P for float64 factors G (c, m) and rows P (m, k), k by far the largest: some columns after the other."""
+    if not means.compiled or G.size * P.shape[1] <= TINY:
+        small: Array = G @ P
+        return small
     found = np.zeros((len(G), P.shape[1]))
     tasks = _column_tasks(P)
 

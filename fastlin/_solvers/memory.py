@@ -52,6 +52,11 @@ class Memory:
                 raise ValueError("resume: the state's history.loss is empty; it has at least the loss of the start")
 
     @property
+    def writes(self) -> bool:
+        """Whether there is a checkpoint."""
+        return self._path is not None
+
+    @property
     def state(self) -> Entries | None:
         """Where a solver that begins finds its frame; None where it begins at the start."""
         return self._state

@@ -19,6 +19,9 @@ import numpy as np
 from fastlin._check import Array
 from fastlin._check.states import Entries
 from fastlin._solvers.linalg import Means, combined_rows, row_products
+from fastlin._solvers.problem import MOST_KEPT
+
+UPPER = np.triu(np.ones((MOST_KEPT, MOST_KEPT)))
 
 
 class Pairs:
@@ -34,6 +37,7 @@ class Pairs:
         # One more than there are pairs: a checkpoint of those before a new one may not be written yet.
         self._rows = np.zeros((self.most + 1, 2, self._size))
         self._products = np.zeros((2, self.most + 1, self.most + 1))  # S^T Y and Y^T Y, but for those of the last y
+        self._two = np.empty((2, self._size))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -56,16 +60,17 @@ class Pairs:
         some, last = self._places, self._places[-1]
         known = max(some) + 1
         rows = self._rows[:known].reshape(2 * known, self._size)
-        with_last, with_gradient = row_products(rows, np.stack([self._rows[last, 1], gradient]), self._means).T
-        self._products[:, :known, last] = with_last.reshape(known, 2).T
-        self._products[1, last, :known] = with_last[1::2]
-        SY, YY = (A[np.ix_(some, some)] for A in self._products)
-        Sg, Yg = with_gradient.reshape(known, 2)[some].T
-        R, gamma = np.triu(SY), SY[-1, -1] / YY[-1, -1]
+        self._two[0], self._two[1] = self._rows[last, 1], gradient
+        products = row_products(rows, self._two, self._means).reshape(known, 2, 2)
+        self._products[:, :known, last] = products[:, :, 0].T
+        self._products[1, last, :known] = products[:, 1, 0]
+        SY, YY = self._products[:, some][:, :, some]
+        Sg, Yg = products[some, :, 1].T
+        R, gamma = SY * UPPER[: len(some), : len(some)], SY[-1, -1] / YY[-1, -1]
         p = np.linalg.solve(R, Sg)  # in this thread: there are few pairs
         of_S = np.linalg.solve(R.T, R.diagonal() * p + gamma * ((YY * p).sum(axis=1) - Yg))
         factors = np.zeros((known, 2))
-        factors[some] = np.stack([-of_S, gamma * p], axis=1)
+        factors[some, 0], factors[some, 1] = -of_S, gamma * p
         direction: Array = combined_rows(factors.reshape(1, -1), rows, self._means)[0]
         direction -= gamma * gradient
         return direction
