@@ -32,6 +32,7 @@ __all__ = [  # the functions of the table
     *("to_feature_major", "combine_feature_major"),
     *("csr_scores", "csr_float32_scores", "csr_int64_scores", "csr_float32_int64_scores"),
     *("csr_gradient", "csr_float32_gradient", "csr_int64_gradient", "csr_float32_int64_gradient"),
+    *("turn_slopes", "csr_columns", "csr_float32_columns", "place_columns"),
 ]
 
 TURNED_ROWS = 16  # rows whose scores are transposed at once
@@ -356,6 +357,105 @@ def csr_gradient_tile(typingctx, X, dscores, dW, tile):
     return types.void(X, dscores, dW, tile), emit
 
 
+@intrinsic
+def turn_tile(typingctx, dscores, start, slopes, sums, tile):
+    """tile = (r, rows, first, width): slopes[start + r + i] = dscores[:, r + i] for these classes, i < rows.
+
+    `sums` += the slopes of these rows, as the gradient of b adds them up.
+    """
+
+    def emit(context, b, signature, args):
+        dscores, slopes = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2))
+        start, sums = args[1], context.make_array(signature.args[3])(context, b, args[3]).data
+        r, rows, first, width = cgutils.unpack_tuple(b, args[4])
+        turned = Turned(b, dscores, first, width, r, rows)
+        turned.read()
+
+        def emit_rows(lanes, count):
+            tile = Tile(b, slopes, first, width, lanes, count)
+
+            def row(i, *totals):
+                found = tile.load_at(turned.at(i, intp_t(0)))
+                tile.store_at(found, b.gep(slopes.row(b.add(start, b.add(r, i))), [first]))
+                return b.add(i, intp_t(1)), *(add(b, *pair) for pair in zip(totals, found, strict=True))
+
+            zero = [ir.Constant(ir.VectorType(slopes.real, lanes), None)] * count
+            _, *totals = loop(b, [intp_t(0), *zero], lambda i, *_: b.icmp_signed("<", i, rows), row)
+            total = b.gep(sums, [first])
+            tile.store_at([add(b, *pair) for pair in zip(tile.load_at(total), totals, strict=True)], total)
+
+        with_vectors(b, width, slopes.bytes, emit_rows)
+        return context.get_dummy_value()
+
+    return types.void(dscores, start, slopes, sums, tile), emit
+
+
+@intrinsic
+def csr_columns_tile(typingctx, XT, slopes, dW, tile):
+    """tile = (start, last, prefetches, parts, scale, k, count, first, width): dW[k + i] = scale times the gradient of
+    column start + k + i, i < count, for these classes. Parts of the rows are summed by themselves: see native/csr.h.
+    """
+
+    def emit(context, b, signature, args):
+        slopes, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[1:3], args[1:3], strict=True))
+        start, last, prefetches, parts, scale, first_k, columns, first, width = cgutils.unpack_tuple(b, args[3])
+        XT = Entries(context, b, signature.args[0], args[0], last)
+
+        def border(part):
+            """The first row after a part."""
+            return b.sdiv(b.mul(XT.d, b.add(part, intp_t(1))), parts)
+
+        def row_of(p):
+            return XT.column(least(b, p, last))
+
+        def emit_columns(lanes, count):
+            of_slopes, of_dW = (Tile(b, A, first, width, lanes, count) for A in (slopes, dW))
+            zero = [ir.Constant(ir.VectorType(dW.real, lanes), None)] * count
+
+            def entry(p, row, *sums):
+                x, after = XT.number(p, dW.real, lanes), b.add(p, intp_t(1))
+                of_slopes.prefetch(XT, p, prefetches, writes=False)
+                found = (add_product(b, x, g, s) for g, s in zip(of_slopes.load(row), sums, strict=True))
+                return after, row_of(after), *found
+
+            def of_part(end, p, part, *totals):
+                row = row_of(p)
+
+                def is_later(q):
+                    follows = b.icmp_signed("<", b.add(q, intp_t(1)), parts)
+                    return b.and_(follows, b.icmp_unsigned(">=", row, border(q)))
+
+                (part,) = loop(b, [part], is_later, lambda q: [b.add(q, intp_t(1))])
+                limit = border(part)
+                p = b.add(p, b.zext(b.icmp_unsigned(">=", row, limit), intp_t))
+
+                def is_inside(p, row, *_):
+                    return b.and_(b.icmp_signed("<", p, end), b.icmp_unsigned("<", row, limit))
+
+                p, _, *sums = loop(b, [p, row_of(p), *zero], is_inside, entry)
+                return p, part, *(add(b, *pair) for pair in zip(totals, sums, strict=True))
+
+            def column(i):
+                k = b.add(first_k, i)
+                p, end = XT.range(b.add(start, k))
+                _, _, *totals = loop(
+                    b,
+                    [p, intp_t(0), *zero],
+                    lambda p, *_: b.icmp_signed("<", p, end),
+                    lambda *state: of_part(end, *state),
+                )
+                factor = in_all_lanes(b, scale, lanes)
+                of_dW.store_at([b.fmul(factor, total) for total in totals], b.gep(dW.row(k), [first]))
+                return [b.add(i, intp_t(1))]
+
+            loop(b, [intp_t(0)], lambda i: b.icmp_signed("<", i, columns), column)
+
+        with_vectors(b, width, dW.bytes, emit_columns)
+        return context.get_dummy_value()
+
+    return types.void(XT, slopes, dW, tile), emit
+
+
 @jit
 def first_of_tile(c, lanes, tile):
     """The first class of a tile: tiles are nearly equal shares of the vectors that c classes fill."""
@@ -396,3 +496,42 @@ def csr_gradient(X, start, row_buffer, dscores, dW):
 
 csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
 csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
+
+
+@jit
+def turn_slopes(dscores, start, slopes, sums):
+    c, rows = dscores.shape
+    lanes = VECTOR_BYTES // slopes.itemsize
+    for r in range(0, rows, TURNED_ROWS):
+        tile = first = 0
+        while first < c:
+            tile += 1
+            after = first_of_tile(c, lanes, tile)
+            turn_tile(dscores, start, slopes, sums, (r, min(TURNED_ROWS, rows - r), first, after - first))
+            first = after
+
+
+@jit
+def csr_columns(XT, start, parts, slopes, scale, dW):
+    count, c = dW.shape
+    lanes, factor = VECTOR_BYTES // dW.itemsize, dW.dtype.type(scale)
+    prefetches, last = XT.d * slopes.strides[0] > CACHED_BYTES, XT.indptr[start + count] - 1
+    for k in range(0, count, TURNED_ROWS):
+        tile = first = 0
+        while first < c:
+            tile += 1
+            after = first_of_tile(c, lanes, tile)
+            where = start, last, prefetches, parts, factor, k, min(TURNED_ROWS, count - k), first, after - first
+            csr_columns_tile(XT, slopes, dW, where)
+            first = after
+
+
+csr_float32_columns = csr_columns
+
+
+@jit
+def place_columns(columns, next, places):
+    for i in range(columns.size):
+        k = columns[i]
+        places[i] = next[k]
+        next[k] += 1
