@@ -7,6 +7,8 @@ the entries are sorted by columns, which takes about two passes over X: so it is
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastlin import _plan, ops
@@ -20,19 +22,33 @@ LAP_BYTES = 256  # for each entry, so that what is known of some entries stays i
 
 def prepare(X: Array | Csr, W: Array, backend: str) -> None:
     """Give sparse rows their columns, where a fit of weights like W is faster with them."""
-    if not isinstance(X, Csr) or X.columns or not ops.BACKENDS[backend].compiled:
+    if not isinstance(X, Csr) or not ops.BACKENDS[backend].compiled:
         return
-    if _plan.pays_by_columns(*X.shape, X.nnz, W.shape[1], W.itemsize):
-        X.columns = tuple(columns_of(X[rows], backend) for rows in _plan.sections(len(X)))
+    how = X.shape[1], W.shape[1], W.itemsize
+    if not _plan.pays_by_columns(len(X), X.nnz, *how):
+        return
+    sections = [X[rows] for rows in _plan.sections(len(X))]
+    cuts = [_plan.csr_plan(len(rows), rows.size, *how, compiled=True) for rows in sections]
+    counts = [
+        _plan.column_segments(cut.parts, len(rows), rows.nnz, *how) for cut, rows in zip(cuts, sections, strict=True)
+    ]
+    if counts != [len(columns.segments) for columns in X.columns]:  # an earlier fit has not made them
+        X.columns = tuple(columns_of(rows, count, backend) for rows, count in zip(sections, counts, strict=True))
 
 
-def columns_of(X: Csr, backend: str) -> Columns:
-    """The columns of these rows: nnz numbers and rows' numbers (int32), and d + 1 pointers.
+def columns_of(X: Csr, count: int, backend: str) -> Columns:
+    """The columns of these rows, in so many segments."""
+    n = len(X)
+    borders = [n * i // count for i in range(count + 1)]
+    return Columns([_segment(X[first:last], first, n, backend) for first, last in pairwise(borders)])
+
+
+def _segment(X: Csr, first: int, n: int, backend: str) -> CsrRows:
+    """The columns of some of n rows: nnz numbers and rows' numbers (int32) from `first` on, and d + 1 pointers.
 
     Another thread may write to X meanwhile: then entries may be lost or in a wrong column, but none is outside.
     """
-    n, d = X.shape
-    data, nnz = X.arrays.data, X.nnz
+    d, data, nnz = X.shape[1], X.arrays.data, X.nnz
     place = ops.kernel("place_columns", backend, "float64")
     following = np.zeros(d + 1, np.int64)  # the last column is of entries that are outside by now
     numbers, rows = np.zeros(nnz + 1, data.dtype), np.zeros(nnz + 1, np.int32)
@@ -47,10 +63,10 @@ def columns_of(X: Csr, backend: str) -> Columns:
         places = np.empty_like(columns)
         place(columns, following, places)
         np.minimum(places, nnz, out=places)
-        numbers[places], rows[places] = data[_entries(X, some)], _rows(X, some)
+        numbers[places], rows[places] = data[_entries(X, some)], first + _rows(X, some)
     for own in (numbers, rows, indptr):
         own.flags.writeable = False
-    return Columns(CsrRows(numbers[:nnz], rows[:nnz], indptr[: d + 1], n))
+    return CsrRows(numbers[:nnz], rows[:nnz], indptr[: d + 1], n)
 
 
 def _entries(X: Csr, some: slice) -> slice:
@@ -70,8 +86,8 @@ def _columns(X: Csr, some: slice) -> Array:
 def _rows(X: Csr, some: slice) -> Array:
     """Their rows."""
     indptr, entries = X.arrays.indptr, _entries(X, some)
-    first = int(np.searchsorted(indptr, entries.start, side="right")) - 1
-    after = int(np.searchsorted(indptr, entries.stop))
-    borders = np.clip(indptr[first : after + 1], entries.start, entries.stop)
-    found: Array = np.repeat(np.arange(first, after, dtype=np.int32), np.diff(borders))
+    start = int(np.searchsorted(indptr, entries.start, side="right")) - 1
+    stop = int(np.searchsorted(indptr, entries.stop))
+    borders = np.clip(indptr[start : stop + 1], entries.start, entries.stop)
+    found: Array = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(borders))
     return found

@@ -36,23 +36,25 @@ ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
 class Columns:
     """The columns of sparse rows X (n, d), copied by fastlin/_columns.py: nobody else writes to them.
 
-    arrays : the rows of X transposed (d, n); the numbers of rows ascend within a column.
+    segments : each has the columns of some of the rows, which follow each other; as kernels take a transposed X (d, n),
+        where the numbers of rows ascend within a column.
     """
 
-    __slots__ = ("_borders", "arrays")
+    __slots__ = ("_borders", "segments")
 
-    def __init__(self, arrays: CsrRows) -> None:
-        self.arrays = arrays
+    def __init__(self, segments: list[CsrRows]) -> None:
+        self.segments = segments
         self._borders: dict[int, list[int]] = {}
 
     def borders(self, count: int) -> list[int]:
         """Of ranges of columns, at most so many, that have about as many entries; a column counts like one more."""
         if count not in self._borders:
-            indptr = self.arrays.indptr
-            d, total = len(indptr) - 1, int(indptr[-1]) + len(indptr) - 1
-            inside = (
-                bisect_left(range(d + 1), total * i // count, key=lambda k: int(indptr[k]) + k) for i in range(1, count)
-            )
+            d = len(self.segments[0].indptr) - 1
+
+            def before(k: int) -> int:
+                return k + sum(int(segment.indptr[k]) for segment in self.segments)
+
+            inside = (bisect_left(range(d + 1), before(d) * i // count, key=before) for i in range(1, count))
             self._borders[count] = sorted({0, *inside, d})
         return self._borders[count]
 

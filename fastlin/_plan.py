@@ -177,13 +177,23 @@ COLUMNS_LINES = (
     1 << 16
 )  # cache lines of W that a pass reads: with fewer, Python's part of a pass is as long as the rest
 RANGE_LINES = 1 << 16  # of a range of columns: some 300 us from L2, between which Ctrl-C is answered
+SEGMENT_BYTES = 3 << 19  # of the slopes of a segment of the rows
+SEGMENT_ENTRIES = 8  # for each row of dW, at least: each segment reads and writes it
 LEAST_RANGES = 16  # so that threads share them out evenly, where each has PART_LINES
 
 
-def pays_by_columns(n: int, d: int, nnz: int, c: int, itemsize: int) -> bool:
-    """Whether fits to sparse rows are faster by columns."""
-    lines = -(-c * itemsize // CACHE_LINE)
-    return nnz * lines >= COLUMNS_LINES and min(n, SECTION_ROWS) * c * itemsize <= SLOPES_BYTES
+def pays_by_columns(n: int, nnz: int, d: int, c: int, itemsize: int) -> bool:
+    """Whether fits to sparse rows are faster by columns: where the slopes of the rows are fewer than the weights."""
+    n, lines = min(n, SECTION_ROWS), -(-c * itemsize // CACHE_LINE)
+    return n <= d and nnz * lines >= COLUMNS_LINES and n * c * itemsize <= SLOPES_BYTES
+
+
+def column_segments(parts: int, n: int, nnz: int, d: int, c: int, itemsize: int) -> int:
+    """How many segments of the rows have columns of their own: whole parts, whose slopes stay in L2."""
+    count = 1
+    while count < parts and n * c * itemsize > count * SEGMENT_BYTES and nnz >= 2 * count * SEGMENT_ENTRIES * d:
+        count *= 2
+    return count
 
 
 def column_ranges(nnz: int, d: int, c: int, itemsize: int) -> int:

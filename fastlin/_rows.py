@@ -204,6 +204,7 @@ class CsrStorage(Storage):
     def _of_columns(self) -> Op:
         """dW = scale times the gradient of the columns start, start + 1, ... of X, as many as dW has rows.
 
+        If it `adds`, the dW that it finds is a term of the sum: X may come in several segments of its rows.
         XT has the columns of X as its rows, and n columns. `slopes` are of all rows of X, whose entries ascend within
         each column; they are summed by `parts` of the rows.
         """
@@ -217,6 +218,7 @@ class CsrStorage(Storage):
             "start": "size",
             "parts": "size",
             "slopes": "real (n, c) rows",
+            "adds": "any",
             "scale": "any",
             "dW": "real (count, c) rows",
         }

@@ -184,11 +184,15 @@ def _by_columns(objective: Objective, inputs: Inputs, storage: CsrStorage, scale
     result = dW if lies_by_feature(dW) else np.empty(dW.shape, dW.dtype)
     borders = XT.borders(_plan.column_ranges(X.nnz, d, c, W.itemsize))
 
-    def fill(i: int) -> Iterator[None]:
-        kernel(XT.arrays, borders[i], cut.parts, own.slopes, scale, result[borders[i] : borders[i + 1]])
-        yield
+    for number, segment in enumerate(XT.segments, 1):
+        factor = scale if number == len(XT.segments) else 1.0
 
-    _pool.pool.run(fill, len(borders) - 1, team)
+        def fill(i: int, segment: Any = segment, adds: bool = number > 1, factor: float = factor) -> Iterator[None]:
+            some = result[borders[i] : borders[i + 1]]
+            kernel(segment, borders[i], cut.parts, own.slopes, adds, factor, some)
+            yield
+
+        _pool.pool.run(fill, len(borders) - 1, team)
     if len(W) > d:
         result[d] = W.dtype.type(scale) * np.add.accumulate(own.sums)[-1]  # in the order of the parts
     if result is not dW:

@@ -146,9 +146,9 @@ def turn_slopes(dscores, start, slopes, sums):
 
 
 @quiet
-def csr_columns(XT, start, parts, slopes, scale, dW):
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
     for k in range(len(dW)):
-        total = np.zeros(dW.shape[1])
+        total = dW[k].astype(np.float64) if adds else np.zeros(dW.shape[1])
         for r, x in entries_of(XT, start + k):
             total += x * slopes[r].astype(np.float64)
         dW[k] = scale * total

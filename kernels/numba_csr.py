@@ -38,7 +38,7 @@ __all__ = [  # the functions of the table
 TURNED_ROWS = 16  # rows whose scores are transposed at once
 TILE_VECTORS = 8  # of a tile, at most
 TWO_SUMS = 4  # vectors up to which odd and even entries have sums of their own: they hide the latency of adding
-AHEAD = 12  # entries, ahead of which rows of W and dW are prefetched
+AHEAD = 24  # entries, ahead of which rows of W and dW are prefetched
 CACHED_BYTES = 512 << 10  # of a W that needs no prefetching
 COPIED_ROWS = 64  # of W or dW: they stay in L1 while they are copied
 SUMMED = 2048  # numbers of dW that are summed at once
@@ -173,12 +173,15 @@ class Tile:
 
     def prefetch(self, X, p, prefetches, writes):
         """The row of W that an entry after p will need. Its index is not checked: any address may be prefetched."""
-        with self.b.if_then(prefetches):
+        with self.b.if_then(self.b.icmp_signed(">", prefetches, intp_t(0))):
             k = X.column(least(self.b, self.b.add(p, intp_t(AHEAD)), X.last))
             start = self.b.gep(self.W.row(k), [self.first])
             line = 64 // self.W.bytes
             for column in range(0, self.count * self.lanes, line):
                 self.W.prefetch(start, intp_t(column), cache=3, writes=writes)
+            with self.b.if_then(self.b.icmp_signed(">", prefetches, intp_t(1))):
+                last = self.b.add(self.columns[-1], intp_t(self.lanes - 1))
+                self.W.prefetch(start, last, cache=3, writes=writes)
 
 
 def with_vectors(b, width, real_bytes, emit):
@@ -392,13 +395,14 @@ def turn_tile(typingctx, dscores, start, slopes, sums, tile):
 
 @intrinsic
 def csr_columns_tile(typingctx, XT, slopes, dW, tile):
-    """tile = (start, last, prefetches, parts, scale, k, count, first, width): dW[k + i] = scale times the gradient of
-    column start + k + i, i < count, for these classes. Parts of the rows are summed by themselves: see native/csr.h.
+    """tile = (start, last, prefetches, parts, adds, scale, k, count, first, width): for these classes and i < count,
+    dW[k + i] = scale times the gradient of column start + k + i, and if it `adds`, times dW[k + i] too. Parts of the
+    rows are summed by themselves: see native/csr.h.
     """
 
     def emit(context, b, signature, args):
         slopes, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[1:3], args[1:3], strict=True))
-        start, last, prefetches, parts, scale, first_k, columns, first, width = cgutils.unpack_tuple(b, args[3])
+        start, last, prefetches, parts, adds, scale, first_k, columns, first, width = cgutils.unpack_tuple(b, args[3])
         XT = Entries(context, b, signature.args[0], args[0], last)
 
         def border(part):
@@ -438,14 +442,16 @@ def csr_columns_tile(typingctx, XT, slopes, dW, tile):
             def column(i):
                 k = b.add(first_k, i)
                 p, end = XT.range(b.add(start, k))
+                target = b.gep(dW.row(k), [first])
+                before = [b.select(adds, *pair) for pair in zip(of_dW.load_at(target), zero, strict=True)]
                 _, _, *totals = loop(
                     b,
-                    [p, intp_t(0), *zero],
+                    [p, intp_t(0), *before],
                     lambda p, *_: b.icmp_signed("<", p, end),
                     lambda *state: of_part(end, *state),
                 )
                 factor = in_all_lanes(b, scale, lanes)
-                of_dW.store_at([b.fmul(factor, total) for total in totals], b.gep(dW.row(k), [first]))
+                of_dW.store_at([b.fmul(factor, total) for total in totals], target)
                 return [b.add(i, intp_t(1))]
 
             loop(b, [intp_t(0)], lambda i: b.icmp_signed("<", i, columns), column)
@@ -465,15 +471,24 @@ def first_of_tile(c, lanes, tile):
 
 
 @jit
+def prefetched(rows, row_bytes, width_bytes):
+    """What of the rows of a matrix is prefetched: 0 nothing, 1 the lines from their start on, 2 the last byte's too."""
+    if rows * row_bytes <= CACHED_BYTES:
+        return 0
+    return 2 if (width_bytes - 1) % 64 + 1 > (row_bytes & -row_bytes) else 1
+
+
+@jit
 def csr_scores(X, start, W, row_buffer, scores):
     c, rows = scores.shape
     lanes = VECTOR_BYTES // W.itemsize
-    prefetches, last = X.d * W.strides[0] > CACHED_BYTES, X.indptr[start + rows] - 1
+    last = X.indptr[start + rows] - 1
     for r in range(0, rows, TURNED_ROWS):
         tile = first = 0
         while first < c:
             tile += 1
             after = first_of_tile(c, lanes, tile)
+            prefetches = prefetched(X.d, W.strides[0], (after - first) * W.itemsize)
             where = start, last, prefetches, r, min(TURNED_ROWS, rows - r), first, after - first
             csr_scores_tile(X, W, scores, where)
             first = after
@@ -483,12 +498,13 @@ def csr_scores(X, start, W, row_buffer, scores):
 def csr_gradient(X, start, row_buffer, dscores, dW):
     c, rows = dscores.shape
     lanes = VECTOR_BYTES // dW.itemsize
-    prefetches, last = X.d * dW.strides[0] > CACHED_BYTES, X.indptr[start + rows] - 1
+    last = X.indptr[start + rows] - 1
     for r in range(0, rows, TURNED_ROWS):
         tile = first = 0
         while first < c:
             tile += 1
             after = first_of_tile(c, lanes, tile)
+            prefetches = prefetched(X.d, dW.strides[0], (after - first) * dW.itemsize)
             where = start, last, prefetches, r, min(TURNED_ROWS, rows - r), first, after - first
             csr_gradient_tile(X, dscores, dW, where)
             first = after
@@ -512,17 +528,18 @@ def turn_slopes(dscores, start, slopes, sums):
 
 
 @jit
-def csr_columns(XT, start, parts, slopes, scale, dW):
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
     count, c = dW.shape
     lanes, factor = VECTOR_BYTES // dW.itemsize, dW.dtype.type(scale)
-    prefetches, last = XT.d * slopes.strides[0] > CACHED_BYTES, XT.indptr[start + count] - 1
+    last = XT.indptr[start + count] - 1
     for k in range(0, count, TURNED_ROWS):
         tile = first = 0
         while first < c:
             tile += 1
             after = first_of_tile(c, lanes, tile)
-            where = start, last, prefetches, parts, factor, k, min(TURNED_ROWS, count - k), first, after - first
-            csr_columns_tile(XT, slopes, dW, where)
+            prefetches = prefetched(XT.d, slopes.strides[0], (after - first) * slopes.itemsize)
+            some = k, min(TURNED_ROWS, count - k), first, after - first
+            csr_columns_tile(XT, slopes, dW, (start, last, prefetches, parts, adds, factor, *some))
             first = after
 
 

@@ -141,10 +141,11 @@ def turn_slopes(dscores, start, slopes, sums):
 
 
 @quiet
-def csr_columns(XT, start, parts, slopes, scale, dW):
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
     numbers, rows, column_of = entries_of(XT, start, len(dW))
     for j, g in enumerate(slopes.T):
-        dW[:, j] = scale * np.bincount(column_of, numbers * g[rows], len(dW))
+        total = np.bincount(column_of, numbers * g[rows], len(dW))
+        dW[:, j] = scale * (total + dW[:, j] if adds else total)
 
 
 csr_float32_columns = csr_columns

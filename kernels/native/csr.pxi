@@ -139,7 +139,7 @@ cdef tuple bind_sparse(str name, bint floats):
 cdef class ColumnGradient(Piece):
     """Rows of dW, from the slopes of all rows of X and from X's columns, which are the rows of XT."""
 
-    def __call__(self, XT, Py_ssize_t start, Py_ssize_t parts, ndarray slopes, double scale, ndarray dW):
+    def __call__(self, XT, Py_ssize_t start, Py_ssize_t parts, ndarray slopes, bint adds, double scale, ndarray dW):
         cdef ndarray data, rows, indptr
         cdef Py_ssize_t count = PyArray_DIM(dW, 0)
         cdef CsrSizes sizes = CsrSizes(PyArray_DIM(slopes, 0), PyArray_DIM(slopes, 1), stride_of(slopes), stride_of(dW))
@@ -150,12 +150,12 @@ cdef class ColumnGradient(Piece):
         arrays = CsrArrays(PyArray_DATA(data), PyArray_DATA(rows), <int64_t *> PyArray_DATA(indptr), n)
         columns = csr_columns_for(PyArray_ITEMSIZE(dW), PyArray_ITEMSIZE(data))
         with nogil:
-            columns(&arrays, start, count, parts, PyArray_DATA(slopes), scale, &sizes, PyArray_DATA(dW))
+            columns(&arrays, start, count, parts, PyArray_DATA(slopes), adds, scale, &sizes, PyArray_DATA(dW))
 
 
 cdef ColumnGradient bind_columns(str name, bint floats):
     cdef void *made = <void *> csr_columns_for
-    return bind(ColumnGradient(), name, made if floats else NULL, made, "XT start parts slopes scale dW")
+    return bind(ColumnGradient(), name, made if floats else NULL, made, "XT start parts slopes adds scale dW")
 
 
 cdef class Turn(Piece):

@@ -11,13 +11,14 @@ typedef REAL VECTOR;
 typedef REAL VECTOR __attribute__((vector_size(VECTOR_SIZE), aligned(sizeof(REAL)), may_alias));
 #endif
 
-/* Prefetches the lines of a row, and that of its last number: rows begin anywhere within a line. */
+/* Prefetches the row that an entry after p will need. */
 INLINE void SIZED(prefetch)(const csr_block block, ptrdiff_t p, const REAL *W, const int count, const int writes) {
     const char *row = CSR(ahead)(block, p, W);
     UNROLL for (int i = 0; i < count * VECTOR_SIZE; i += 64) {
         if (writes) __builtin_prefetch(row + i, 1); /* clang wants a constant */
         else __builtin_prefetch(row + i, 0);
     }
+    if (block.prefetches == 1) return;
     row += block.width * (ptrdiff_t)sizeof(REAL) - 1;
     if (writes) __builtin_prefetch(row, 1);
     else __builtin_prefetch(row, 0);
@@ -81,18 +82,19 @@ INLINE void SIZED(gradient)(const csr_block block, const REAL *slopes, REAL *dW,
     if (db) SIZED(add)(db, 1, total, width, count);
 }
 
-/* dW[k] = scale times the sum of x g over the entries of column k, for columns one after the other. Those of each part
+/* dW[k] = scale times the sum (and dW[k], if it `adds`) of x g over the entries of column k, for columns one after the other. Those of each part
  * of the rows are summed by themselves, as in parts that have a gradient each: so both give the same bits. Rows ascend;
  * one that is outside is passed over. */
 INLINE void SIZED(columns)(
-    const csr_block block, const csr_parts *parts, const REAL *slopes, REAL scale, REAL *dW, ptrdiff_t ld, const int count
+    const csr_block block, const csr_parts *parts, const REAL *slopes, int adds, REAL scale, REAL *dW, ptrdiff_t ld,
+    const int count
 ) {
     const ptrdiff_t width = block.width;
     for (ptrdiff_t k = 0; k < block.rows; k++, dW += ld) {
         VECTOR total[TILE_VECTORS], sum[TILE_VECTORS];
         ptrdiff_t part = 0, p = block.X.indptr[block.start + k];
         const ptrdiff_t end = block.X.indptr[block.start + k + 1];
-        UNROLL for (int i = 0; i < count; i++) total[i] = (VECTOR){0};
+        UNROLL for (int i = 0; i < count; i++) total[i] = adds ? *(const VECTOR *)(dW + AT(i)) : (VECTOR){0};
         while (p < end) {
             uint64_t row = (uint64_t)CSR(column)(block, p);
             while (part + 1 < parts->count && row >= parts->border[part + 1]) part++;

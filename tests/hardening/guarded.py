@@ -214,6 +214,7 @@ def columns_cases(name, dtype):
                 "start": start,
                 "parts": parts,
                 "slopes": numbers((n, c), dtype),
+                "adds": parts > 1,
                 "scale": 0.5,
                 "dW": np.empty((d - start, c), dtype),
             },

@@ -127,8 +127,8 @@ def test_what_is_no_number_follows_ieee(backend, dtype):
 
 
 @pytest.mark.paired(whole=[("c", "backend", "dtype"), ("parts", "backend")], c=CLASSES, parts=[1, 2, 5, 64])
-@pytest.mark.parametrize("reads", [None, "float32"])
-def test_gradient_by_columns_agrees(c, parts, reads, backend, dtype):
+@pytest.mark.parametrize(("reads", "adds"), [(None, False), (None, True), ("float32", False)])
+def test_gradient_by_columns_agrees(c, parts, reads, adds, backend, dtype):
     """Of some columns, into rows of dW that stand apart; entries of rows that are none are passed over."""
     storage = ops.STORAGES["csr" if reads is None else "csr_float32"]
     served(storage.name, dtype)
@@ -147,8 +147,8 @@ def test_gradient_by_columns_agrees(c, parts, reads, backend, dtype):
     slopes = rng.standard_normal((n, c + 2)).astype(dtype)[:, :c]
     slopes.flags.writeable = False
     wide = np.full((d - start, c + 3), 7.0, dtype)
-    call(storage.columns, backend, dtype, XT, start, parts, slopes, 0.25, wide[:, :c])
-    exact = 0.25 * left[start:] @ slopes.astype(np.float64)
+    call(storage.columns, backend, dtype, XT, start, parts, slopes, adds, 0.25, wide[:, :c])
+    exact = 0.25 * (left[start:] @ slopes.astype(np.float64) + (7 if adds else 0))
     assert testing.error(wide[:, :c], exact, 50.0) <= testing.tolerance(dtype, n)
     assert (wide[:, c:] == 7).all()
 

@@ -21,20 +21,20 @@ def dense(n, d, seed=0, share=0.3):
     return X
 
 
-def with_columns(X, backend):
+def with_columns(X, backend, segments=1):
     """The rows with their columns, however small they are."""
     found = X[:]
-    found.columns = tuple(_columns.columns_of(X[rows], backend) for rows in _plan.sections(len(X)))
+    found.columns = tuple(_columns.columns_of(X[rows], segments, backend) for rows in _plan.sections(len(X)))
     return found
 
 
-def both_ways(loss, W, X, y, sample_weight=None, *, bias=False, backend, threads=2, order="C"):
-    """(value, dW) of the sum over the rows, by rows and by columns."""
+def both_ways(loss, W, X, y, sample_weight=None, *, bias=False, backend, threads=2, order="C", segments=1):
+    """(value, dW) of the sum over the rows, by rows and by columns in so many segments of the rows."""
     hyper = tuple(testing.off_neutral(f"{loss}_epilogue").values())
     objective = make_objective(loss, hyper, 0.0, bias, backend, threads)
     inputs = objective.inputs(W, features(X), y, sample_weight)
     found = []
-    for rows in (inputs.X, with_columns(inputs.X, backend)):
+    for rows in (inputs.X, with_columns(inputs.X, backend, segments)):
         out = np.full(W.shape, 7.0, W.dtype, order=order)
         found.append(objective.at(inputs._replace(X=rows), None, 1, out))
     return found
@@ -84,9 +84,12 @@ def test_of_several_parts_and_calls(bias, compiled, monkeypatch):
         cut = _plan.csr_plan(n, features(testing.sparse(X)).size, d, c, 8, compiled=True)
         assert cut.parts > 2
         assert cut.laps > cut.parts
-        found = both_ways("softmax", case.W, testing.sparse(X), case.y, bias=bias, backend=compiled)
-        assert found[0][0] == found[1][0]
-        np.testing.assert_array_equal(found[0][1], found[1][1])
+        for segments in (1, 2, cut.parts):
+            found = both_ways(
+                "softmax", case.W, testing.sparse(X), case.y, bias=bias, backend=compiled, segments=segments
+            )
+            assert found[0][0] == found[1][0]
+            np.testing.assert_array_equal(found[0][1], found[1][1])
     finally:
         _plan.csr_plan.cache_clear()
         _run._route.cache_clear()
@@ -143,7 +146,7 @@ def test_columns_are_the_sorted_entries(shape, backend, monkeypatch):
     n, d = shape
     whole = features(testing.sparse(np.concatenate([np.ones((2, d)), dense(n, d), np.ones((1, d))]), "int64"))
     X = whole[2 : 2 + n]
-    found = _columns.columns_of(X, backend).arrays
+    (found,) = _columns.columns_of(X, 1, backend).segments
     entries = slice(X.indptr[0], X.indptr[-1])
     columns, rows = X.indices[entries], np.repeat(np.arange(n), np.diff(X.indptr))
     order = np.argsort(columns, kind="stable")
@@ -156,14 +159,15 @@ def test_columns_are_the_sorted_entries(shape, backend, monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 3, 16, 1000])
 def test_ranges_cover_all_columns(count):
-    own = _columns.columns_of(features(testing.sparse(dense(80, 33))), "numpy")
+    own = _columns.columns_of(features(testing.sparse(dense(80, 33))), 3, "numpy")
     borders = own.borders(count)
     assert borders[0] == 0
     assert borders[-1] == 33
     assert sorted(set(borders)) == borders
     assert len(borders) <= count + 1
-    cost = np.diff(own.arrays.indptr[borders]) + np.diff(borders)
-    single = np.diff(own.arrays.indptr).max() + 1
+    entries = np.sum([segment.indptr for segment in own.segments], axis=0)
+    cost = np.diff(entries[borders]) + np.diff(borders)
+    single = np.diff(entries).max() + 1
     assert cost.max() <= cost.sum() / count + single
 
 
@@ -172,7 +176,8 @@ def test_indices_that_another_thread_has_moved_outside_are_left_out(backend):
     good = features(testing.sparse(dense(60, 19), "int64"))
     bad = np.random.default_rng(0).random(good.nnz) < 0.3
     wrong = np.resize([-1, 19, 20, -(2**63), 2**63 - 1], good.nnz)
-    found = _columns.columns_of(Csr(good.data, np.where(bad, wrong, good.indices), good.indptr, 19), backend).arrays
+    X = Csr(good.data, np.where(bad, wrong, good.indices), good.indptr, 19)
+    (found,) = _columns.columns_of(X, 1, backend).segments
     assert found.indptr[-1] == np.count_nonzero(~bad)
     rows = np.repeat(np.arange(60), np.diff(good.indptr))[~bad]
     order = np.argsort(good.indices[~bad], kind="stable")
@@ -199,10 +204,10 @@ def test_another_thread_writes_meanwhile(compiled):
         objective = make_objective("softmax", (0.0,), 0.0, False, compiled, 2)
         for _ in range(50):
             inputs = objective.inputs(W, Csr(*X.arrays), y)
-            found = with_columns(inputs.X, compiled)
-            XT = found.columns[0].arrays
-            assert 0 <= XT.indptr[0] <= XT.indptr[-1] <= len(XT.indices)
-            assert (np.diff(XT.indptr) >= 0).all()
+            found = with_columns(inputs.X, compiled, 2)
+            for XT in found.columns[0].segments:
+                assert 0 <= XT.indptr[0] <= XT.indptr[-1] <= len(XT.indices)
+                assert (np.diff(XT.indptr) >= 0).all()
             objective.at(inputs._replace(X=found), None, n, None)
     finally:
         ends.set()
