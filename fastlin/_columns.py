@@ -25,7 +25,7 @@ def prepare(X: Array | Csr, W: Array, backend: str) -> None:
     if not isinstance(X, Csr) or not ops.BACKENDS[backend].compiled:
         return
     how = X.shape[1], W.shape[1], W.itemsize
-    if not _plan.pays_by_columns(len(X), X.nnz, *how):
+    if not _plan.pays_by_columns(len(X), *how):
         return
     sections = [X[rows] for rows in _plan.sections(len(X))]
     cuts = [_plan.csr_plan(len(rows), rows.size, *how, compiled=True) for rows in sections]

@@ -182,10 +182,10 @@ SEGMENT_ENTRIES = 8  # for each row of dW, at least: each segment reads and writ
 LEAST_RANGES = 16  # so that threads share them out evenly, where each has PART_LINES
 
 
-def pays_by_columns(n: int, nnz: int, d: int, c: int, itemsize: int) -> bool:
-    """Whether fits to sparse rows are faster by columns: where the slopes of the rows are fewer than the weights."""
-    n, lines = min(n, SECTION_ROWS), -(-c * itemsize // CACHE_LINE)
-    return n <= d and nnz * lines >= COLUMNS_LINES and n * c * itemsize <= SLOPES_BYTES
+def pays_by_columns(n: int, d: int, c: int, itemsize: int) -> bool:
+    """Whether fits to sparse rows are faster by columns: where dW is larger than a core's cache, and the slopes less."""
+    slopes, gradient = (size * c * itemsize for size in (min(n, SECTION_ROWS), d))
+    return SLOPES_SHARE * slopes <= gradient >= COLUMNS_BYTES and slopes <= SLOPES_BYTES
 
 
 def column_segments(parts: int, n: int, nnz: int, d: int, c: int, itemsize: int) -> int:

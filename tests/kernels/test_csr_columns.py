@@ -110,30 +110,46 @@ def test_of_several_sections(compiled, monkeypatch):
 @pytest.mark.parametrize("how", [{}, {"solver": "newton-cg"}, {"reg": fl.L1(1e-3)}, {"solver": "lbfgs", "max_iter": 9}])
 def test_fits_have_the_same_bits(how, compiled, monkeypatch):
     """A fit takes the columns where they pay; here the rule decides either way."""
-    n, d, c = 130, 150, 3
+    n, d, c = 130, 300, 3
     X = dense(n, d)
     y = (X @ np.random.default_rng(2).standard_normal((d, c))).argmax(axis=1)
     taken, found, real = [], [], _run._by_columns
     monkeypatch.setattr(_run, "_by_columns", lambda *given: taken.append(1) or real(*given))
-    for lines in (1, 1 << 40):
-        monkeypatch.setattr(_plan, "COLUMNS_LINES", lines)
+    for least in (1, 1 << 40):
+        monkeypatch.setattr(_plan, "COLUMNS_BYTES", least)
         taken.clear()
         found.append(
             fl.minimize(testing.sparse(X), y, backend=compiled, **{"reg": 1e-2, "tol": 0, "max_iter": 15} | how)
         )
-        assert bool(taken) == (lines == 1)
+        assert bool(taken) == (least == 1)
     np.testing.assert_array_equal(found[0].W, found[1].W)
     assert found[0].history == found[1].history
 
 
 def test_a_sweep_makes_them_once(monkeypatch):
-    X = dense(130, 150)
-    y = (X @ np.random.default_rng(2).standard_normal((150, 3))).argmax(axis=1)
+    X = dense(130, 300)
+    y = (X @ np.random.default_rng(2).standard_normal((300, 3))).argmax(axis=1)
     made, real = [], _columns.columns_of
-    monkeypatch.setattr(_plan, "COLUMNS_LINES", 1)
+    monkeypatch.setattr(_plan, "COLUMNS_BYTES", 1)
     monkeypatch.setattr(_columns, "columns_of", lambda *given: made.append(1) or real(*given))
     fl.sweep(testing.sparse(X), y, C=[0.1, 1.0], cv=2)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "pays"),
+    [
+        ((16000, 62000, 20, 4), True),
+        ((20000, 47000, 53, 8), True),
+        ((100000, 1 << 20, 10, 4), True),
+        ((10**7, 1 << 20, 10, 4), True),  # sections of some rows
+        ((100000, 50000, 10, 8), False),  # slopes are larger than dW
+        ((20000, 47000, 1, 8), False),  # a dW that stays in L2
+        ((120000, 1 << 20, 100, 8), False),  # slopes that take too much memory
+    ],
+)
+def test_sizes_decide(shape, pays):
+    assert _plan.pays_by_columns(*shape) == pays
 
 
 # ---- The columns --------------------------------------------------------------------------------------------
