@@ -173,9 +173,8 @@ def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compile
 
 # By columns, in fits: fastlin/_columns.py. The slopes of all rows of a section are kept, and ranges of columns follow.
 SLOPES_BYTES = 64 << 20
-COLUMNS_LINES = (
-    1 << 16
-)  # cache lines of W that a pass reads: with fewer, Python's part of a pass is as long as the rest
+COLUMNS_BYTES = 4 << 20  # of dW, at least: a smaller one stays in L2, where adding to it takes no longer
+SLOPES_SHARE = 2  # times as many numbers as the slopes, at least, are in dW: else the slopes are as far away
 RANGE_LINES = 1 << 16  # of a range of columns: some 300 us from L2, between which Ctrl-C is answered
 SEGMENT_BYTES = 3 << 19  # of the slopes of a segment of the rows
 SEGMENT_ENTRIES = 8  # for each row of dW, at least: each segment reads and writes it
