@@ -182,7 +182,7 @@ LEAST_RANGES = 16  # so that threads share them out evenly, where each has PART_
 
 
 def pays_by_columns(n: int, d: int, c: int, itemsize: int) -> bool:
-    """Whether fits to sparse rows are faster by columns: where dW is larger than a core's cache, and the slopes less."""
+    """Whether fits to sparse rows are faster by columns: where dW leaves the cache of a core, and the slopes do not."""
     slopes, gradient = (size * c * itemsize for size in (min(n, SECTION_ROWS), d))
     return SLOPES_SHARE * slopes <= gradient >= COLUMNS_BYTES and slopes <= SLOPES_BYTES
 

@@ -29,14 +29,14 @@ def with_columns(X, backend, segments=1):
 
 
 def both_ways(loss, W, X, y, sample_weight=None, *, bias=False, backend, threads=2, order="C", segments=1):
-    """(value, dW) of the sum over the rows, by rows and by columns in so many segments of the rows."""
+    """(value, dW) of a quarter of the sum over rows, by rows and by columns in so many segments of the rows."""
     hyper = tuple(testing.off_neutral(f"{loss}_epilogue").values())
     objective = make_objective(loss, hyper, 0.0, bias, backend, threads)
     inputs = objective.inputs(W, features(X), y, sample_weight)
     found = []
     for rows in (inputs.X, with_columns(inputs.X, backend, segments)):
         out = np.full(W.shape, 7.0, W.dtype, order=order)
-        found.append(objective.at(inputs._replace(X=rows), None, 1, out))
+        found.append(objective.at(inputs._replace(X=rows), None, 4, out))
     return found
 
 
@@ -300,7 +300,7 @@ def test_ten_thousand_arrays(seed, compiled):
         if np.isfinite(rows.data).all() and np.abs(rows.data.astype(np.float64)).max(initial=0) < 10:
             exact = rows.beside(np.dtype(np.float64)).toarray().astype(np.float64)
             E = exact @ W[:d] + (W[d] if bias else 0) - y
-            dW = np.concatenate([2 * exact.T @ E, 2 * E.sum(axis=0)[None]])[: d + bias]
-            assert abs(by_rows[0] - np.square(E).sum()) <= 1e-5 * max(1.0, np.square(E).sum())
+            value, dW = np.square(E).sum() / 4, np.concatenate([exact.T @ E, E.sum(axis=0)[None]])[: d + bias] / 2
+            assert abs(by_rows[0] - value) <= 1e-5 * max(1.0, value)
             np.testing.assert_allclose(by_rows[1], dW, rtol=1e-5, atol=1e-4)
     assert EACH / 10 < refused < EACH / 2
