@@ -1,4 +1,4 @@
-# The slopes of all rows and a loss, by a team of threads; slopes_driver in kernels/drivers.py is the same for one thread.
+# The slopes of all rows and a loss, by a team of threads; slopes_driver in kernels/drivers.py is that for one thread.
 # Uses common.pxi, storages.pxi, csr.pxi (Turn), losses.pxi (Epilogue) and loss_driver.pxi (LossJob).
 #
 # It is the second phase of a loss with its gradient, where a block's slopes are kept instead of a gradient. The parts
