@@ -21,6 +21,8 @@ from sparse_data import one_hot, text
 from worker import OURS, Call
 
 import fastlin as fl
+from fastlin._columns import prepare
+from fastlin._objective import make_objective, with_defaults
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,14 @@ def make_case(shape: SparseShape) -> SparseCase:
 
 
 def fastlin_calls(case: SparseCase, loss: str, threads: int, backend: str) -> list[Call]:
+    """A call of the public function, and a pass of a fit, which has checked X and sorted its columns before."""
     function = {"softmax": fl.softmax_loss, "svm": fl.svm_loss}[loss]
     dW = np.empty_like(case.W)
-    return [Call(lambda: function(case.W, case.X, case.y, out=dW, backend=backend, threads=threads))]
+    calls = [Call(lambda: function(case.W, case.X, case.y, out=dW, backend=backend, threads=threads))]
+    objective = make_objective(loss, with_defaults(loss, {}, loss), 0.0, False, backend, threads)
+    inputs = objective.inputs(case.W, case.X, case.y)
+    prepare(inputs.X, inputs.W, backend)
+    return [*calls, Call(lambda: objective.at(inputs, None, len(case.y), dW))]
 
 
 def product_calls(

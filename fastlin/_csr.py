@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,18 +33,46 @@ SHARES = 64  # of the rows, whose entries are counted
 ENTRY_BYTES = 64  # that gathering or spreading an entry reads and writes
 
 
+class Columns:
+    """The columns of sparse rows X (n, d), copied by fastlin/_columns.py: nobody else writes to them.
+
+    segments : each has the columns of some of the rows, which follow each other; as kernels take a transposed X (d, n),
+        where the numbers of rows ascend within a column.
+    """
+
+    __slots__ = ("_borders", "segments")
+
+    def __init__(self, segments: list[CsrRows]) -> None:
+        self.segments = segments
+        self._borders: dict[int, list[int]] = {}
+
+    def borders(self, count: int) -> list[int]:
+        """Of ranges of columns, at most so many, that have about as many entries; a column counts like one more."""
+        if count not in self._borders:
+            d = len(self.segments[0].indptr) - 1
+
+            def before(k: int) -> int:
+                return k + sum(int(segment.indptr[k]) for segment in self.segments)
+
+            inside = (bisect_left(range(d + 1), before(d) * i // count, key=before) for i in range(1, count))
+            self._borders[count] = sorted({0, *inside, d})
+        return self._borders[count]
+
+
 class Csr:
     """X (n, d) in compressed sparse rows, made by fastlin/_check/csr.py alone.
 
     arrays : what kernels are given. `indptr` is our own; `data` and `indices` are the caller's, for any slice of rows.
+    columns : those of each section of the rows (`_plan.sections`), for fits that `_columns.prepare` has given them.
     """
 
-    __slots__ = ("arrays", "shape")
+    __slots__ = ("arrays", "columns", "shape")
     ndim = 2
 
     def __init__(self, data: Array, indices: Array, indptr: Array, d: int) -> None:
         self.arrays = CsrRows(data, indices, indptr, d)
         self.shape = len(indptr) - 1, d
+        self.columns: tuple[Columns, ...] = ()
 
     @property
     def data(self) -> Array:
@@ -119,6 +148,12 @@ class Csr:
             entries += np.arange(first, last)
             gathered[0][first:last], gathered[1][first:last] = data[entries], indices[entries]
         return Csr(*gathered, own, d)
+
+    def section(self, number: int, rows: slice) -> Csr:
+        """The rows of a section, with its columns if there are any."""
+        found = self[rows]
+        found.columns = self.columns[number : number + 1]
+        return found
 
     def beside(self, dtype: np.dtype[Any]) -> Csr:
         """The same rows with numbers that kernels read beside weights of this dtype: a copy of other numbers."""

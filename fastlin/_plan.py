@@ -171,6 +171,42 @@ def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compile
     return max(1, min(CSR_CHUNK_LINES // (mean * lines), CHUNK_NUMBERS // (4 * c + ROW_NUMBERS)))
 
 
+# By columns, in fits: fastlin/_columns.py. The slopes of all rows of a section are kept, and ranges of columns follow.
+SLOPES_BYTES = 64 << 20
+COLUMNS_BYTES = 4 << 20  # of dW, at least: a smaller one stays in L2, where adding to it takes no longer
+SLOPES_SHARE = 2  # times as many numbers as the slopes, at least, are in dW: else the slopes are as far away
+RANGE_LINES = 1 << 16  # of a range of columns: some 300 us from L2, between which Ctrl-C is answered
+SEGMENT_BYTES = 3 << 19  # of the slopes of a segment of the rows
+SEGMENT_ENTRIES = 8  # for each row of dW, at least: each segment reads and writes it
+LEAST_RANGES = 16  # so that threads share them out evenly, where each has PART_LINES
+
+
+def pays_by_columns(n: int, d: int, c: int, itemsize: int) -> bool:
+    """Whether fits to sparse rows are faster by columns: where dW leaves the cache of a core, and the slopes do not."""
+    slopes, gradient = (size * c * itemsize for size in (min(n, SECTION_ROWS), d))
+    return SLOPES_SHARE * slopes <= gradient >= COLUMNS_BYTES and slopes <= SLOPES_BYTES
+
+
+def column_segments(parts: int, n: int, nnz: int, d: int, c: int, itemsize: int) -> int:
+    """How many segments of the rows have columns of their own: whole parts, whose slopes stay in L2."""
+    count = 1
+    while count < parts and n * c * itemsize > count * SEGMENT_BYTES and nnz >= 2 * count * SEGMENT_ENTRIES * d:
+        count *= 2
+    return count
+
+
+def column_ranges(nnz: int, d: int, c: int, itemsize: int) -> int:
+    """How many ranges of columns there are, at most."""
+    lines = (nnz + d) * -(-c * itemsize // CACHE_LINE)
+    return max(1, -(-lines // RANGE_LINES), min(LEAST_RANGES, lines // PART_LINES))
+
+
+def sections(n: int) -> list[slice]:
+    """The rows that are summed together: more than that are summed in float64, one section after the other."""
+    count = -(-n // SECTION_ROWS)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
 EPOCH_SCORES = 5  # arrays of all scores of a block, for each column block
@@ -312,6 +348,17 @@ class Workspace:
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
         self.losses = np.empty(cut.parts)
         self.arrays = weights, panels, row_buffer, scores, parts, self.losses
+        self.size = sum(A.nbytes for A in self.arrays)
+
+
+class SlopesWorkspace:
+    """The memory of a pass by columns, in the order of the kernel's arguments; the slopes (n, c) come last."""
+
+    def __init__(self, cut: Plan, n: int, c: int, dtype: np.dtype[np.generic]) -> None:
+        self.losses = np.empty(cut.parts)
+        self.sums = padded((cut.parts, c), dtype)
+        self.slopes = _aligned((n, c), c, dtype)
+        self.arrays = padded((cut.parts, c + 3, cut.block), dtype), self.sums, self.losses, self.slopes
         self.size = sum(A.nbytes for A in self.arrays)
 
 

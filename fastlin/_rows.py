@@ -13,6 +13,8 @@ import numpy as np
 from fastlin._contract import Form
 from fastlin._csr import Csr
 
+MOST_ITEMS = 64  # of a phase of a team of threads, and parts of the rows
+
 
 class Hyper(NamedTuple):
     """A hyper-parameter: its default, the interval it must lie in, and a value off its neutral one for tests."""
@@ -190,7 +192,38 @@ class CsrStorage(Storage):
             f"{self.name}_gradient": Op(
                 "gradient", {**some, **buffer, "dscores": S, "dW": W}, writes=("dW",), where=inside
             ),
+            **({self.columns: self._of_columns} if self.columns == f"{self.name}_columns" else {}),
         }
+
+    @property
+    def columns(self) -> str:
+        """The function of these rows' columns, whatever the type of the rows' indices is."""
+        return "csr_columns" if self.reads is None else f"csr_{self.reads}_columns"
+
+    @property
+    def _of_columns(self) -> Op:
+        """dW = scale times the gradient of the columns start, start + 1, ... of X, as many as dW has rows.
+
+        If it `adds`, the dW that it finds is a term of the sum: X may come in several segments of its rows.
+        XT has the columns of X as its rows, and n columns. `slopes` are of all rows of X, whose entries ascend within
+        each column; they are summed by `parts` of the rows.
+        """
+        takes: dict[str, Form] = {
+            "XT": {
+                "data": f"{self.reads or 'real'} (nnz) contiguous",
+                "rows": "int32 (nnz) contiguous",
+                "indptr": "int64 (d+1) contiguous",
+                "n": "size",
+            },
+            "start": "size",
+            "parts": "size",
+            "slopes": "real (n, c) rows",
+            "adds": "any",
+            "scale": "any",
+            "dW": "real (count, c) rows",
+        }
+        where = "start + count <= d", "1 <= parts", f"parts <= {MOST_ITEMS}"
+        return Op("columns", takes, writes=("dW",), where=where)
 
     @property
     def X(self) -> Form:

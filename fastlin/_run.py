@@ -6,8 +6,8 @@ order: the same bits for any number of threads. Kernels do that by themselves; w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,8 +16,8 @@ from fastlin import _plan, _pool, ops
 from fastlin._check import Array, Inputs, native, read_only
 from fastlin._csr import Csr
 from fastlin._laps import lap_rows
-from fastlin._plan import Workspace
-from fastlin._rows import Loss, Storage, in_place
+from fastlin._plan import SlopesWorkspace, Workspace
+from fastlin._rows import CsrStorage, Loss, Storage, in_place
 
 DENSE = ops.STORAGES["dense"]
 FLOATS = {4: "float32", 8: "float64"}  # dtype.name costs a microsecond
@@ -57,6 +57,8 @@ def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: f
         return _in_sections(objective, inputs, storage, scale, dW)
     if storage is None:
         return _converted(objective, inputs, scale, dW)
+    if isinstance(storage, CsrStorage) and inputs.X.columns:
+        return _by_columns(objective, inputs, storage, scale, dW)
     return _fused(objective, inputs, storage, scale, dW)
 
 
@@ -64,12 +66,10 @@ def _run(objective: Objective, inputs: Inputs, storage: Storage | None, scale: f
 def _in_sections(objective: Objective, inputs: Inputs, storage: Storage | None, scale: float, dW: Array) -> float:
     """Some rows after the other, whose gradients are summed in float64: fastlin/_plan.py says why."""
     _, X, y, sample_weight, _ = inputs
-    n = len(X)
-    count = -(-n // _plan.SECTION_ROWS)
     value, some, total = 0.0, np.empty_like(dW), np.zeros_like(dW, np.float64)
-    for i in range(count):
-        rows = slice(n * i // count, n * (i + 1) // count)
-        few = inputs._replace(X=X[rows], y=y[rows], sample_weight=sample_weight[rows])
+    for i, rows in enumerate(_plan.sections(len(X))):
+        of_section = X.section(i, rows) if isinstance(X, Csr) else X[rows]
+        few = inputs._replace(X=of_section, y=y[rows], sample_weight=sample_weight[rows])
         value += _run(objective, few, storage, scale, some)
         total += some
     dW[...] = total
@@ -85,22 +85,27 @@ class _Route:
     def __init__(
         self, loss: Loss, storage: Storage, backend: str, n: int, d: int, c: int, dtype: Any, sparse: Any = None
     ) -> None:
-        self.kernel = ops.loss_kernel(loss, storage, backend)
         self.compiled = ops.BACKENDS[backend].compiled
         how = d, c, dtype.itemsize, self.compiled
         self.cut = _plan.plan(n, *how) if sparse is None else _plan.csr_plan(n, sparse.size, *how)
+        self._free: list[Any] = []
+        self._make: Callable[[], Any]
+        if sparse is not None and sparse.by_columns:
+            self.kernel = ops.slopes_kernel(loss, storage, backend)
+            self._make = partial(SlopesWorkspace, self.cut, n, c, dtype)
+            return
+        self.kernel = ops.loss_kernel(loss, storage, backend)
         feature_major = () if sparse is None else (sparse.rows, sparse.in_place)
-        self._sizes = self.cut, c, d, dtype, storage.converts, *feature_major
-        self._free: list[Workspace] = []
+        self._make = partial(Workspace, self.cut, c, d, dtype, storage.converts, *feature_major)
 
-    def take(self) -> Workspace:
+    def take(self) -> Any:
         """A workspace that nobody else has meanwhile."""
         try:
             return self._free.pop()
         except IndexError:
-            return Workspace(*self._sizes)
+            return self._make()
 
-    def give_back(self, own: Workspace) -> None:
+    def give_back(self, own: Any) -> None:
         """Keep a workspace that no thread uses any more."""
         if self._free or own.size > _plan.LARGE_BYTES:
             return
@@ -125,11 +130,12 @@ class _Sparse(NamedTuple):
     size: tuple[int, int]  # of X
     rows: int  # of W
     in_place: bool  # W is read where it lies
+    by_columns: bool
 
     @classmethod
     def of(cls, X: Csr, W: Array) -> _Sparse:
         """For these rows and weights."""
-        return cls(X.size, len(W), lies_by_feature(W))
+        return cls(X.size, len(W), lies_by_feature(W), bool(X.columns))
 
 
 def lies_by_feature(W: Array) -> bool:
@@ -157,6 +163,48 @@ def _fused(objective: Objective, inputs: Inputs, storage: Storage, scale: float,
     value: float = own.losses.item() if cut.parts == 1 else sum(own.losses.tolist())  # one: a third of the time
     route.give_back(own)
     return value
+
+
+@np.errstate(all="ignore")
+def _by_columns(objective: Objective, inputs: Inputs, storage: CsrStorage, scale: float, dW: Array) -> float:
+    """The same bits by the columns of X: first the slopes of all rows, then dW, some columns after the other."""
+    W, X, y, sample_weight, _ = inputs
+    (n, d), c, W = X.shape, W.shape[1], by_feature(W)
+    route = _route(objective.loss, storage, objective.backend, n, d, c, W.dtype, _Sparse.of(X, W))
+    cut, own, XT = route.cut, route.take(), X.columns[0]
+    team = min(cut.threads, _pool.thread_limit(objective.threads))
+    together, chunks = cut.calls(team)
+    for first in range(0, cut.parts, together):
+        last = min(first + together, cut.parts)
+        for chunk in range(chunks):
+            route.kernel(
+                *(X.arrays, W, y, sample_weight, objective.hyper, *own.arrays, first, last, chunk, chunks, team)
+            )
+    kernel = ops.kernel(storage.columns, objective.backend, FLOATS[W.itemsize])
+    result = dW if lies_by_feature(dW) else np.empty(dW.shape, dW.dtype)
+    borders = XT.borders(_plan.column_ranges(X.nnz, d, c, W.itemsize))
+
+    for number, segment in enumerate(XT.segments, 1):
+        factor = scale if number == len(XT.segments) else 1.0
+
+        def fill(i: int, segment: Any = segment, adds: bool = number > 1, factor: float = factor) -> Iterator[None]:
+            some = result[borders[i] : borders[i + 1]]
+            kernel(segment, borders[i], cut.parts, own.slopes, adds, factor, some)
+            yield
+
+        _pool.pool.run(fill, len(borders) - 1, team)
+    if len(W) > d:
+        result[d] = W.dtype.type(scale) * np.add.accumulate(own.sums)[-1]  # in the order of the parts
+    if result is not dW:
+        np.copyto(dW, result)
+    value: float = sum(own.losses.tolist())
+    route.give_back(own)
+    return value
+
+
+def by_feature(W: Array) -> Array:
+    """W, a copy if kernels cannot read it feature by feature."""
+    return W if W.dtype.isnative and W.flags.aligned and lies_by_feature(W) else np.array(W, native(W), order="C")
 
 
 @np.errstate(all="ignore")
@@ -214,7 +262,7 @@ def scores(W: Array, X: Array | Csr, backend: str, threads: int | None) -> Array
 def _csr_scores(W: Array, X: Csr, backend: str, threads: int | None) -> Array:
     """The same of sparse rows."""
     (n, d), c, dtype = X.shape, W.shape[1], native(W)
-    weights = W if W.dtype == dtype and W.flags.aligned and lies_by_feature(W) else np.array(W, dtype, order="C")
+    weights = by_feature(W)
     storage = ops.storage_of(X, dtype)
     kernel = ops.kernel(f"{storage.name}_scores", backend, FLOATS[dtype.itemsize])  # type: ignore[union-attr]
     compiled, size = ops.BACKENDS[backend].compiled, X.size

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastlin import _check
+from fastlin import _check, _columns
 from fastlin._affine import affine
 from fastlin._check import Array
 from fastlin._check.csr import features
@@ -176,6 +176,7 @@ def _problem(
     if rows is not None:
         sample_weight = of_rows(rows, len(X), sample_weight)
     inputs = objective.inputs(start, X, y, sample_weight)
+    _columns.prepare(inputs.X, inputs.W, objective.backend)
     scale_shift = affine(x_scale, x_shift, inputs.X, start)
     return Problem(objective, inputs, scale_shift), partial(described, objective, inputs, scale_shift)
 

@@ -162,6 +162,24 @@ OPS: dict[str, Op] = {
         writes=("parts", "dW"),
         where=("1 <= parts",),
     ),
+    # The slopes of some rows from `start` on become rows of `slopes`, and their sum is added to `sums`.
+    "turn_slopes": Op(
+        "slopes",
+        {
+            "dscores": "real (c, rows) rows",
+            "start": "size",
+            "slopes": "real (n, c) rows",
+            "sums": "real (c) contiguous",
+        },
+        writes=("slopes", "sums"),
+        where=("start + rows <= n",),
+    ),
+    # Where each entry goes when entries are sorted by columns: to the next place of its column, which then is one more.
+    "place_columns": Op(
+        "places",
+        {"columns": "int64 (m) contiguous", "next": "int64 (d) contiguous", "places": "int64 (m) contiguous"},
+        writes=("next", "places"),
+    ),
     # total += G X, and sums += the row sums of G.
     "add_product": Op(
         "product",
@@ -211,6 +229,28 @@ DRIVERS: dict[str, Driver] = {
             **dict.fromkeys(("first_part", "last_part", "chunk", "chunks", "threads"), "size"),
         },
         writes=("weights", "panels", "row_buffer", "scores", "parts", "losses", "dW"),
+        where=(
+            *("d <= weights_rows", "weights_rows <= d + 1", "chunk + 1 <= chunks"),
+            *("first_part + 1 <= last_part", "last_part <= parts"),
+            *("1 <= parts", "1 <= block", "1 <= threads"),
+        ),
+    ),
+    # A loss without its gradient, whose slopes are kept: by columns the gradient is a sum over the rows of `slopes`.
+    "slopes": Driver(
+        pieces=("scores", "epilogue", "turn"),
+        takes={
+            "X": "{X}",
+            "W": "real (weights_rows, c) rows",
+            "y": "{y}",
+            "sample_weight": "real (n) contiguous",
+            "hyper": "{hyper} numbers",
+            "scores": "real (parts, c+3, block) rows",
+            "sums": "real (parts, c) rows",
+            "losses": "float64 (parts) contiguous",
+            "slopes": "real (n, c) rows",
+            **dict.fromkeys(("first_part", "last_part", "chunk", "chunks", "threads"), "size"),
+        },
+        writes=("scores", "sums", "losses", "slopes"),
         where=(
             *("d <= weights_rows", "weights_rows <= d + 1", "chunk + 1 <= chunks"),
             *("first_part + 1 <= last_part", "last_part <= parts"),
@@ -441,6 +481,13 @@ def loss_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., Non
         *("loss", backend, f"to_{layout}", f"{name}_scores", loss.epilogue, f"{name}_gradient", f"combine_{layout}"),
         **(storage.forms | _loss_forms(loss)),
     )
+
+
+@cache
+def slopes_kernel(loss: Loss, storage: Storage, backend: str) -> Callable[..., None]:
+    """A loss and the slopes of all rows: the row "slopes" of DRIVERS."""
+    pieces = f"{storage.name}_scores", loss.epilogue, "turn_slopes"
+    return _compose("slopes", backend, *pieces, X=storage.X, **_loss_forms(loss))
 
 
 @cache

@@ -46,6 +46,33 @@ def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
     return loss_grad
 
 
+def slopes_driver(scores_of, epilogue, turn):
+    """A loss, and the slopes of all rows: scores of a block of sparse rows, epilogue, next block.
+
+    The parts are those of a loss with its gradient, and so are chunks and calls. `sums` are of the slopes of each part.
+    """
+
+    def slopes_of(
+        X, W, y, sample_weight, hyper, scores, sums, losses, slopes, first_part, last_part, chunk, chunks, threads
+    ):
+        n, count, c, block = sample_weight.shape[0], losses.shape[0], scores.shape[1] - 3, scores.shape[2]
+        for part in range(first_part, last_part):
+            if chunk == 0:
+                sums[part] = 0
+                losses[part] = 0
+            first, last = n * part // count, n * (part + 1) // count
+            blocks = -(-(last - first) // block)
+            stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+            for start in range(first + block * (blocks * chunk // chunks), stop, block):
+                end = min(start + block, stop)
+                some = scores[part, :c, : end - start]
+                scores_of(X, start, W, None, some)
+                losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
+                turn(some, start, slopes, sums[part])
+
+    return slopes_of
+
+
 def losses_driver(add_product, epilogue):
     """The weighted sum of losses of each of several W, without gradients.
 

@@ -138,6 +138,31 @@ csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
 csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
 
 
+@quiet
+def turn_slopes(dscores, start, slopes, sums):
+    for r in range(dscores.shape[1]):
+        slopes[start + r] = dscores[:, r]
+    sums += dscores.sum(axis=1, dtype=np.float64)
+
+
+@quiet
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
+    for k in range(len(dW)):
+        total = dW[k].astype(np.float64) if adds else np.zeros(dW.shape[1])
+        for r, x in entries_of(XT, start + k):
+            total += x * slopes[r].astype(np.float64)
+        dW[k] = scale * total
+
+
+csr_float32_columns = csr_columns
+
+
+def place_columns(columns, next, places):
+    for i, k in enumerate(columns.tolist()):
+        places[i] = next[k]
+        next[k] += 1
+
+
 # ---- Losses ----------------------------------------------------------------------------------------------
 
 

@@ -32,12 +32,13 @@ __all__ = [  # the functions of the table
     *("to_feature_major", "combine_feature_major"),
     *("csr_scores", "csr_float32_scores", "csr_int64_scores", "csr_float32_int64_scores"),
     *("csr_gradient", "csr_float32_gradient", "csr_int64_gradient", "csr_float32_int64_gradient"),
+    *("turn_slopes", "csr_columns", "csr_float32_columns", "place_columns"),
 ]
 
 TURNED_ROWS = 16  # rows whose scores are transposed at once
 TILE_VECTORS = 8  # of a tile, at most
 TWO_SUMS = 4  # vectors up to which odd and even entries have sums of their own: they hide the latency of adding
-AHEAD = 12  # entries, ahead of which rows of W and dW are prefetched
+AHEAD = 24  # entries, ahead of which rows of W and dW are prefetched
 CACHED_BYTES = 512 << 10  # of a W that needs no prefetching
 COPIED_ROWS = 64  # of W or dW: they stay in L1 while they are copied
 SUMMED = 2048  # numbers of dW that are summed at once
@@ -172,12 +173,15 @@ class Tile:
 
     def prefetch(self, X, p, prefetches, writes):
         """The row of W that an entry after p will need. Its index is not checked: any address may be prefetched."""
-        with self.b.if_then(prefetches):
+        with self.b.if_then(self.b.icmp_signed(">", prefetches, intp_t(0))):
             k = X.column(least(self.b, self.b.add(p, intp_t(AHEAD)), X.last))
             start = self.b.gep(self.W.row(k), [self.first])
             line = 64 // self.W.bytes
             for column in range(0, self.count * self.lanes, line):
                 self.W.prefetch(start, intp_t(column), cache=3, writes=writes)
+            with self.b.if_then(self.b.icmp_signed(">", prefetches, intp_t(1))):
+                last = self.b.add(self.columns[-1], intp_t(self.lanes - 1))
+                self.W.prefetch(start, last, cache=3, writes=writes)
 
 
 def with_vectors(b, width, real_bytes, emit):
@@ -356,6 +360,108 @@ def csr_gradient_tile(typingctx, X, dscores, dW, tile):
     return types.void(X, dscores, dW, tile), emit
 
 
+@intrinsic
+def turn_tile(typingctx, dscores, start, slopes, sums, tile):
+    """tile = (r, rows, first, width): slopes[start + r + i] = dscores[:, r + i] for these classes, i < rows.
+
+    `sums` += the slopes of these rows, as the gradient of b adds them up.
+    """
+
+    def emit(context, b, signature, args):
+        dscores, slopes = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2))
+        start, sums = args[1], context.make_array(signature.args[3])(context, b, args[3]).data
+        r, rows, first, width = cgutils.unpack_tuple(b, args[4])
+        turned = Turned(b, dscores, first, width, r, rows)
+        turned.read()
+
+        def emit_rows(lanes, count):
+            tile = Tile(b, slopes, first, width, lanes, count)
+
+            def row(i, *totals):
+                found = tile.load_at(turned.at(i, intp_t(0)))
+                tile.store_at(found, b.gep(slopes.row(b.add(start, b.add(r, i))), [first]))
+                return b.add(i, intp_t(1)), *(add(b, *pair) for pair in zip(totals, found, strict=True))
+
+            zero = [ir.Constant(ir.VectorType(slopes.real, lanes), None)] * count
+            _, *totals = loop(b, [intp_t(0), *zero], lambda i, *_: b.icmp_signed("<", i, rows), row)
+            total = b.gep(sums, [first])
+            tile.store_at([add(b, *pair) for pair in zip(tile.load_at(total), totals, strict=True)], total)
+
+        with_vectors(b, width, slopes.bytes, emit_rows)
+        return context.get_dummy_value()
+
+    return types.void(dscores, start, slopes, sums, tile), emit
+
+
+@intrinsic
+def csr_columns_tile(typingctx, XT, slopes, dW, tile):
+    """tile = (start, last, prefetches, parts, adds, scale, k, count, first, width): for these classes and i < count,
+    dW[k + i] = scale times the gradient of column start + k + i, and if it `adds`, times dW[k + i] too. Parts of the
+    rows are summed by themselves: see native/csr.h.
+    """
+
+    def emit(context, b, signature, args):
+        slopes, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[1:3], args[1:3], strict=True))
+        start, last, prefetches, parts, adds, scale, first_k, columns, first, width = cgutils.unpack_tuple(b, args[3])
+        XT = Entries(context, b, signature.args[0], args[0], last)
+
+        def border(part):
+            """The first row after a part."""
+            return b.sdiv(b.mul(XT.d, b.add(part, intp_t(1))), parts)
+
+        def row_of(p):
+            return XT.column(least(b, p, last))
+
+        def emit_columns(lanes, count):
+            of_slopes, of_dW = (Tile(b, A, first, width, lanes, count) for A in (slopes, dW))
+            zero = [ir.Constant(ir.VectorType(dW.real, lanes), None)] * count
+
+            def entry(p, row, *sums):
+                x, after = XT.number(p, dW.real, lanes), b.add(p, intp_t(1))
+                of_slopes.prefetch(XT, p, prefetches, writes=False)
+                found = (add_product(b, x, g, s) for g, s in zip(of_slopes.load(row), sums, strict=True))
+                return after, row_of(after), *found
+
+            def of_part(end, p, part, *totals):
+                row = row_of(p)
+
+                def is_later(q):
+                    follows = b.icmp_signed("<", b.add(q, intp_t(1)), parts)
+                    return b.and_(follows, b.icmp_unsigned(">=", row, border(q)))
+
+                (part,) = loop(b, [part], is_later, lambda q: [b.add(q, intp_t(1))])
+                limit = border(part)
+                p = b.add(p, b.zext(b.icmp_unsigned(">=", row, limit), intp_t))
+
+                def is_inside(p, row, *_):
+                    return b.and_(b.icmp_signed("<", p, end), b.icmp_unsigned("<", row, limit))
+
+                p, _, *sums = loop(b, [p, row_of(p), *zero], is_inside, entry)
+                return p, part, *(add(b, *pair) for pair in zip(totals, sums, strict=True))
+
+            def column(i):
+                k = b.add(first_k, i)
+                p, end = XT.range(b.add(start, k))
+                target = b.gep(dW.row(k), [first])
+                before = [b.select(adds, *pair) for pair in zip(of_dW.load_at(target), zero, strict=True)]
+                _, _, *totals = loop(
+                    b,
+                    [p, intp_t(0), *before],
+                    lambda p, *_: b.icmp_signed("<", p, end),
+                    lambda *state: of_part(end, *state),
+                )
+                factor = in_all_lanes(b, scale, lanes)
+                of_dW.store_at([b.fmul(factor, total) for total in totals], target)
+                return [b.add(i, intp_t(1))]
+
+            loop(b, [intp_t(0)], lambda i: b.icmp_signed("<", i, columns), column)
+
+        with_vectors(b, width, dW.bytes, emit_columns)
+        return context.get_dummy_value()
+
+    return types.void(XT, slopes, dW, tile), emit
+
+
 @jit
 def first_of_tile(c, lanes, tile):
     """The first class of a tile: tiles are nearly equal shares of the vectors that c classes fill."""
@@ -365,15 +471,24 @@ def first_of_tile(c, lanes, tile):
 
 
 @jit
+def prefetched(rows, row_bytes, width_bytes):
+    """What of the rows of a matrix is prefetched: 0 nothing, 1 the lines from their start on, 2 the last byte's too."""
+    if rows * row_bytes <= CACHED_BYTES:
+        return 0
+    return 2 if (width_bytes - 1) % 64 + 1 > (row_bytes & -row_bytes) else 1
+
+
+@jit
 def csr_scores(X, start, W, row_buffer, scores):
     c, rows = scores.shape
     lanes = VECTOR_BYTES // W.itemsize
-    prefetches, last = X.d * W.strides[0] > CACHED_BYTES, X.indptr[start + rows] - 1
+    last = X.indptr[start + rows] - 1
     for r in range(0, rows, TURNED_ROWS):
         tile = first = 0
         while first < c:
             tile += 1
             after = first_of_tile(c, lanes, tile)
+            prefetches = prefetched(X.d, W.strides[0], (after - first) * W.itemsize)
             where = start, last, prefetches, r, min(TURNED_ROWS, rows - r), first, after - first
             csr_scores_tile(X, W, scores, where)
             first = after
@@ -383,12 +498,13 @@ def csr_scores(X, start, W, row_buffer, scores):
 def csr_gradient(X, start, row_buffer, dscores, dW):
     c, rows = dscores.shape
     lanes = VECTOR_BYTES // dW.itemsize
-    prefetches, last = X.d * dW.strides[0] > CACHED_BYTES, X.indptr[start + rows] - 1
+    last = X.indptr[start + rows] - 1
     for r in range(0, rows, TURNED_ROWS):
         tile = first = 0
         while first < c:
             tile += 1
             after = first_of_tile(c, lanes, tile)
+            prefetches = prefetched(X.d, dW.strides[0], (after - first) * dW.itemsize)
             where = start, last, prefetches, r, min(TURNED_ROWS, rows - r), first, after - first
             csr_gradient_tile(X, dscores, dW, where)
             first = after
@@ -396,3 +512,43 @@ def csr_gradient(X, start, row_buffer, dscores, dW):
 
 csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
 csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
+
+
+@jit
+def turn_slopes(dscores, start, slopes, sums):
+    c, rows = dscores.shape
+    lanes = VECTOR_BYTES // slopes.itemsize
+    for r in range(0, rows, TURNED_ROWS):
+        tile = first = 0
+        while first < c:
+            tile += 1
+            after = first_of_tile(c, lanes, tile)
+            turn_tile(dscores, start, slopes, sums, (r, min(TURNED_ROWS, rows - r), first, after - first))
+            first = after
+
+
+@jit
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
+    count, c = dW.shape
+    lanes, factor = VECTOR_BYTES // dW.itemsize, dW.dtype.type(scale)
+    last = XT.indptr[start + count] - 1
+    for k in range(0, count, TURNED_ROWS):
+        tile = first = 0
+        while first < c:
+            tile += 1
+            after = first_of_tile(c, lanes, tile)
+            prefetches = prefetched(XT.d, slopes.strides[0], (after - first) * slopes.itemsize)
+            some = k, min(TURNED_ROWS, count - k), first, after - first
+            csr_columns_tile(XT, slopes, dW, (start, last, prefetches, parts, adds, factor, *some))
+            first = after
+
+
+csr_float32_columns = csr_columns
+
+
+@jit
+def place_columns(columns, next, places):
+    for i in range(columns.size):
+        k = columns[i]
+        places[i] = next[k]
+        next[k] += 1

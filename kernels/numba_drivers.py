@@ -218,6 +218,56 @@ def compile_loss(member, stored, real, args):
     return together(member, types.Tuple((*inputs, *workspace, dW, *cut, progress)))
 
 
+# ---- A loss and the slopes of all rows ---------------------------------------------------------------------
+
+
+def slopes_driver(scores, epilogue, turn):
+    """The kernel is compiled once for each dtype."""
+    pieces = scores, epilogue, turn
+    member = jit_member(slopes_member(*pieces), named_after("slopes", *pieces))
+    args, compiled = loss_args(epilogue), {}
+
+    def slopes_of(X, W, y, sample_weight, hyper, scores, sums, losses, slopes, *cut):
+        *cut, threads = cut
+        if W.itemsize not in compiled:
+            real = numba.from_dtype(W.dtype)
+            inputs = type_of_stored(X), types.Array(real, 2, "A", readonly=True), *args.types(real)
+            workspace = types.Array(real, 3, "A"), types.Array(real, 2, "A"), types.float64[::1]
+            job = *inputs, *workspace, types.Array(real, 2, "A"), *[types.intp] * 4, types.intp[::1]
+            compiled[W.itemsize] = together(member, types.Tuple(job))
+        job = X, W, y, sample_weight, hyper, scores, sums, losses, slopes, *cut, np.zeros(PROGRESS_SIZE, np.intp)
+        compiled[W.itemsize](job_slot_for(threads), threads, job)
+
+    return slopes_of
+
+
+def slopes_member(scores_of, epilogue, turn):
+    """What every member of a team runs: the second phase of a loss with its gradient, where slopes are kept instead."""
+
+    def member(
+        X, W, y, sample_weight, hyper, scores, sums, losses, slopes, first_part, last_part, chunk, chunks,
+        progress, rank, threads,
+    ):  # fmt: skip
+        n, count, c, block = sample_weight.shape[0], losses.shape[0], scores.shape[1] - 3, scores.shape[2]
+        for i in range(last_part - first_part):
+            item = first_part + rotated(i, last_part - first_part, rank, threads)
+            if claim(progress, item, 1):
+                first, last = n * item // count, n * (item + 1) // count
+                if chunk == 0:
+                    sums[item] = 0
+                    losses[item] = 0
+                blocks = -(-(last - first) // block)
+                stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+                for start in range(first + block * (blocks * chunk // chunks), stop, block):
+                    end = min(start + block, stop)
+                    some = scores[item, :c, : end - start]
+                    scores_of(X, start, W, scores[item], some)  # in place of a row_buffer, which no sparse rows need
+                    losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scores[item, c:], *hyper)
+                    turn(some, start, slopes, sums[item])
+
+    return member
+
+
 # ---- Losses without a gradient ------------------------------------------------------------------------------
 
 

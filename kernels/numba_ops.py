@@ -10,6 +10,7 @@ from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module off
     Float16Kernel,
     loss_driver,
     losses_driver,
+    slopes_driver,
     squares_driver,
     step_driver,
 )

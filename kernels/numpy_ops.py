@@ -134,6 +134,30 @@ csr_float32_scores = csr_int64_scores = csr_float32_int64_scores = csr_scores
 csr_float32_gradient = csr_int64_gradient = csr_float32_int64_gradient = csr_gradient
 
 
+@quiet
+def turn_slopes(dscores, start, slopes, sums):
+    slopes[start : start + dscores.shape[1]] = dscores.T
+    sums += dscores.sum(axis=1)
+
+
+@quiet
+def csr_columns(XT, start, parts, slopes, adds, scale, dW):
+    numbers, rows, column_of = entries_of(XT, start, len(dW))
+    for j, g in enumerate(slopes.T):
+        total = np.bincount(column_of, numbers * g[rows], len(dW))
+        dW[:, j] = scale * (total + dW[:, j] if adds else total)
+
+
+csr_float32_columns = csr_columns
+
+
+def place_columns(columns, next, places):
+    order = np.argsort(columns, kind="stable")
+    found, first, counts = np.unique(columns[order], return_index=True, return_counts=True)
+    places[order] = np.arange(len(order)) + np.repeat(next[found] - first, counts)
+    next[found] += counts
+
+
 # ---- Losses ----------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,10 @@ cdef extern from "csr.h":
         void *out) noexcept nogil
     csr_function csr_scores_for(Py_ssize_t real, Py_ssize_t data, Py_ssize_t index) nogil
     csr_function csr_gradient_for(Py_ssize_t real, Py_ssize_t data, Py_ssize_t index) nogil
+    ctypedef void (*csr_columns_function)(
+        const CsrArrays *XT, Py_ssize_t start, Py_ssize_t count, Py_ssize_t parts, const void *slopes, bint adds,
+        double scale, const CsrSizes *sizes, void *gradient) noexcept nogil
+    csr_columns_function csr_columns_for(Py_ssize_t real, Py_ssize_t data) nogil
 
 
 cdef struct Samples:

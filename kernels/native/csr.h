@@ -7,6 +7,9 @@
  * ends with its last class, and may overlap the vector before it: both compute the same numbers for these lanes. So
  * nothing is read or written outside a row of W or dW, whatever c is, and no masked instruction is needed.
  *
+ * The transposed rows, the columns of X, are made once for a fit. With them a member of the team computes whole rows of
+ * dW, each by one sum in registers over the slopes (n, c) of all rows: nothing is zeroed, and no parts are combined.
+ *
  * The indices are the caller's, who may write to them at any time. Each is loaded once, compared with d, and passed
  * over if it is outside. csr_tile.h holds the code, for the types of W, of the data and of the indices.
  */
@@ -19,7 +22,8 @@ enum { TURNED_ROWS = 16 };         /* rows whose scores are turned at once */
 enum { TILE_VECTORS = 8 };         /* of a tile, at most: their sums and terms fit 16 registers */
 enum { TILE_BYTES = TILE_VECTORS * VECTOR_BYTES };
 enum { TWO_SUMS = 4 };             /* vectors up to which odd and even entries have sums of their own */
-enum { AHEAD = 12 };               /* entries, ahead of which rows of W and dW are prefetched */
+enum { AHEAD = 24 };               /* entries, ahead of which rows of W and dW are prefetched */
+enum { MOST_PARTS = 64 };          /* of the rows, that columns are summed by */
 enum { CACHED_BYTES = 512 << 10 }; /* of a W that needs no prefetching */
 
 typedef struct {
@@ -37,14 +41,20 @@ typedef struct {
     ptrdiff_t width;  /* classes */
     ptrdiff_t stride; /* of W or dW, in numbers */
     ptrdiff_t turned; /* of the scores or slopes of the rows */
-    int prefetches;
+    int prefetches;   /* 0 nothing of a row, 1 its lines, counted from its first byte, 2 and that of its last byte */
 } csr_block;
 
-INLINE csr_block csr_block_of(const csr_arrays *X, ptrdiff_t stop, ptrdiff_t stride, ptrdiff_t size, ptrdiff_t turned) {
-    const csr_block block = {
-        .X = *X, .last = X->indptr[stop] - 1, .stride = stride, .turned = turned,
-        .prefetches = X->d * stride * size > CACHED_BYTES};
+INLINE csr_block csr_block_of(const csr_arrays *X, ptrdiff_t stop, ptrdiff_t stride, ptrdiff_t turned) {
+    const csr_block block = {.X = *X, .last = X->indptr[stop] - 1, .stride = stride, .turned = turned};
     return block;
+}
+
+/* Rows begin at multiples of `step`, the largest power of 2 that divides their distance: so it is known whether the last
+ * bytes may lie in a line of their own. */
+INLINE void csr_set_width(csr_block *block, ptrdiff_t width, ptrdiff_t size) {
+    const ptrdiff_t distance = block->stride * size, step = distance & -distance;
+    block->width = width;
+    block->prefetches = block->X.d * distance <= CACHED_BYTES ? 0 : (width * size - 1) % 64 + 1 > step ? 2 : 1;
 }
 
 /* Of W or dW (rows, c), which has a row for b if there are more than d, and of the scores or slopes (c, rows of X). */
@@ -52,6 +62,18 @@ typedef struct {
     ptrdiff_t rows, c;
     ptrdiff_t stride, ld; /* of either, in numbers */
 } csr_sizes;
+
+/* Parts of the rows: part i has the rows border[i] ... border[i + 1] - 1. */
+typedef struct {
+    ptrdiff_t count;
+    uint64_t border[MOST_PARTS + 1];
+} csr_parts;
+
+INLINE csr_parts csr_parts_of(ptrdiff_t rows, ptrdiff_t count) {
+    csr_parts parts = {.count = smaller(count, MOST_PARTS)};
+    for (ptrdiff_t i = 0; i <= parts.count; i++) parts.border[i] = (uint64_t)(rows * i / parts.count);
+    return parts;
+}
 
 /* The classes of a tile: nearly equal shares of the vectors that c classes fill, so that the last is no single one. */
 INLINE ptrdiff_t csr_tile_width(ptrdiff_t c, ptrdiff_t tile, ptrdiff_t lanes) {
@@ -117,7 +139,17 @@ typedef void (*csr_function)(
      : data == 8 ? index == 4 ? f##_double_double_int32_t_of : f##_double_double_int64_t_of                    \
      : index == 4 ? f##_double_float_int32_t_of : f##_double_float_int64_t_of)
 
+typedef void (*csr_columns_function)(
+    const csr_arrays *XT, ptrdiff_t start, ptrdiff_t count, ptrdiff_t parts, const void *slopes, int adds, double scale,
+    const csr_sizes *sizes, void *gradient);
+
 static csr_function csr_scores_for(ptrdiff_t real, ptrdiff_t data, ptrdiff_t index) { return CHOSEN(csr_scores); }
 static csr_function csr_gradient_for(ptrdiff_t real, ptrdiff_t data, ptrdiff_t index) { return CHOSEN(csr_gradient); }
+
+/* The row numbers of columns are int32_t, whatever the indices of the rows were. */
+static csr_columns_function csr_columns_for(ptrdiff_t real, ptrdiff_t data) {
+    enum { index = 4 };
+    return CHOSEN(csr_columns);
+}
 
 #endif

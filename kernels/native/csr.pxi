@@ -1,7 +1,12 @@
 # Sparse rows: the layout of their W and dW, their scores and their gradient. Uses common.pxi and storages.pxi.
 
+cdef extern from "csr.h":
+    enum:
+        TURNED_ROWS
+
 cdef enum:
     SUMMED = 2048  # numbers of dW that are summed at once
+    TURNED_CLASSES = 64  # whose slopes are summed at once
 
 # ---- The layout: the caller's W and dW, but for the order of their numbers -----------------------------------
 
@@ -128,6 +133,85 @@ cdef tuple bind_sparse(str name, bint floats):
         bind_to(storage, Gradient(), f"{name}_gradient", gradient if floats else NULL, gradient,
                 "X start row_buffer dscores dW"))
 
+
+# ---- The gradient by columns ----------------------------------------------------------------------------------
+
+cdef class ColumnGradient(Piece):
+    """Rows of dW, from the slopes of all rows of X and from X's columns, which are the rows of XT."""
+
+    def __call__(self, XT, Py_ssize_t start, Py_ssize_t parts, ndarray slopes, bint adds, double scale, ndarray dW):
+        cdef ndarray data, rows, indptr
+        cdef Py_ssize_t count = PyArray_DIM(dW, 0)
+        cdef CsrSizes sizes = CsrSizes(PyArray_DIM(slopes, 0), PyArray_DIM(slopes, 1), stride_of(slopes), stride_of(dW))
+        cdef CsrArrays arrays
+        cdef csr_columns_function columns
+        fn_of(self, is_single(dW))  # raises where there is none
+        data, rows, indptr, n = XT
+        arrays = CsrArrays(PyArray_DATA(data), PyArray_DATA(rows), <int64_t *> PyArray_DATA(indptr), n)
+        columns = csr_columns_for(PyArray_ITEMSIZE(dW), PyArray_ITEMSIZE(data))
+        with nogil:
+            columns(&arrays, start, count, parts, PyArray_DATA(slopes), adds, scale, &sizes, PyArray_DATA(dW))
+
+
+cdef ColumnGradient bind_columns(str name, bint floats):
+    cdef void *made = <void *> csr_columns_for
+    return bind(ColumnGradient(), name, made if floats else NULL, made, "XT start parts slopes adds scale dW")
+
+
+cdef class Turn(Piece):
+    def __call__(self, ndarray dscores, Py_ssize_t start, ndarray slopes, ndarray sums):
+        cdef gradient_t turn = <gradient_t> fn_of(self, is_single(slopes))
+        cdef RowRange rows = RowRange(start, PyArray_DIM(dscores, 1), start, 0)
+        cdef Sizes sizes = Sizes(0, PyArray_DIM(slopes, 1), stride_of(slopes), 0, stride_of(dscores), 0, NULL)
+        with nogil:
+            turn(NULL, &rows, &sizes, PyArray_DATA(slopes), PyArray_DATA(dscores), PyArray_DATA(sums))
+
+
+cdef void turn_rows(
+        const Samples *X, const RowRange *rows, const Sizes *sizes, floating *slopes, const floating *dscores,
+        floating *sums) noexcept nogil:
+    # A gradient_t that adds nothing yet: the slopes (n, c) take the place of row_buffer, and `sums` (c,) that of dW.
+    # The rows are summed as csr_gradient sums them.
+    cdef Py_ssize_t stride = sizes.row_buffer_stride
+    cdef floating *group = slopes + rows.start * stride
+    cdef floating total[TURNED_CLASSES]
+    cdef Py_ssize_t r = 0
+    cdef Py_ssize_t i, j, first, count, width
+    transpose(dscores, sizes.scores_stride, sizes.c, rows.count, <floating> 1, group, stride)
+    while r < rows.count:
+        count = min(<Py_ssize_t> TURNED_ROWS, rows.count - r)
+        first = 0
+        while first < sizes.c:
+            width = min(<Py_ssize_t> TURNED_CLASSES, sizes.c - first)
+            for j in range(width):
+                total[j] = 0
+            for i in range(count):
+                for j in range(width):
+                    total[j] += group[i * stride + first + j]
+            for j in range(width):
+                sums[first + j] += total[j]
+            first += width
+        group += count * stride
+        r += count
+
+
+cdef class Places(Piece):
+    def __call__(self, ndarray columns, ndarray next, ndarray places):
+        cdef const int64_t *column = <const int64_t *> PyArray_DATA(columns)
+        cdef int64_t *following = <int64_t *> PyArray_DATA(next)
+        cdef int64_t *place = <int64_t *> PyArray_DATA(places)
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(PyArray_DIM(columns, 0)):
+                place[i] = following[column[i]]
+                following[column[i]] += 1
+
+
+csr_columns = bind_columns("csr_columns", True)
+csr_float32_columns = bind_columns("csr_float32_columns", False)
+turn_slopes = bind(
+    Turn(), "turn_slopes", <void *> turn_rows[float], <void *> turn_rows[double], "dscores start slopes sums")
+place_columns = bind(Places(), "place_columns", NULL, NULL, "columns next places")
 
 csr_scores, csr_gradient = bind_sparse("csr", True)
 csr_float32_scores, csr_float32_gradient = bind_sparse("csr_float32", False)

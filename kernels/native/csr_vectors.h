@@ -11,12 +11,25 @@ typedef REAL VECTOR;
 typedef REAL VECTOR __attribute__((vector_size(VECTOR_SIZE), aligned(sizeof(REAL)), may_alias));
 #endif
 
+/* Prefetches the row that an entry after p will need. */
+INLINE void SIZED(prefetch)(const csr_block block, ptrdiff_t p, const REAL *W, const int count, const int writes) {
+    const char *row = CSR(ahead)(block, p, W);
+    UNROLL for (int i = 0; i < count * VECTOR_SIZE; i += 64) {
+        if (writes) __builtin_prefetch(row + i, 1); /* clang wants a constant */
+        else __builtin_prefetch(row + i, 0);
+    }
+    if (block.prefetches == 1) return;
+    row += block.width * (ptrdiff_t)sizeof(REAL) - 1;
+    if (writes) __builtin_prefetch(row, 1);
+    else __builtin_prefetch(row, 0);
+}
+
 /* sum[i] += x W[k] for entry p, unless its index is outside. */
 INLINE void SIZED(add_entry)(const csr_block block, ptrdiff_t p, const REAL *W, VECTOR *sum, const int count) {
     const ptrdiff_t width = block.width;
     const int64_t k = CSR(column)(block, p);
     const REAL x = (REAL)((const DATA *)block.X.data)[p];
-    if (block.prefetches) CSR(prefetch)(block, p, W, 0);
+    if (block.prefetches) SIZED(prefetch)(block, p, W, count, 0);
     if ((uint64_t)k >= (uint64_t)block.X.d) return;
     const REAL *w = W + k * block.stride;
     UNROLL for (int i = 0; i < count; i++) sum[i] += x * *(const VECTOR *)(w + AT(i));
@@ -62,11 +75,42 @@ INLINE void SIZED(gradient)(const csr_block block, const REAL *slopes, REAL *dW,
         for (ptrdiff_t p = block.X.indptr[block.start + r]; p < end; p++) {
             const int64_t k = CSR(column)(block, p);
             const REAL x = (REAL)((const DATA *)block.X.data)[p];
-            if (block.prefetches) CSR(prefetch)(block, p, dW, 1);
+            if (block.prefetches) SIZED(prefetch)(block, p, dW, count, 1);
             if ((uint64_t)k < (uint64_t)block.X.d) SIZED(add)(dW + k * block.stride, x, g, width, count);
         }
     }
     if (db) SIZED(add)(db, 1, total, width, count);
+}
+
+/* dW[k] = scale times the sum (and dW[k], if it `adds`) of x g over the entries of column k, for columns one after the other. Those of each part
+ * of the rows are summed by themselves, as in parts that have a gradient each: so both give the same bits. Rows ascend;
+ * one that is outside is passed over. */
+INLINE void SIZED(columns)(
+    const csr_block block, const csr_parts *parts, const REAL *slopes, int adds, REAL scale, REAL *dW, ptrdiff_t ld,
+    const int count
+) {
+    const ptrdiff_t width = block.width;
+    for (ptrdiff_t k = 0; k < block.rows; k++, dW += ld) {
+        VECTOR total[TILE_VECTORS], sum[TILE_VECTORS];
+        ptrdiff_t part = 0, p = block.X.indptr[block.start + k];
+        const ptrdiff_t end = block.X.indptr[block.start + k + 1];
+        UNROLL for (int i = 0; i < count; i++) total[i] = adds ? *(const VECTOR *)(dW + AT(i)) : (VECTOR){0};
+        while (p < end) {
+            uint64_t row = (uint64_t)CSR(column)(block, p);
+            while (part + 1 < parts->count && row >= parts->border[part + 1]) part++;
+            const uint64_t border = parts->border[part + 1];
+            if (row >= border) p++;
+            UNROLL for (int i = 0; i < count; i++) sum[i] = (VECTOR){0};
+            for (; p < end && (row = (uint64_t)CSR(column)(block, p)) < border; p++) {
+                const REAL x = (REAL)((const DATA *)block.X.data)[p];
+                const REAL *g = slopes + row * (uint64_t)block.stride;
+                if (block.prefetches) SIZED(prefetch)(block, p, slopes, count, 0);
+                UNROLL for (int i = 0; i < count; i++) sum[i] += x * *(const VECTOR *)(g + AT(i));
+            }
+            UNROLL for (int i = 0; i < count; i++) total[i] += sum[i];
+        }
+        UNROLL for (int i = 0; i < count; i++) *(VECTOR *)(dW + AT(i)) = scale * total[i];
+    }
 }
 
 #undef SIZED

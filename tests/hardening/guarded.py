@@ -191,7 +191,46 @@ def flat_cases(name, dtype):
         yield size, scalars | {array: numbers((size,), dtype) for array in ("g", "w", "out")}
 
 
+def slopes_cases(name, dtype):
+    for n, _, c in SIZES:
+        for start in {0, n // 3}:
+            arrays = {"dscores": numbers((c, n - start), dtype), "start": start, "slopes": np.empty((n, c), dtype)}
+            yield (n, c, start), arrays | {"sums": np.zeros(c, dtype)}
+
+
+def columns_cases(name, dtype):
+    """All columns, and some; of rows beyond the last, and not in order, entries are passed over."""
+    storage = next(row for row in STORAGES.values() if name in row.ops)
+    for (n, d, c), parts in itertools.product(SIZES if dtype in storage.W_dtypes else [], (1, 3)):
+        rows = np.random.default_rng([n, d]).integers(-3, 9, (d, n)).clip(0).astype(storage.reads or dtype)
+        XT = features(testing.sparse(rows)).arrays
+        indices = XT.indices.copy()
+        indices[::7] = np.resize([-1, n, -(2**31), 2**31 - 1], len(indices[::7]))
+        start = d // 3
+        yield (
+            (n, d, c, parts),
+            {
+                "XT": XT._replace(indices=indices),
+                "start": start,
+                "parts": parts,
+                "slopes": numbers((n, c), dtype),
+                "adds": parts > 1,
+                "scale": 0.5,
+                "dW": np.empty((d - start, c), dtype),
+            },
+        )
+
+
+def places_cases(name, dtype):
+    for size in LENGTHS:
+        columns = np.random.default_rng(size).integers(0, 5, size)
+        yield size, {"columns": columns, "next": np.zeros(5, np.int64), "places": np.empty(size, np.int64)}
+
+
 KINDS = {
+    "slopes": slopes_cases,
+    "columns": columns_cases,
+    "places": places_cases,
     "function": function_cases,
     "layout": layout_cases,
     "product": product_cases,
@@ -264,6 +303,36 @@ def run_loss(backend, place, dtype):
                     given[name] = guarded(arrays[name].T, place, name in row.writes).T
             for chunk in range(chunks):
                 kernel(*(given | {"chunk": chunk}).values())
+
+
+def run_slopes(backend, place, dtype):
+    row, threads = DRIVERS["slopes"], itertools.cycle(THREADS)
+    sparse = [(name, loss) for name, loss in PAIRS if isinstance(STORAGES[name], CsrStorage)]
+    for (storage, loss), (n, d, c), bias in itertools.product(sparse, SIZES, (0, 1)):
+        if dtype not in STORAGES[storage].W_dtypes:
+            continue
+        team, parts, block = next(threads), min(n, 3), 5
+        say("slopes", dtype, place, storage, loss, (n, d, c), f"bias={bias}, threads={team}")
+        arrays = {
+            "X": stored(storage, n, d, dtype),
+            "W": numbers((d + bias, c), dtype),
+            "y": targets_of(loss, n, c, dtype),
+            "sample_weight": np.ones(n, dtype),
+            "hyper": hyper_of(loss),
+            "scores": np.empty((parts, c + 3, block), dtype),
+            "sums": np.empty((parts, c), dtype),
+            "losses": np.empty(parts),
+            "slopes": np.empty((n, c), dtype),
+            "first_part": 0,
+            "last_part": parts,
+            "chunk": 0,
+            "chunks": 2,
+            "threads": team,
+        }
+        given = dict(zip(row.args, place_all(row, arrays, place, workspace=("scores",)), strict=True))
+        kernel = ops.slopes_kernel(LOSSES[loss], STORAGES[storage], backend)
+        for chunk in range(2):
+            kernel(*(given | {"chunk": chunk}).values())
 
 
 def run_losses(backend, place, dtype):
@@ -351,6 +420,7 @@ def run_squares(backend, place, dtype):
 
 RUNS = {
     "loss": run_loss,
+    "slopes": run_slopes,
     "losses": run_losses,
     "epoch": run_epoch,
     "step": run_step,

@@ -126,6 +126,56 @@ def test_what_is_no_number_follows_ieee(backend, dtype):
     np.testing.assert_array_equal(dW, [[np.nan, 0], [2, 2], [np.inf, np.nan]])
 
 
+@pytest.mark.paired(whole=[("c", "backend", "dtype"), ("parts", "backend")], c=CLASSES, parts=[1, 2, 5, 64])
+@pytest.mark.parametrize(("reads", "adds"), [(None, False), (None, True), ("float32", False)])
+def test_gradient_by_columns_agrees(c, parts, reads, adds, backend, dtype):
+    """Of some columns, into rows of dW that stand apart; entries of rows that are none are passed over."""
+    storage = ops.STORAGES["csr" if reads is None else "csr_float32"]
+    served(storage.name, dtype)
+    n, d, start = 45, 23, 4
+    dense = matrix(n, d)
+    XT, rng = features(testing.sparse(dense.T.astype(reads or dtype).copy())).arrays, np.random.default_rng(c)
+    ordered = [np.sort(XT.indices[XT.indptr[k] : XT.indptr[k + 1]]) for k in range(d)]
+    indices = np.concatenate(ordered).astype(np.int32)
+    data = dense[indices, np.repeat(np.arange(d), np.diff(XT.indptr))].astype(XT.data.dtype)
+    twice = data / np.array([np.count_nonzero(row == r) for row in ordered for r in row])  # halves of one place
+    wrong = np.arange(len(indices)) % 9 == 3
+    outside = np.where(wrong, rng.choice([-1, n, 2**31 - 1, -(2**31)], len(indices)), indices).astype(np.int32)
+    XT = CsrRows(twice.astype(data.dtype), outside, XT.indptr, n)
+    left = np.zeros((d, n))
+    np.add.at(left, (np.repeat(np.arange(d), np.diff(XT.indptr)), indices), np.where(wrong, 0.0, twice))
+    slopes = rng.standard_normal((n, c + 2)).astype(dtype)[:, :c]
+    slopes.flags.writeable = False
+    wide = np.full((d - start, c + 3), 7.0, dtype)
+    call(storage.columns, backend, dtype, XT, start, parts, slopes, adds, 0.25, wide[:, :c])
+    exact = 0.25 * (left[start:] @ slopes.astype(np.float64) + (7 if adds else 0))
+    assert testing.error(wide[:, :c], exact, 50.0) <= testing.tolerance(dtype, n)
+    assert (wide[:, c:] == 7).all()
+
+
+@pytest.mark.paired(whole=[("c", "backend", "dtype")], c=CLASSES)
+def test_turned_slopes_are_those_of_the_rows(c, backend, dtype):
+    n, start, rows = 45, 5, 37
+    dscores = np.random.default_rng(c).standard_normal((c, rows + 3)).astype(dtype)[:, :rows]
+    dscores.flags.writeable = False
+    slopes, sums = np.full((n, c + 2), 7.0, dtype), np.full(c, 2.0, dtype)
+    call("turn_slopes", backend, dtype, dscores, start, slopes[:, :c], sums)
+    np.testing.assert_array_equal(slopes[start : start + rows, :c], dscores.T)
+    assert testing.error(sums, 2.0 + dscores.sum(axis=1, dtype=np.float64), 10.0) <= testing.tolerance(dtype, rows)
+    slopes[start : start + rows, :c] = 7
+    assert (slopes == 7).all()
+
+
+def test_entries_have_places_by_columns(backend):
+    """In the order in which they come, a column's entries one after the other."""
+    columns = np.random.default_rng(0).integers(0, 7, 50)
+    counts = np.bincount(columns, minlength=8)
+    following, places = np.cumsum(counts) - counts, np.full(50, -1)
+    call("place_columns", backend, "float64", columns, following, places)
+    np.testing.assert_array_equal(np.argsort(places), np.argsort(columns, kind="stable"))
+    np.testing.assert_array_equal(following, np.cumsum(counts))
+
+
 @pytest.mark.parametrize("order", ["C", "F", "strided"])
 def test_layout_goes_there_and_back(order, backend, dtype):
     W = np.random.default_rng(0).normal(size=(600, 7)).astype(dtype)

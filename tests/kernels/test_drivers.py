@@ -116,6 +116,40 @@ def test_loss(pair, cut, threads, backend, dtype):
     assert_close(found, exact, dtype, 40 * n)
 
 
+SPARSE = [(name, loss) for name, loss in PAIRS if isinstance(STORAGES[name], CsrStorage)]
+
+
+@pytest.mark.paired(
+    whole=[("pair", "backend"), ("cut", "threads", "backend", "dtype")],
+    pair=SPARSE,
+    cut=[(1, 1), (3, 2)],
+    threads=[1, 3],
+)
+def test_slopes(pair, cut, threads, backend, dtype):
+    """Losses, slopes and their sums; parts of unequal size, in several calls; nothing but `writes` is written."""
+    (storage, loss), (parts, chunks) = pair, cut
+    dtype = served(storage, dtype)
+    n, d, c, block = 103, 37, 5, 16
+    hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
+
+    def run(kernel, dtype):
+        W = np.random.default_rng(3).standard_normal((d + 1, c)).astype(np.float32).astype(dtype)
+        given = stored(storage, n, d, dtype), W, targets_of(loss, n, c, dtype), row_weights(n, dtype)
+        cut = _plan.Plan(parts, chunks, block if ops.BACKENDS[backend].compiled else n, threads)
+        own, before = _plan.SlopesWorkspace(cut, n, c, np.dtype(dtype)), copy.deepcopy(given)
+        own.sums[...] = own.slopes[...] = 7.0
+        for part, chunk in itertools.product(range(parts), range(chunks)):
+            kernel(*given, hyper, *own.arrays, part, part + 1, chunk, chunks, threads)
+        for A, B in zip(given, before, strict=True):
+            for one, other in zip(A, B, strict=True) if isinstance(A, tuple) else [(A, B)]:
+                np.testing.assert_array_equal(one, other)
+        return own.losses, own.slopes, own.sums
+
+    exact = run(reference("slopes", f"{storage}_scores", LOSSES[loss].epilogue, "turn_slopes"), "float64")
+    found = run(ops.slopes_kernel(LOSSES[loss], STORAGES[storage], backend), dtype)
+    assert_close(found, exact, dtype, 40 * n)
+
+
 @pytest.mark.parametrize("loss", ["svm", "squared_error"])
 def test_losses(loss, backend, dtype):
     hyper = tuple(spec.test_value for spec in LOSSES[loss].hyper.values())
