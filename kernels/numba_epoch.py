@@ -56,6 +56,7 @@ class Pieces(NamedTuple):
     clip_stage: int
     update: int
     prox_stage: int
+    average_stage: int
 
 
 class Gathered(NamedTuple):
@@ -183,7 +184,7 @@ def end_block_with(epilogue, gather_gradient, take_y):
         """Adds the block's part of the mean gradient in the share's columns, and the block's loss."""
         S, column_blocks, c = matrix(workspace.scores, share.number), workspace.squares.size, weights.W.shape[0]
         blocks, apart, gradient = -(-data.batch_size // S.shape[1]), workspace.subtotal_blocks, weights.dW
-        if number % blocks == 0:
+        if number % blocks == 0 and not data.dW_begun:
             clear(weights.dW, share.first, share.last)
         if apart != 0:
             gradient = workspace.subtotal
@@ -197,7 +198,7 @@ def end_block_with(epilogue, gather_gradient, take_y):
         take_y(rows, data.y, data.sample_weight, own_y, own_weight)
         loss = epilogue(pieces.epilogue, (own, own_y, own_weight, scratch, *data.hyper))
         if share.number == 0:  # every share computes the same loss
-            workspace.losses[0] += loss
+            workspace.losses[number // blocks] += loss
         scale_rows(own, 1.0 / rows_of_batch(data, number // blocks))
         where = data.X, rows, share.first, share.last
         gather_gradient(pieces.gather_gradient, (*where, workspace.row_buffer, own, gradient))
@@ -226,12 +227,12 @@ def finish_gradient_with(penalty_stage, sum_squares):
                     if first == 0 and data.bias:
                         squares += sum_squares(pieces.sum_squares, (slice_of(row(dW, j), d, d + 1),))
             workspace.squares[i] = squares
-            workspace.penalties[i] += rows_of_batch(data, step) * value
+            workspace.penalties[step, i] = rows_of_batch(data, step) * value
 
     return finish_gradient
 
 
-def take_step_with(clip_stage, update, prox_stage):
+def take_step_with(clip_stage, update, prox_stage, average_stage):
     @inlined
     def take_some(pieces, steps, weights, step, j, columns, clip, prox):
         """The step for some columns of class j."""
@@ -244,6 +245,9 @@ def take_step_with(clip_stage, update, prox_stage):
         shrink, factor = prox
         if factor != 1 or shrink != 0:
             prox_stage(pieces.prox_stage, (w, shrink, factor))
+        if pieces.average_stage != 0:
+            mean = slice_of(row(weights.mean, j), first, last)
+            average_stage(pieces.average_stage, (w, mean, steps.averaging[step]))
 
     @inlined
     def take_step(pieces, data, steps, weights, workspace, step, share):
@@ -306,7 +310,9 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
 # ---- Compiling and calling -------------------------------------------------------------------------------
 
 
-def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage):
+def epoch_driver(
+    gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage, average_stage
+):
     """The pieces are compiled at the first call for each dtype and each choice of stages, whatever the strides are."""
     args, how = loss_args(epilogue), update_args(update)
     if how.states > MOST_STATES or how.others > MOST_OTHERS:
@@ -316,7 +322,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         )
     functions = Pieces(
         *(compiled_piece(gather_scores), epilogue, compiled_piece(gather_gradient), penalty_stage, sum_squares),
-        *(clip_stage, same_arguments(update), prox_stage),
+        *(clip_stage, same_arguments(update), prox_stage, average_stage),
     )
     as_read, compiled = reader(gather_scores), {}
 
@@ -328,6 +334,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
             "sum_squares": steps.clip[1] < np.inf,
             "clip_stage": min(steps.clip) < np.inf,
             "prox_stage": len(steps.shrinkage) > 0,
+            "average_stage": len(steps.averaging) > 0,
         }
         key = weights.W.itemsize, *stages.values()
         if key not in compiled:
@@ -387,6 +394,7 @@ def piece_types(stored, real, y_ndim, hyper):
         "clip_stage": (types.none, flat, flat, number, number),
         "update": (types.none, flat, flat, state, types.intp, number, others),
         "prox_stage": (types.none, flat, number, number),
+        "average_stage": (types.none, flat, number[::1], number),
     }
 
 
@@ -398,7 +406,7 @@ def compile_epoch(stored, real, y_ndim, hyper):
         begin_block_with(call["gather_scores"]),
         end_block_with(call["epilogue"], call["gather_gradient"], take_labels if y_ndim == 1 else take_targets),
         finish_gradient_with(call["penalty_stage"], call["sum_squares"]),
-        take_step_with(call["clip_stage"], call["update"], call["prox_stage"]),
+        take_step_with(call["clip_stage"], call["update"], call["prox_stage"], call["average_stage"]),
     )
     number, reals, y = types.float64, types.float64[::1], types.int32 if y_ndim == 1 else real
     inputs = ((y, y_ndim, "C"), (real, 1, "C"), (types.int64, 1, "C"), (real, 2, "C"))
@@ -408,13 +416,13 @@ def compile_epoch(stored, real, y_ndim, hyper):
         Pieces: [types.intp] * len(Pieces._fields),
         EpochData: [
             *(stored, *(Array(*kind, readonly=True) for kind in inputs)),
-            *(UniTuple(number, hyper), types.boolean, types.intp),
+            *(UniTuple(number, hyper), types.boolean, types.intp, types.boolean),
         ],
-        EpochSteps: [types.intp, types.boolean, lr, others, pair, pair, shrinkage],
-        EpochWeights: [matrix, matrix, UniTuple(matrix, MOST_STATES)],
+        EpochSteps: [types.intp, types.boolean, lr, others, pair, pair, shrinkage, reals],
+        EpochWeights: [matrix, matrix, UniTuple(matrix, MOST_STATES), Array(number, 2, "A")],
         EpochWorkspace: [
             *(matrix, Array(real, 3, "A"), Array(real, 3, "A"), matrix, types.intp),
-            *(reals, reals, reals),
+            *(reals, number[:, ::1], reals),
         ],
         Gathered: [Array(y, y_ndim + 1, "C"), Array(real, 2, "C")],
     }

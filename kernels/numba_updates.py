@@ -229,6 +229,12 @@ def prox_stage(w, shrink, factor):
         w[i] = ratio * (x - (low if x < low else high if x > high else x))
 
 
+@jit_elements
+def average_stage(w, mean, factor):
+    for i in range(w.size):
+        mean[i] += (np.float64(w[i]) - mean[i]) * factor
+
+
 @jit
 def sum_squares(g):
     total = 0.0
