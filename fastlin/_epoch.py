@@ -78,7 +78,8 @@ def run_epoch(
     """
     storage = ops.storage_of(inputs.X, inputs.W.dtype)
     if storage is not None and storage.gathers and _ours(optimizer):
-        return _fused(objective, inputs, storage, scale_shift, order, batch_size, optimizer, average, step_losses)
+        how = objective, inputs, storage, scale_shift, order, batch_size, optimizer
+        return _fused(*how, average=average, step_losses=step_losses)
     if average is None and scale_shift is None and _ours(optimizer):
         found = _lazy.run_epoch(objective, inputs, order, batch_size, optimizer, step_losses)
         if found is not None:
@@ -143,7 +144,7 @@ def _fused(
     state = slot.views()
     kernel = ops.epoch_kernel(loss, storage, optimizer.rule, backend)
     columns = np.empty((0, d), dtype) if scale_shift is None else np.hstack(scale_shift).T.copy()
-    data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size, own)
+    data = EpochData(X, y, sample_weight, order, columns, hyper, bias, batch_size, dW_begun=own)
     own_W, *own_state = (_run.kernel_weights(A, d, backend) for A in (W, *state))
     mean = np.empty((0, d + 1)) if average is None else _run.kernel_weights(average.before(W), d, backend)
     weights = EpochWeights(own_W, _run.empty_weights(c, d, dtype, backend), tuple(own_state), mean)
