@@ -217,6 +217,7 @@ class Optimizer:
             penalty=penalty,
             clip=(self._limits.get("clip_value", np.inf), self._limits.get("clip_norm", np.inf)),
             shrinkage=np.array(prox, np.float64).reshape(-1, 2),
+            averaging=np.empty(0),
         )
         return described, slot
 

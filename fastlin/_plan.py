@@ -362,8 +362,8 @@ class SlopesWorkspace:
         self.size = sum(A.nbytes for A in self.arrays)
 
 
-def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic]) -> EpochWorkspace:
-    """The memory of an epoch. Column blocks write to cache lines of their own."""
+def epoch_workspace(cut: EpochPlan, steps: int, c: int, d: int, dtype: np.dtype[np.generic]) -> EpochWorkspace:
+    """The memory of so many steps. Column blocks write to cache lines of their own."""
     blocks = cut.column_blocks
     return EpochWorkspace(
         row_buffer=padded((cut.block, d), dtype),
@@ -371,8 +371,8 @@ def epoch_workspace(cut: EpochPlan, c: int, d: int, dtype: np.dtype[np.generic])
         scores=padded((blocks, 2 * c + max(3, c), cut.block), dtype),  # scratch, and the gathered part of y
         subtotal=padded((c, d + 1), dtype),
         subtotal_blocks=cut.subtotal,
-        losses=np.zeros(1),
-        penalties=np.zeros(blocks),
+        losses=np.zeros(steps),
+        penalties=np.zeros((steps, blocks)),
         squares=np.zeros(blocks),
     )
 

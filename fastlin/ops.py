@@ -196,10 +196,12 @@ OPS: dict[str, Op] = {
     **UPDATES,
     # What may stand before and after an update: [penalty, clip g] -> update -> [prox of w]. The first adds the gradient
     # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved
-    # towards 0 by `shrink`, not past it, and multiplied by `factor`.
+    # towards 0 by `shrink`, not past it, and multiplied by `factor`. The last moves the mean of w towards w,
+    # by `factor` of the way.
     "penalty_stage": Op("stage", {"g": FLAT, "w": FLAT, "l2": "any", "l1": "any"}, writes=("g",)),
     "clip_stage": Op("stage", {"g": FLAT, "out": FLAT, "scale": "any", "limit": "any"}, writes=("out",)),
     "prox_stage": Op("stage", {"w": FLAT, "shrink": "any", "factor": "any"}, writes=("w",)),
+    "average_stage": Op("stage", {"w": FLAT, "mean": "float64 (n) contiguous", "factor": "any"}, writes=("mean",)),
     # The sum of squares in float64, returned: what clipping by a norm needs to know first.
     "sum_squares": Op("reduction", {"g": FLAT}, writes=()),
 }
@@ -278,7 +280,7 @@ DRIVERS: dict[str, Driver] = {
     "epoch": Driver(
         pieces=(
             *("gather_scores", "epilogue", "gather_gradient"),
-            *("penalty_stage", "sum_squares", "clip_stage", "update", "prox_stage"),
+            *("penalty_stage", "sum_squares", "clip_stage", "update", "prox_stage", "average_stage"),
         ),
         takes={
             "data": {
@@ -290,6 +292,7 @@ DRIVERS: dict[str, Driver] = {
                 "hyper": "{hyper} numbers",
                 "bias": "any",
                 "batch_size": "size",
+                "dW_begun": "any",
             },
             "steps": {
                 "t": "any",
@@ -299,11 +302,13 @@ DRIVERS: dict[str, Driver] = {
                 "penalty": "2 numbers",
                 "clip": "2 numbers",
                 "shrinkage": "float64 (0|steps, 2) contiguous",
+                "averaging": "float64 (0|steps) contiguous",
             },
             "weights": {
                 "W": "real (c, d+1) rows",
                 "dW": "real (c, d+1) like W",
                 "state": "{states} arrays real (c, d+1) like W",
+                "mean": "float64 (0|c, d+1) rows",
             },
             "workspace": {
                 "row_buffer": "real (block, d) rows",
@@ -311,8 +316,8 @@ DRIVERS: dict[str, Driver] = {
                 "scores": "real (column_blocks, scratch, block) rows",
                 "subtotal": "real (c, d+1) like W",
                 "subtotal_blocks": "size",
-                "losses": "float64 (1) contiguous",
-                "penalties": "float64 (column_blocks) contiguous",
+                "losses": "float64 (steps) contiguous",
+                "penalties": "float64 (steps, column_blocks) contiguous",
                 "squares": "float64 (column_blocks) contiguous",
             },
             **dict.fromkeys(("first", "last", "threads"), "size"),
@@ -500,7 +505,7 @@ def losses_kernel(loss: Loss, backend: str) -> Callable[..., None]:
 def epoch_kernel(loss: Loss, storage: Storage, update: str, backend: str) -> Callable[..., None]:
     """Mini-batch steps: the row "epoch" of DRIVERS."""
     gather = f"{storage.name}_gather_scores", loss.epilogue, f"{storage.name}_gather_gradient"
-    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage"
+    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage", "average_stage"
     return _compose("epoch", backend, *gather, *stages, X=storage.X, **_loss_forms(loss), **_update_forms(update))
 
 

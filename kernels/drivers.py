@@ -99,7 +99,9 @@ def losses_driver(add_product, epilogue):
     return losses_of
 
 
-def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage):
+def epoch_driver(
+    gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage, average_stage
+):
     """Mini-batch steps: the gradient of a batch, a block of rows at a time, then the step; next batch.
 
     A call goes through the blocks `first` ... `last` - 1 of an epoch. Here every block adds to dW itself: blocks are so
@@ -112,7 +114,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         d, c = data.scale_shift.shape[1], weights.W.shape[0]
         S, scratch = workspace.scores[0, :c, : stop - start], workspace.scores[0, c:]
         gather_scores(data.X, rows, 0, d, data.scale_shift, workspace.row_buffer, weights.W, S)
-        workspace.losses[0] += epilogue(S, data.y[rows], data.sample_weight[rows], scratch, *data.hyper)
+        workspace.losses[step] += epilogue(S, data.y[rows], data.sample_weight[rows], scratch, *data.hyper)
         S *= S.dtype.type(1.0 / rows_of_batch(data, step))
         gather_gradient(data.X, rows, 0, d, workspace.row_buffer, S, weights.dW)
 
@@ -127,7 +129,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
                 penalty += penalty_stage(g[:d], w[:d], *steps.penalty)
             if steps.clip[1] < math.inf:
                 squares += sum_squares(g)
-        workspace.penalties[0] += rows_of_batch(data, step) * penalty
+        workspace.penalties[step, 0] = rows_of_batch(data, step) * penalty
         return clip_scale(math.sqrt(squares), steps.clip[1])
 
     def take_step(data, steps, weights, step, scale):
@@ -140,6 +142,8 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
             b = weights.W[:, -1].copy()
             prox_stage(w, *steps.shrinkage[step].tolist())
             weights.W[:, -1] = b
+        if len(steps.averaging):
+            average_stage(w, weights.mean.reshape(-1), float(steps.averaging[step]))
 
     def epoch(data, steps, weights, workspace, first, last, threads):
         block = workspace.row_buffer.shape[0]
@@ -147,7 +151,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
         for number in range(first, last):
             step, inside = divmod(number, blocks)
             rows = rows_of_batch(data, step)
-            if inside == 0:
+            if inside == 0 and not data.dW_begun:
                 weights.dW[...] = 0
             start, stop = min(inside * block, rows), min((inside + 1) * block, rows)
             if start < stop:

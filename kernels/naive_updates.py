@@ -233,6 +233,12 @@ def prox_stage(w, shrink, factor):
         w[i] = factor * (x - (-shrink if x < -shrink else shrink if x > shrink else x))
 
 
+def average_stage(w, mean, factor):
+    for i in range(len(w)):
+        before = float(mean[i])
+        mean[i] = before + (float(w[i]) - before) * factor
+
+
 def sum_squares(g):
     total = 0.0
     for x in g.tolist():

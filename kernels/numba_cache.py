@@ -23,6 +23,7 @@ from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 # Sums may be reordered and multiply-adds fused. Not "nnan" or "ninf": NaN and Inf must follow IEEE's rules.
@@ -73,10 +74,11 @@ class KernelCache(NullCache):
         return directory() / f"{self.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
     def load_overload(self, signature, target):
-        target.refresh()
         with contextlib.suppress(Exception):
             digest, data = pickle.loads(self.file(signature, target.codegen()).read_bytes())
             if digest == hashlib.sha256(data).digest():  # a full disk or a power failure can damage the data
+                # All that loaded code needs. target.refresh() makes Numba ready to compile, and imports scipy.linalg.
+                rtsys.initialize(target)
                 return CompileResult._rebuild(target, *pickle.loads(data))
         return None
 

@@ -5,7 +5,7 @@ dtype. It returns the kernel: a Python function that gives a team a job with the
 """
 
 import inspect
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from typing import NamedTuple
 
 import numba
@@ -13,10 +13,12 @@ import numpy as np
 from numba import types
 
 from fastlin.kernels import drivers
-from fastlin.kernels.numba_cache import FASTMATH, jit
-from fastlin.kernels.numba_math import slice_of, slices_of
+from fastlin.kernels.numba_cache import FASTMATH, inlined, jit
+from fastlin.kernels.numba_math import matrix, row, slice_of, slices_of, smaller, window
 from fastlin.kernels.numba_team import (
     PROGRESS_SIZE,
+    address_of,
+    by_address,
     claim,
     column_range,
     finish,
@@ -25,10 +27,29 @@ from fastlin.kernels.numba_team import (
     together,
     wait,
 )
+from fastlin.kernels.numba_tile import WIDE_CLASSES
 from fastlin.kernels.records import NO_STAGES
 
 COLUMN_BLOCK, MOST_COLUMN_BLOCKS = 256, 16  # columns of W or dW that a member copies or sums, at least; and most blocks
 STEP_CHUNK = 2048  # numbers that are clipped, updated and shrunk while they are in L1
+
+
+class ByClasses:
+    """A function of the table in two forms: for few classes, and for many, with the tiles of numba_wide.py too.
+
+    Those take the compiler longer than all else. The last argument of the function has a row for each class.
+    """
+
+    def __init__(self, few, many):
+        self.few, self.many = few, many
+        update_wrapper(self, few.py_func)
+
+    def of(self, c):
+        """The form for c classes."""
+        return self.many if c >= WIDE_CLASSES else self.few
+
+    def __call__(self, *args):
+        return self.of(len(args[-1]))(*args)
 
 
 class Float16Kernel:
@@ -39,7 +60,7 @@ class Float16Kernel:
 
     def __init__(self, compiled):
         self.compiled = compiled
-        update_wrapper(self, compiled.py_func)
+        update_wrapper(self, compiled)
 
     @staticmethod
     def as_read(X):
@@ -50,9 +71,10 @@ class Float16Kernel:
         return self.compiled(self.as_read(X), *args)
 
 
-def compiled_piece(piece):
-    """The part of a function of the table that Numba compiles."""
-    return getattr(piece, "compiled", piece)
+def compiled_piece(piece, c):
+    """The part of a function of the table that Numba compiles, for c classes."""
+    found = getattr(piece, "compiled", piece)
+    return found.of(c) if isinstance(found, ByClasses) else found
 
 
 def reader(piece):
@@ -123,32 +145,59 @@ def jit_member(function, name, fastmath=FASTMATH):
 # ---- The loss with its gradient --------------------------------------------------------------------------
 
 
+class LossPieces(NamedTuple):
+    """The addresses of the functions that a loss is composed of."""
+
+    to_layout: int
+    scores: int
+    epilogue: int
+    gradient: int
+    combine: int
+
+
 def loss_driver(to_layout, scores, epilogue, gradient, combine):
-    """The kernel is compiled once for each dtype, whatever the strides of its arrays are."""
-    pieces = to_layout, scores, epilogue, gradient, combine
+    """The pieces are compiled at the first call for each dtype, few or many classes, whatever the strides are."""
     feature_major = to_layout.__name__ == "to_feature_major"
-    member = jit_member(loss_member(*map(compiled_piece, pieces), feature_major), named_after("loss", *pieces))
     args, as_read, compiled = loss_args(epilogue), reader(scores), {}
 
     def loss_grad(
-        X, W, y, sample_weight, hyper, scale, weights, panels, row_buffer, scores, parts, losses, dW,
+        X, W, y, sample_weight, hyper, scale, weights, panels, row_buffer, scores_, parts, losses, dW,
         first_part, last_part, chunk, chunks, threads,
     ):  # fmt: skip
         if as_read is not None:
             X = as_read(X)
-        if not weights.size and W.shape[0] and W.shape[1] > 1 and W.strides[1] != W.itemsize:
+        c = W.shape[1]
+        if not weights.size and W.shape[0] and c > 1 and W.strides[1] != W.itemsize:
             raise ValueError(f"W is read in place, but its columns lie {W.strides[1]} bytes apart")
-        if W.itemsize not in compiled:
-            compiled[W.itemsize] = compile_loss(member, type_of_stored(X), numba.from_dtype(W.dtype), args)
+        key = W.itemsize, c >= WIDE_CLASSES
+        if key not in compiled:
+            kinds = type_of_stored(X), numba.from_dtype(W.dtype), args.y_ndim, args.hyper
+            functions = to_layout, compiled_piece(scores, c), epilogue, compiled_piece(gradient, c), combine
+            found = map(address_of, functions, [kind[1:] for kind in loss_piece_types(*kinds).values()])
+            compiled[key] = LossPieces(*found), compile_loss(*kinds, feature_major)
+        pieces, run = compiled[key]
         inputs = X, W, y, sample_weight, hyper, scale
-        workspace = weights, row_buffer, scores, parts, losses
+        workspace = weights, row_buffer, scores_, parts, losses
         job = *inputs, *workspace, dW, first_part, last_part, chunk, chunks, np.zeros(PROGRESS_SIZE, np.intp)
-        compiled[W.itemsize](job_slot_for(threads), threads, job)
+        run(job_slot_for(threads), threads, (pieces, *job))
 
     return loss_grad
 
 
-def loss_member(to_layout, scores_of, epilogue, gradient_of, combine, feature_major):
+def loss_piece_types(stored, real, y_ndim, hyper):
+    """The type that each piece returns and the types of its arguments, which cover arrays of any strides."""
+    flat, matrix, start = real[::1], types.Array(real, 2, "A"), types.intp
+    y = types.int32[::1] if y_ndim == 1 else real[:, ::1]
+    return {
+        "to_layout": (types.none, types.Array(real, 2, "A", readonly=True), matrix),
+        "scores": (types.none, stored, start, matrix, matrix, matrix),
+        "epilogue": (types.float64, matrix, y, flat, matrix, *[types.float64] * hyper),
+        "gradient": (types.none, stored, start, matrix, matrix, matrix),
+        "combine": (types.none, types.Array(real, 3, "A"), types.float64, matrix),
+    }
+
+
+def loss_member(lay_out, add_block, sum_parts, feature_major):
     """What every member of a team runs, in three phases that all members end together.
 
     The first phase copies W into the kernels' layout, a column block at a time. The second computes the gradient of
@@ -157,23 +206,23 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine, feature_ma
     """
 
     def member(
-        X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW,
+        pieces, X, W, y, sample_weight, hyper, scale, weights, row_buffer, scores, parts, losses, dW,
         first_part, last_part, chunk, chunks, progress, rank, threads,
     ):  # fmt: skip
-        n, count, c, block = sample_weight.shape[0], parts.shape[0], scores.shape[1] - 3, scores.shape[2]
+        n, count, block = sample_weight.shape[0], parts.shape[0], scores.shape[2]
         columns = parts.shape[1] if feature_major else parts.shape[2]
         laid = W  # read where it lies
         if weights.size:
             laid = weights
-        column_blocks = max(1, min(MOST_COLUMN_BLOCKS, columns // COLUMN_BLOCK))
+        column_blocks = smaller(MOST_COLUMN_BLOCKS, columns // COLUMN_BLOCK)
+        column_blocks = column_blocks if column_blocks > 1 else 1
         done = 0
 
         if chunk == 0 and first_part == 0 and weights.size:
             for i in range(column_blocks):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 1):
-                    first, last = column_range(item, item + 1, column_blocks, columns)
-                    to_layout(W[first:last], weights[first:last] if feature_major else weights[:, first:last])
+                    lay_out(pieces, W, weights, column_range(item, item + 1, column_blocks, columns))
                     finish(progress)
             done += column_blocks
             wait(progress, done)
@@ -182,17 +231,17 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine, feature_ma
             item = first_part + rotated(i, last_part - first_part, rank, threads)
             if claim(progress, item, 2):
                 first, last = n * item // count, n * (item + 1) // count
+                total = matrix(parts, item)
                 if chunk == 0:
-                    parts[item] = 0
                     losses[item] = 0
+                    clear(total)
                 blocks = -(-(last - first) // block)
-                stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+                stop = smaller(last, first + block * (blocks * (chunk + 1) // chunks))
                 for start in range(first + block * (blocks * chunk // chunks), stop, block):
-                    end = min(start + block, stop)
-                    some = scores[item, :c, : end - start]
-                    scores_of(X, start, laid, row_buffer[item], some)
-                    losses[item] += epilogue(some, y[start:end], sample_weight[start:end], scores[item, c:], *hyper)
-                    gradient_of(X, start, row_buffer[item], some, parts[item])
+                    end = smaller(start + block, stop)
+                    given = X, laid, y[start:end], sample_weight, hyper
+                    work = matrix(row_buffer, item), matrix(scores, item), total
+                    losses[item] += add_block(pieces, given, work, start)
                 finish(progress)
         done += last_part - first_part
         wait(progress, done)
@@ -201,21 +250,67 @@ def loss_member(to_layout, scores_of, epilogue, gradient_of, combine, feature_ma
             for i in range(column_blocks):
                 item = rotated(i, column_blocks, rank, threads)
                 if claim(progress, item, 3):
-                    first, last = column_range(item, item + 1, column_blocks, columns)
-                    some = parts[:, first:last] if feature_major else parts[:, :, first:last]
-                    combine(some, scale, dW[first:last])
+                    sum_parts(pieces, parts, scale, dW, column_range(item, item + 1, column_blocks, columns))
                     finish(progress)
             wait(progress, done + column_blocks)
 
     return member
 
 
-def compile_loss(member, stored, real, args):
-    """The machine code, for a team."""
-    inputs = stored, types.Array(real, 2, "A", readonly=True), *args.types(real), types.float64
+@inlined
+def clear(A):
+    for j in range(A.shape[0]):
+        a = row(A, j)
+        for k in range(a.size):
+            a[k] = 0
+
+
+def loss_phases(to_layout, scores_of, epilogue, gradient_of, combine, feature_major):
+    """What is done with an item of each phase, by pieces that are called by their addresses."""
+
+    @inlined
+    def lay_out(pieces, W, weights, columns):
+        first, last = columns[0], smaller(columns[1], W.shape[0])  # W may have no b, and its column is laid out too
+        if feature_major:
+            some = window(weights, first, columns[1] - first, 0, weights.shape[1])
+        else:
+            some = window(weights, 0, weights.shape[0], first, columns[1] - first)
+        to_layout(pieces.to_layout, (window(W, first, last - first, 0, W.shape[1]), some))
+
+    @inlined
+    def add_block(pieces, given, work, start):
+        """Adds the gradient of some rows; returns their loss."""
+        X, W, y, sample_weight, hyper = given
+        copies, S, total = work
+        rows, c = y.shape[0], S.shape[0] - 3
+        some, scratch = window(S, 0, c, 0, rows), window(S, c, 3, 0, S.shape[1])
+        scores_of(pieces.scores, (X, start, W, copies, some))
+        weight = slice_of(sample_weight, start, start + rows)
+        loss = epilogue(pieces.epilogue, (some, y, weight, scratch, *hyper))
+        gradient_of(pieces.gradient, (X, start, copies, some, total))
+        return loss
+
+    @inlined
+    def sum_parts(pieces, parts, scale, dW, columns):
+        first, last = columns[0], smaller(columns[1], dW.shape[0])
+        some = parts[:, first : columns[1]] if feature_major else parts[:, :, first : columns[1]]
+        combine(pieces.combine, (some, scale, window(dW, first, last - first, 0, dW.shape[1])))
+
+    return lay_out, add_block, sum_parts
+
+
+@cache
+def compile_loss(stored, real, y_ndim, hyper, feature_major):
+    """The machine code, for a team. It can call any pieces of these types."""
+    given = LossArgs("", y_ndim, hyper).types(real)
+    call = (by_address(kinds[0], kinds[1:]) for kinds in loss_piece_types(stored, real, y_ndim, hyper).values())
+    member = loss_member(*loss_phases(*call, feature_major), feature_major)
+    member = jit_member(member, f"loss-{'feature' if feature_major else 'class'}-major")
+    pieces = types.NamedTuple([types.intp] * len(LossPieces._fields), LossPieces)
+    inputs = stored, types.Array(real, 2, "A", readonly=True), *given, types.float64
     workspace = *(types.Array(real, ndim, "A") for ndim in (2, 3, 3, 3)), types.float64[::1]
     dW, cut, progress = types.Array(real, 2, "A"), [types.intp] * 4, types.intp[::1]
-    return together(member, types.Tuple((*inputs, *workspace, dW, *cut, progress)))
+    return together(member, types.Tuple((pieces, *inputs, *workspace, dW, *cut, progress)))
 
 
 # ---- A loss and the slopes of all rows ---------------------------------------------------------------------
@@ -272,20 +367,21 @@ def slopes_member(scores_of, epilogue, turn):
 
 
 def losses_driver(add_product, epilogue):
-    """The kernel is the reference itself, compiled once for each dtype, without a team: its callers divide the work.
+    """The kernel is the reference itself, compiled once for each dtype and few or many classes of all W together.
 
-    Its arrays may have any strides.
+    It has no team: its callers divide the work. Its arrays may have any strides.
     """
-    member = jit(drivers.losses_driver(add_product, epilogue), name=named_after("losses", add_product, epilogue))
     args, compiled = loss_args(epilogue), {}
 
     def losses_of(blocks, weights, y, sample_weight, hyper, scores, sums, losses):
-        if weights.itemsize not in compiled:
-            real = numba.from_dtype(weights.dtype)
+        key = weights.itemsize, len(weights) >= WIDE_CLASSES
+        if key not in compiled:
+            real, product = numba.from_dtype(weights.dtype), compiled_piece(add_product, len(weights))
+            member = jit(drivers.losses_driver(product, epilogue), name=named_after("losses", product, epilogue))
             inputs = types.Array(real, 3, "A"), types.Array(real, 2, "A"), *args.types(real)
             member.compile((*inputs, types.Array(real, 2, "A"), types.Array(real, 1, "C"), types.float64[::1]))
-            compiled[weights.itemsize] = member.overloads[member.signatures[-1]].entry_point
-        compiled[weights.itemsize](blocks, weights, y, sample_weight, hyper, scores, sums, losses)
+            compiled[key] = member.overloads[member.signatures[-1]].entry_point
+        compiled[key](blocks, weights, y, sample_weight, hyper, scores, sums, losses)
 
     return losses_of
 
@@ -335,10 +431,10 @@ def step_member(clip_stage, update, prox_stage):
         for i in range(ranges):
             item = rotated(i, ranges, rank, threads)
             if claim(progress, item, 1):
-                start = min(n, head + n * item // ranges // line * line) if item else 0
-                last = min(n, head + n * (item + 1) // ranges // line * line) if item + 1 < ranges else n
+                start = smaller(n, head + n * item // ranges // line * line) if item else 0
+                last = smaller(n, head + n * (item + 1) // ranges // line * line) if item + 1 < ranges else n
                 while start < last:
-                    stop = min(last, head if start < head else last if no_stages else start + clipped.shape[1])
+                    stop = smaller(last, head if start < head else last if no_stages else start + clipped.shape[1])
                     weights, gradient = slice_of(w, start, stop), slice_of(g, start, stop)
                     if not no_stages:
                         source, gradient = gradient, clipped[rank, : stop - start]

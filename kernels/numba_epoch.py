@@ -26,7 +26,7 @@ from fastlin.kernels.numba_drivers import (
     type_of_stored,
     update_args,
 )
-from fastlin.kernels.numba_math import each_row, matrix, row, slice_of, slices_of, window
+from fastlin.kernels.numba_math import each_row, matrix, row, slice_of, slices_of, smaller, window
 from fastlin.kernels.numba_team import (
     PROGRESS_SIZE,
     address_of,
@@ -39,6 +39,7 @@ from fastlin.kernels.numba_team import (
     together,
     wait,
 )
+from fastlin.kernels.numba_tile import WIDE_CLASSES
 from fastlin.kernels.numba_updates import clip_scale
 from fastlin.kernels.records import EpochData, EpochSteps, EpochWeights, EpochWorkspace
 
@@ -56,6 +57,7 @@ class Pieces(NamedTuple):
     clip_stage: int
     update: int
     prox_stage: int
+    average_stage: int
 
 
 class Gathered(NamedTuple):
@@ -80,7 +82,7 @@ class Share(NamedTuple):
 
 @inlined
 def rows_of_batch(data, step):
-    return min(data.batch_size, data.order.size - step * data.batch_size)
+    return smaller(data.batch_size, data.order.size - step * data.batch_size)
 
 
 @inlined
@@ -89,7 +91,8 @@ def rows_of_block(data, number, block):
     blocks = -(-data.batch_size // block)
     step, inside = number // blocks, number % blocks * block
     start = step * data.batch_size
-    return start + inside, start + max(inside, min(inside + block, rows_of_batch(data, step)))
+    rows = smaller(inside + block, rows_of_batch(data, step))
+    return start + inside, start + (rows if rows > inside else inside)
 
 
 @inlined
@@ -149,7 +152,7 @@ def clear(dW, first, last):
             dW[j, d] = 0
 
 
-@jit
+@inlined
 def norm_scale(squares, most_norm):
     total = 0.0
     for i in range(squares.size):
@@ -183,7 +186,7 @@ def end_block_with(epilogue, gather_gradient, take_y):
         """Adds the block's part of the mean gradient in the share's columns, and the block's loss."""
         S, column_blocks, c = matrix(workspace.scores, share.number), workspace.squares.size, weights.W.shape[0]
         blocks, apart, gradient = -(-data.batch_size // S.shape[1]), workspace.subtotal_blocks, weights.dW
-        if number % blocks == 0:
+        if number % blocks == 0 and not data.dW_begun:
             clear(weights.dW, share.first, share.last)
         if apart != 0:
             gradient = workspace.subtotal
@@ -197,7 +200,7 @@ def end_block_with(epilogue, gather_gradient, take_y):
         take_y(rows, data.y, data.sample_weight, own_y, own_weight)
         loss = epilogue(pieces.epilogue, (own, own_y, own_weight, scratch, *data.hyper))
         if share.number == 0:  # every share computes the same loss
-            workspace.losses[0] += loss
+            workspace.losses[number // blocks] += loss
         scale_rows(own, 1.0 / rows_of_batch(data, number // blocks))
         where = data.X, rows, share.first, share.last
         gather_gradient(pieces.gather_gradient, (*where, workspace.row_buffer, own, gradient))
@@ -224,39 +227,33 @@ def finish_gradient_with(penalty_stage, sum_squares):
                 if pieces.sum_squares != 0:
                     squares += sum_squares(pieces.sum_squares, (g,))
                     if first == 0 and data.bias:
-                        squares += sum_squares(pieces.sum_squares, (slice_of(row(dW, j), d, d + 1),))
+                        squares += np.float64(dW[j, d]) * np.float64(dW[j, d])
             workspace.squares[i] = squares
-            workspace.penalties[i] += rows_of_batch(data, step) * value
+            workspace.penalties[step, i] = rows_of_batch(data, step) * value
 
     return finish_gradient
 
 
-def take_step_with(clip_stage, update, prox_stage):
-    @inlined
-    def take_some(pieces, steps, weights, step, j, columns, clip, prox):
-        """The step for some columns of class j."""
-        first, last = columns
-        w, g = slice_of(row(weights.W, j), first, last), slice_of(row(weights.dW, j), first, last)
-        state = slices_of(each_row(weights.state, j), first, last)
-        if pieces.clip_stage != 0:
-            clip_stage(pieces.clip_stage, (g, g, *clip))
-        update(pieces.update, (w, g, state, steps.t + step, steps.lr[step], steps.others))
-        shrink, factor = prox
-        if factor != 1 or shrink != 0:
-            prox_stage(pieces.prox_stage, (w, shrink, factor))
-
+def take_step_with(clip_stage, update, prox_stage, average_stage):
     @inlined
     def take_step(pieces, data, steps, weights, workspace, step, share):
         """The optimizer's step for the share's columns, and for b if they are the first."""
         limit, most_norm = steps.clip
-        clip, prox = (norm_scale(workspace.squares, most_norm), limit), (0.0, 1.0)
-        if steps.shrinkage.size:
-            prox = steps.shrinkage[step, 0], steps.shrinkage[step, 1]
+        scale = norm_scale(workspace.squares, most_norm)
         d = weights.W.shape[1] - 1
         for j in range(weights.W.shape[0]):
-            take_some(pieces, steps, weights, step, j, (share.first, share.last), clip, prox)
-            if share.first == 0 and data.bias:
-                take_some(pieces, steps, weights, step, j, (d, d + 1), clip, (0.0, 1.0))
+            for part in range(2 if share.first == 0 and data.bias else 1):  # the second is b
+                first, last = (share.first, share.last) if part == 0 else (d, d + 1)
+                w, g = slice_of(row(weights.W, j), first, last), slice_of(row(weights.dW, j), first, last)
+                if pieces.clip_stage != 0:
+                    clip_stage(pieces.clip_stage, (g, g, scale, limit))
+                state = slices_of(each_row(weights.state, j), first, last)
+                update(pieces.update, (w, g, state, steps.t + step, steps.lr[step], steps.others))
+                if pieces.prox_stage != 0 and part == 0:
+                    prox_stage(pieces.prox_stage, (w, steps.shrinkage[step, 0], steps.shrinkage[step, 1]))
+                if pieces.average_stage != 0:
+                    mean = slice_of(row(weights.mean, j), first, last)
+                    average_stage(pieces.average_stage, (w, mean, steps.averaging[step]))
 
     return take_step
 
@@ -264,41 +261,33 @@ def take_step_with(clip_stage, update, prox_stage):
 def epoch_member(begin_block, end_block, finish_gradient, take_step):
     """What every member of the team runs."""
 
-    @inlined
-    def do_share(pieces, data, steps, weights, workspace, gathered, moment, share):
-        """One phase for a share: ends the block before `number`, and begins block `number`.
-
-        Clipping by a norm takes a second phase where a batch ends, because every share needs the norm.
-        """
-        number, begin, end, late = moment
-        blocks, by_norm = -(-data.batch_size // workspace.scores.shape[2]), pieces.sum_squares != 0
-        step, ends = (number - 1) // blocks, number > begin and number % blocks == 0
-        if number > begin and not late:
-            end_block(pieces, data, weights, workspace, gathered, number - 1, share)
-        if ends and not late and (pieces.penalty_stage != 0 or by_norm):
-            finish_gradient(pieces, data, steps, weights, workspace, step, share)
-        if ends and late == by_norm:
-            take_step(pieces, data, steps, weights, workspace, step, share)
-        if number < end and late == by_norm:
-            begin_block(pieces, data, weights, workspace, number, share)
-
     def epoch(pieces, data, steps, weights, workspace, gathered, begin, end, progress, rank, threads):
         d, column_blocks = weights.W.shape[1] - 1, workspace.squares.size
-        shares = min(threads, column_blocks)
-        done, phase = 0, 0
-        for number in range(begin, end + 1):
-            for late in range(1 + (pieces.sum_squares != 0)):
-                phase += 1
-                for i in range(shares):
-                    item = rotated(i, shares, rank, threads)
-                    if claim(progress, item, phase):
-                        begins, ends = column_blocks * item // shares, column_blocks * (item + 1) // shares
-                        first, last = column_range(begins, ends, column_blocks, d)
-                        share = Share(item, begins, ends, first, last)
-                        do_share(pieces, data, steps, weights, workspace, gathered, (number, begin, end, late), share)
-                        finish(progress)
-                done += shares
-                wait(progress, done)
+        shares = threads if threads < column_blocks else column_blocks
+        blocks, by_norm = -(-data.batch_size // workspace.scores.shape[2]), pieces.sum_squares != 0
+        # A phase ends the block before `number`, and begins block `number`. Clipping by a norm takes a second one,
+        # because every share needs the norm.
+        phases, done = 1 + by_norm, 0
+        for phase in range((end - begin + 1) * phases):
+            number, late = begin + phase // phases, phase % phases
+            step, ends = (number - 1) // blocks, number > begin and number % blocks == 0
+            for i in range(shares):
+                item = rotated(i, shares, rank, threads)
+                if claim(progress, item, phase + 1):
+                    first_block, last_block = column_blocks * item // shares, column_blocks * (item + 1) // shares
+                    columns = column_range(first_block, last_block, column_blocks, d)
+                    share = Share(item, first_block, last_block, columns[0], columns[1])
+                    if number > begin and late == 0:
+                        end_block(pieces, data, weights, workspace, gathered, number - 1, share)
+                    if ends and late == 0 and (pieces.penalty_stage != 0 or by_norm):
+                        finish_gradient(pieces, data, steps, weights, workspace, step, share)
+                    if ends and late == by_norm:
+                        take_step(pieces, data, steps, weights, workspace, step, share)
+                    if number < end and late == by_norm:
+                        begin_block(pieces, data, weights, workspace, number, share)
+                    finish(progress)
+            done += shares
+            wait(progress, done)
 
     return epoch
 
@@ -306,7 +295,9 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
 # ---- Compiling and calling -------------------------------------------------------------------------------
 
 
-def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage):
+def epoch_driver(
+    gather_scores, epilogue, gather_gradient, penalty_stage, sum_squares, clip_stage, update, prox_stage, average_stage
+):
     """The pieces are compiled at the first call for each dtype and each choice of stages, whatever the strides are."""
     args, how = loss_args(epilogue), update_args(update)
     if how.states > MOST_STATES or how.others > MOST_OTHERS:
@@ -314,10 +305,7 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
             f"{how.name} has {how.states} arrays of state and {how.others} hyper-parameters beside the rate; "
             f"an epoch takes {MOST_STATES} and {MOST_OTHERS} at most (kernels/numba_epoch.py)"
         )
-    functions = Pieces(
-        *(compiled_piece(gather_scores), epilogue, compiled_piece(gather_gradient), penalty_stage, sum_squares),
-        *(clip_stage, same_arguments(update), prox_stage),
-    )
+    others = penalty_stage, sum_squares, clip_stage, same_arguments(update), prox_stage, average_stage
     as_read, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
@@ -328,15 +316,18 @@ def epoch_driver(gather_scores, epilogue, gather_gradient, penalty_stage, sum_sq
             "sum_squares": steps.clip[1] < np.inf,
             "clip_stage": min(steps.clip) < np.inf,
             "prox_stage": len(steps.shrinkage) > 0,
+            "average_stage": len(steps.averaging) > 0,
         }
-        key = weights.W.itemsize, *stages.values()
+        c = len(weights.W)
+        key = weights.W.itemsize, c >= WIDE_CLASSES, *stages.values()
         if key not in compiled:
+            products = compiled_piece(gather_scores, c), epilogue, compiled_piece(gather_gradient, c)
+            functions = Pieces(*products, *others)
             kinds = type_of_stored(data.X), numba.from_dtype(weights.W.dtype), args.y_ndim, args.hyper
             used = [None if not stages.get(name, True) else piece for name, piece in functions._asdict().items()]
             compiled[key] = addresses(Pieces(*used), kinds), compile_epoch(*kinds)
         pieces, run = compiled[key]
         column_blocks, _, block = workspace.scores.shape
-        c = len(weights.W)
         gathered = Gathered(
             np.empty((column_blocks, block, *data.y.shape[1:]), data.y.dtype),
             np.empty((column_blocks, block), weights.W.dtype),
@@ -387,6 +378,7 @@ def piece_types(stored, real, y_ndim, hyper):
         "clip_stage": (types.none, flat, flat, number, number),
         "update": (types.none, flat, flat, state, types.intp, number, others),
         "prox_stage": (types.none, flat, number, number),
+        "average_stage": (types.none, flat, number[::1], number),
     }
 
 
@@ -398,7 +390,7 @@ def compile_epoch(stored, real, y_ndim, hyper):
         begin_block_with(call["gather_scores"]),
         end_block_with(call["epilogue"], call["gather_gradient"], take_labels if y_ndim == 1 else take_targets),
         finish_gradient_with(call["penalty_stage"], call["sum_squares"]),
-        take_step_with(call["clip_stage"], call["update"], call["prox_stage"]),
+        take_step_with(call["clip_stage"], call["update"], call["prox_stage"], call["average_stage"]),
     )
     number, reals, y = types.float64, types.float64[::1], types.int32 if y_ndim == 1 else real
     inputs = ((y, y_ndim, "C"), (real, 1, "C"), (types.int64, 1, "C"), (real, 2, "C"))
@@ -408,13 +400,13 @@ def compile_epoch(stored, real, y_ndim, hyper):
         Pieces: [types.intp] * len(Pieces._fields),
         EpochData: [
             *(stored, *(Array(*kind, readonly=True) for kind in inputs)),
-            *(UniTuple(number, hyper), types.boolean, types.intp),
+            *(UniTuple(number, hyper), types.boolean, types.intp, types.boolean),
         ],
-        EpochSteps: [types.intp, types.boolean, lr, others, pair, pair, shrinkage],
-        EpochWeights: [matrix, matrix, UniTuple(matrix, MOST_STATES)],
+        EpochSteps: [types.intp, types.boolean, lr, others, pair, pair, shrinkage, reals],
+        EpochWeights: [matrix, matrix, UniTuple(matrix, MOST_STATES), Array(number, 2, "A")],
         EpochWorkspace: [
             *(matrix, Array(real, 3, "A"), Array(real, 3, "A"), matrix, types.intp),
-            *(reals, reals, reals),
+            *(reals, number[:, ::1], reals),
         ],
         Gathered: [Array(y, y_ndim + 1, "C"), Array(real, 2, "C")],
     }

@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 
 from fastlin.kernels.numba_cache import inlined, jit
-from fastlin.kernels.numba_math import cast_all, exp_below_highest, log1p_to_1, log_from_1, row
+from fastlin.kernels.numba_math import bytes_of, cast_all, exp_below_highest, log1p_to_1, log_from_1, row
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -28,7 +28,7 @@ def probability(exponent):
     Probabilities below 1e-30 (1e-290) are 0: subnormal gradients would slow every product with them tenfold.
     """
     real = type(exponent)
-    least = real(-69 if np.finfo(real).bits == 32 else -667)
+    least = real(-69 if bytes_of(exponent) == 4 else -667)
     p = exp_below_highest(least if exponent < least else exponent)  # always, so that no lane of a vector waits
     return real(0) if exponent < least else p
 
@@ -261,7 +261,7 @@ def logistic_epilogue(s, t, zero, one):
 def sigmoid_squared_epilogue(s, t, zero, one):
     e = probability(-abs(s))
     d = (one if s >= 0 else e) / (one + e) - t
-    least = type(s)(1e-18 if np.finfo(type(s)).bits == 32 else 1e-150)  # whose square is no subnormal number
+    least = type(s)(1e-18 if bytes_of(s) == 4 else 1e-150)  # whose square is no subnormal number
     d = zero if abs(d) < least else d
     return d * d, (d + d) * e / ((one + e) * (one + e))  # slope of sigma: sigma (1 - sigma)
 

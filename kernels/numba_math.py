@@ -213,6 +213,36 @@ def cast_all(typingctx, numbers, like):
     return result(numbers, like), emit
 
 
+@intrinsic
+def smaller(typingctx, p, q):
+    """min(p, q) of two counts. Numba's own min and max are functions, compiled for every pair of types."""
+
+    def emit(context, b, signature, args):
+        return b.select(b.icmp_signed("<", *args), *args)
+
+    return types.intp(types.intp, types.intp), emit
+
+
+@intrinsic
+def bytes_of(typingctx, x):
+    """The size of the type of a number, of which np.finfo would tell more, and take longer to compile."""
+
+    def emit(context, b, signature, args):
+        return cgutils.intp_t(x.bitwidth // 8)
+
+    return types.intp(x), emit
+
+
+@intrinsic
+def smallest_normal(typingctx, x):
+    """The smallest normal number of the type of x."""
+
+    def emit(context, b, signature, args):
+        return args[0].type(2.0 ** (-126 if x.bitwidth == 32 else -1022))
+
+    return x(x), emit
+
+
 # ---- Views: Numba's own slices check their bounds, and lose the information that a row is contiguous ----------------
 
 

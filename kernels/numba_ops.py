@@ -7,6 +7,7 @@ inner one runs along the weights, where memory is contiguous: LLVM vectorises it
 from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_csr import *  # noqa: F403  (sparse rows)
 from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
+    ByClasses,
     Float16Kernel,
     loss_driver,
     losses_driver,
@@ -16,7 +17,7 @@ from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module off
 )
 from fastlin.kernels.numba_epoch import epoch_driver  # noqa: F401
 from fastlin.kernels.numba_losses import *  # noqa: F403  (exp and the epilogues)
-from fastlin.kernels.numba_math import column, float_from_half, row, window
+from fastlin.kernels.numba_math import column, float_from_half, row, smaller, window
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
     GRADIENT_CLASSES,
@@ -42,7 +43,7 @@ COPIED_COLUMNS = 256  # of all classes: they stay in L1 while they are copied
 def to_class_major(W, weights):
     d = W.shape[0]
     for start in range(0, d, COPIED_COLUMNS):
-        stop = min(start + COPIED_COLUMNS, d)
+        stop = smaller(start + COPIED_COLUMNS, d)
         some = W[start:stop]
         for j in range(W.shape[1]):
             out = row(weights, j)[start:stop]
@@ -58,7 +59,7 @@ def combine_class_major(parts, scale, dW):
     factor = dW.dtype.type(scale)
     d = dW.shape[0]
     for start in range(0, d, COPIED_COLUMNS):
-        stop = min(start + COPIED_COLUMNS, d)
+        stop = smaller(start + COPIED_COLUMNS, d)
         some = dW[start:stop]
         for j in range(dW.shape[1]):
             total = row(parts[0], j)[start:stop]
@@ -76,7 +77,8 @@ def combine_class_major(parts, scale, dW):
 @inlined
 def panel_of(c, itemsize):
     """Columns of a panel: W's part of a panel stays in L1 from one group of rows to the next."""
-    return max(2048, min(4096, 24576 // c // 64 * 64)) // itemsize
+    most = smaller(4096, 24576 // c // 64 * 64)
+    return (most if most > 2048 else 2048) // itemsize
 
 
 @inlined
@@ -90,10 +92,10 @@ def fill_with_bias(W, first, scores):
 
 
 @inlined
-def add_scores(X, W, scores):
+def add_many_scores(X, W, scores):
     """scores += W X^T, over the columns of X."""
     c, rows = scores.shape
-    done = wide_scores(X, W, scores) if c >= WIDE_CLASSES and rows >= WIDE_LEAST_ROWS else 0
+    done = wide_scores(X, W, scores) if rows >= WIDE_LEAST_ROWS else 0
     if done < c:
         add_few_scores(X, window(W, done, c - done, 0, X.shape[1]), window(scores, done, c - done, 0, rows))
 
@@ -105,10 +107,10 @@ def add_few_scores(X, W, scores):
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
-        stop = min(k + panel, X.shape[1])
+        stop = smaller(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                scores_tile(X, W, scores, (r, j, min(classes, c - j), k, stop))
+                scores_tile(X, W, scores, (r, j, smaller(classes, c - j), k, stop))
 
 
 @inlined
@@ -118,10 +120,10 @@ def add_gathered_scores(X, order, copies, W, scores):
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
     for k in range(0, X.shape[1], panel):
-        stop = min(k + panel, X.shape[1])
+        stop = smaller(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                gather_scores_tile(X, order, copies, j == 0, W, scores, (r, j, min(classes, c - j), k, stop))
+                gather_scores_tile(X, order, copies, j == 0, W, scores, (r, j, smaller(classes, c - j), k, stop))
 
 
 @inlined
@@ -133,14 +135,14 @@ def add_row_sums(G, sums):
         sums[j] += total
 
 
-columns_of_tile = jit(gradient_vectors)
+columns_of_tile = inlined(gradient_vectors)
 
 
 @inlined
-def add_tiles(X, G, total):
+def add_many_tiles(X, G, total):
     """total += G X"""
     (c, rows), d = G.shape, X.shape[1]
-    done = add_panels(X, G, total) if c >= WIDE_CLASSES else 0
+    done = add_panels(X, G, total)
     if done < d:
         add_few_tiles(window(X, 0, rows, done, d - done), G, window(total, 0, c, done, d - done))
 
@@ -155,51 +157,66 @@ def add_few_tiles(X, G, total):
         active = active_rows(G, r)
         for k in range(0, X.shape[1], width):
             for j in range(0, c, classes):
-                gradient_tile(X, G, total, r, active, j, min(classes, c - j), k)
+                gradient_tile(X, G, total, r, active, j, smaller(classes, c - j), k)
 
 
-@jit
-def add_product(X, G, total, sums):
-    add_row_sums(G, sums)
-    add_tiles(X, G, total)
+def product(add_tiles, name):
+    def add_product(X, G, total, sums):
+        add_row_sums(G, sums)
+        add_tiles(X, G, total)
+
+    return jit(add_product, name)
+
+
+add_product = ByClasses(product(add_few_tiles, "add_product"), product(add_many_tiles, "add_product_many"))
 
 
 # ---- Storages --------------------------------------------------------------------------------------------
 
 
-@jit
-def dense_scores(X, start, W, row_buffer, scores):
-    fill_with_bias(W, 0, scores)
-    add_scores(window(X, start, scores.shape[1], 0, X.shape[1]), W, scores)
+def by_classes(make, name, *how):
+    """The four functions of a storage, of which make(add_scores, add_tiles, *how) makes one form for few classes."""
+    few, many = make(add_few_scores, add_few_tiles, *how), make(add_many_scores, add_many_tiles, *how)
+    return [
+        ByClasses(jit(few[what], f"{name}_{what}"), jit(many[what], f"{name}_{what}_many"))
+        for what in ("scores", "gradient", "gather_scores", "gather_gradient")
+    ]
 
 
-@jit
-def dense_gradient(X, start, row_buffer, dscores, dW):
-    d = X.shape[1]
-    some = window(X, start, dscores.shape[1], 0, d)
-    add_row_sums(dscores, column(dW, d))
-    add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
+def dense_storage(add_scores, add_tiles):
+    def scores_of(X, start, W, row_buffer, scores):
+        fill_with_bias(W, 0, scores)
+        add_scores(window(X, start, scores.shape[1], 0, X.shape[1]), W, scores)
 
-
-@jit
-def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
-    width, many = last - first, W.shape[0] >= WIDE_CLASSES and order.size >= WIDE_LEAST_ROWS
-    some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
-    fill_with_bias(W, first, scores)
-    if many or scale_shift.shape[0]:
-        gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
-        add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
-    else:
-        add_gathered_scores(some, order, copies, window(W, 0, W.shape[0], first, width), scores)
-
-
-@jit
-def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
-    width = last - first
-    copies, d = window(row_buffer, 0, order.size, first, width), dW.shape[1] - 1
-    if first == 0:
+    def gradient_of(X, start, row_buffer, dscores, dW):
+        d = X.shape[1]
+        some = window(X, start, dscores.shape[1], 0, d)
         add_row_sums(dscores, column(dW, d))
-    add_tiles(copies, dscores, window(dW, 0, dW.shape[0], first, width))
+        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
+
+    def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
+        width, many = last - first, W.shape[0] >= WIDE_CLASSES and order.size >= WIDE_LEAST_ROWS
+        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
+        fill_with_bias(W, first, scores)
+        if many or scale_shift.shape[0]:
+            gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
+            add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
+        else:
+            add_gathered_scores(some, order, copies, window(W, 0, W.shape[0], first, width), scores)
+
+    found = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
+    return found | {"gather_gradient": gradient_of_copies(add_tiles)}
+
+
+def gradient_of_copies(add_tiles):
+    def gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+        width = last - first
+        copies, d = window(row_buffer, 0, order.size, first, width), dW.shape[1] - 1
+        if first == 0:
+            add_row_sums(dscores, column(dW, d))
+        add_tiles(copies, dscores, window(dW, 0, dW.shape[0], first, width))
+
+    return gather_gradient
 
 
 @inlined
@@ -215,8 +232,8 @@ def gather(number, X, order, scale_shift, copies):
                 out[k] = out[k] * scale[k] + shift[k]
 
 
-def converting_storage(name, number):
-    """The four functions of a storage whose rows are converted a block at a time.
+def converting_storage(add_scores, add_tiles, number):
+    """A storage whose rows are converted a block at a time.
 
     number(x) : an entry of X as a number, which is stored into `row_buffer` and so becomes one of W's dtype.
     """
@@ -243,28 +260,27 @@ def converting_storage(name, number):
         fill_with_bias(W, first, scores)
         add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
 
-    def gather_gradient(X, order, first, last, row_buffer, dscores, dW):
-        dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW)
-
-    made = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
-    made["gather_gradient"] = gather_gradient
-    return [jit(function, name=f"{name}_{what}") for what, function in made.items()]
+    found = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
+    return found | {"gather_gradient": gradient_of_copies(add_tiles)}
 
 
-@jit
+@inlined
 def as_it_is(x):
     return x
 
 
-@jit
+@inlined
 def from_half(bits):
     return float_from_half(bits)
 
 
-uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = converting_storage("uint8", as_it_is)
-float32_scores, float32_gradient, float32_gather_scores, float32_gather_gradient = converting_storage(
-    "float32", as_it_is
+dense_scores, dense_gradient, dense_gather_scores, dense_gather_gradient = by_classes(dense_storage, "dense")
+uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = by_classes(
+    converting_storage, "uint8", as_it_is
+)
+float32_scores, float32_gradient, float32_gather_scores, float32_gather_gradient = by_classes(
+    converting_storage, "float32", as_it_is
 )
 float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = map(
-    Float16Kernel, converting_storage("float16", from_half)
+    Float16Kernel, by_classes(converting_storage, "float16", from_half)
 )

@@ -17,7 +17,6 @@ import threading
 from contextlib import suppress
 from functools import partial
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -118,7 +117,7 @@ _acquire = types.ExternalFunction("PyThread_acquire_lock", types.intc(types.intp
 _release = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
 
 
-@numba.njit(nogil=True)
+@inlined
 def _look_again(looks):
     if looks > LOOKS_BEFORE_YIELDING:
         _yield()  # the thread that we wait for may need this core
@@ -126,7 +125,7 @@ def _look_again(looks):
         _pause()
 
 
-@numba.njit(nogil=True)
+@inlined
 def _wait_for(array, index, count):
     looks = 0
     while _load(array, index) < count:
@@ -134,13 +133,13 @@ def _wait_for(array, index, count):
         looks += 1
 
 
-@numba.njit(nogil=True)
+@inlined
 def finish(progress):
     """Says that one more item is done."""
     _count(progress, 0)
 
 
-@numba.njit(nogil=True)
+@inlined
 def wait(progress, items):
     """Returns when this number of items is done."""
     _wait_for(progress, 0, items)
@@ -224,7 +223,7 @@ def _entry_for(typingctx, work):
     return types.intp(work), emit
 
 
-@numba.njit(nogil=True)
+@inlined
 def _post(job_slot, entry, address, threads):
     """Puts a job into the slot and wakes helpers; returns how many helpers may join."""
     helpers = threads - 1
@@ -247,7 +246,7 @@ def lead(member, job_slot, threads, job):
     if threads < 2 or _swap(job_slot, BUSY, 1):
         _take_part(entry, address, 0, 1)
         return
-    helpers = _post(job_slot, entry, address, min(threads, MOST_HELPERS + 1))
+    helpers = _post(job_slot, entry, address, threads if threads <= MOST_HELPERS else MOST_HELPERS + 1)
     _take_part(entry, address, 0, helpers + 1)
     helpers -= _swap(job_slot, OPENINGS, 0)  # the number of helpers that have joined
     _wait_for(job_slot, LEFT, helpers)
@@ -298,7 +297,7 @@ def together(member, job):
     return partial(lead.overloads[signature].entry_point, address)
 
 
-@numba.njit(nogil=True)
+@inlined
 def _join(job_slot):
     """Joins the job if another helper may join; returns the helper's rank, or 0 if it has not joined."""
     opening = _load(job_slot, OPENINGS)
@@ -307,7 +306,7 @@ def _join(job_slot):
     return opening
 
 
-@numba.njit(nogil=True)
+@inlined
 def _sleep(job_slot, number):
     """Sleeps until there is a job.
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastlin.kernels import naive_updates, records
 from fastlin.kernels.numba_cache import inlined, jit
+from fastlin.kernels.numba_math import smallest_normal
 
 nadam_product = jit(naive_updates.nadam_product)
 nadam_rates = jit(naive_updates.nadam_rates)
 radam_rates = jit(naive_updates.radam_rates)
-clip_scale = jit(records.clip_scale)
+clip_scale = inlined(records.clip_scale)
 
 
 def jit_elements(function):
@@ -32,7 +33,7 @@ def normal(moment):
     Where gradients stay 0, moments decay to there, and then for ever: 0.9 times 4 of the last units is rounded to 4.
     With such numbers processors are up to ten times as slow.
     """
-    return type(moment)(0) if abs(moment) < np.finfo(type(moment)).tiny else moment
+    return type(moment)(0) if abs(moment) < smallest_normal(moment) else moment
 
 
 @jit_elements
@@ -227,6 +228,12 @@ def prox_stage(w, shrink, factor):
     for i in range(w.size):
         x = w[i]
         w[i] = ratio * (x - (low if x < low else high if x > high else x))
+
+
+@jit_elements
+def average_stage(w, mean, factor):
+    for i in range(w.size):
+        mean[i] += (np.float64(w[i]) - mean[i]) * factor
 
 
 @jit

@@ -160,5 +160,10 @@ def prox_stage(w, shrink, factor):
 
 
 @quiet
+def average_stage(w, mean, factor):
+    mean += (w - mean) * factor
+
+
+@quiet
 def sum_squares(g):
     return float(np.square(g, dtype=np.float64).sum())

@@ -48,6 +48,7 @@ class EpochData(NamedTuple):
     hyper: tuple  # of the loss
     bias: bool  # whether there is a b; without one the last column of W stays 0
     batch_size: int
+    dW_begun: bool  # whether dW begins at what the caller has written there, and not at 0
 
 
 class EpochSteps(NamedTuple):
@@ -60,14 +61,16 @@ class EpochSteps(NamedTuple):
     penalty: tuple  # (l2, l1) of l2 sum(W^2) + l1 sum(|W|), b left out
     clip: tuple  # (limit of each entry, limit of the norm), inf for none
     shrinkage: np.ndarray  # (steps, 2): (shrink, factor) of each step's prox, b left out; (0, 2): none
+    averaging: np.ndarray  # (steps,): the part of its way to W that the mean goes after each step; (0,): no mean
 
 
 class EpochWeights(NamedTuple):
-    """The arrays that the steps change, all of one shape and memory layout."""
+    """The arrays that the steps change, all but the mean of one shape and memory layout."""
 
     W: np.ndarray
     dW: np.ndarray  # overwritten
     state: tuple  # of the optimizer
+    mean: np.ndarray  # (c, d + 1) in float64, of W after each step; (0, d + 1): none
 
 
 class EpochWorkspace(NamedTuple):
@@ -78,8 +81,8 @@ class EpochWorkspace(NamedTuple):
     scores: np.ndarray  # (column blocks, c + scratch, block)
     subtotal: np.ndarray  # (c, d + 1), rows as far apart as dW's: the gradient of some blocks, to be added to dW
     subtotal_blocks: int  # how many they are; 0: every block adds to dW itself, and `subtotal` is (c, 0)
-    losses: np.ndarray  # (1,): the weighted sum of losses
-    penalties: np.ndarray  # (column blocks,): of each, the sum over steps of its penalty times the rows of the batch
+    losses: np.ndarray  # (steps,): of each batch, the weighted sum of losses
+    penalties: np.ndarray  # (steps, column blocks): of each, its penalty times the rows of the batch
     squares: np.ndarray  # (column blocks,): of each, the sum of squares of its gradient
 
 

@@ -9,7 +9,7 @@ import fastlin as fl
 from fastlin import _plan, ops, optim, testing
 from fastlin._check import Inputs
 from fastlin._objective import make_objective
-from fastlin._training.epoch import run_epoch
+from fastlin._training.epoch import Average, run_epoch
 from fastlin.ops import OPS
 from fastlin.testing import random_case
 
@@ -153,6 +153,19 @@ def test_every_composition_agrees(loss, rule, storage, dtype, calls):
     assert_composition_agrees(loss, rule, storage, dtype, "cython", calls)
 
 
+class Quartic:
+    """lam sum(W^4), a penalty that no kernel knows."""
+
+    def __init__(self, lam):
+        self.lam = lam
+
+    def value(self, W):
+        return self.lam * (W.astype(np.float64) ** 4).sum()
+
+    def gradient(self, W):
+        return 4 * self.lam * W**3
+
+
 STAGES = {
     "nothing": {},
     "L1": {"reg": fl.L1(0.02)},
@@ -168,6 +181,9 @@ STAGES = {
     "prox L2": {"make": lambda: optimizer("adam_update", prox=fl.L2(0.4))},
     "constant rate": {"make": lambda: optimizer("adam_update", lr=0.03)},
     "rate 0": {"make": lambda: optimizer("adam_update", lr=lambda t: 0.05 * (t % 2))},
+    "polyak": {"average": "polyak"},
+    "moving": {"average": 0.7, "make": lambda: optimizer("adam_update", prox=fl.L1(0.4))},
+    "own penalty": {"reg": Quartic(0.3), "make": lambda: optimizer("adam_update", clip_norm=0.5)},
 }
 
 
@@ -271,6 +287,24 @@ def test_state_goes_from_the_plain_loop_to_the_kernel_and_back(compiled):
         assert testing.error(left[name], right[name]) <= testing.tolerance("float64", 150)
 
 
+@pytest.mark.parametrize("average", ["polyak", 0.7])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_mean_has_the_bits_of_one_by_hand(average, bias, compiled, dtype, sizes, calls):
+    """In float64, of the weights after each of 14 steps, in calls of some blocks of rows."""
+    small(sizes)
+    how = case(d=70, dtype=dtype, bias=bias) | {"backend": compiled, "reg": 0.01}
+    found = train(how, average=average)
+    assert len(calls) > 2
+    assert found.W.tobytes() != train(how).W.tobytes()
+    mean = np.zeros(found.W.shape)
+    for t in range(1, 15):
+        W = train(how, epochs=None, steps=t).W
+        part = 1.0 if t == 1 else 1.0 / t if average == "polyak" else 1.0 - average
+        mean = mean + (W.astype(np.float64) - mean) * part
+    np.testing.assert_array_equal(found.state["average.mean"], mean)
+    np.testing.assert_array_equal(found.W, mean.astype(dtype))
+
+
 # ---- Layouts of X, and its values ------------------------------------------------------------------------
 
 
@@ -360,5 +394,24 @@ def test_a_penalty_of_the_callers_own_is_taken(calls):
 
     how = case()
     found = train(how, reg=Heavier(0.1))
-    assert not calls
+    assert len(calls) == 14  # one for each batch
     assert testing.error(found.W, train(how, reg=0.1).W) > 1e-3
+
+
+def test_a_penalty_that_raises_leaves_all_as_it_was(compiled):
+    class Failing(Quartic):
+        def gradient(self, W):
+            asked.append(1)
+            if len(asked) == 3:
+                raise OSError("no gradient")
+            return super().gradient(W)
+
+    random, made = random_case(103, 37, 5), fl.Adam(0.1)
+    objective = make_objective("svm", (1.0,), Failing(0.1), True, compiled, None)
+    inputs = Inputs(random.W.copy(order="F"), random.X, random.y.astype(np.int32), random.sample_weight)
+    average, asked = Average(0.9), []
+    with pytest.raises(OSError, match="no gradient"):
+        run_epoch(objective, inputs, None, np.arange(103), 16, made, average)
+    np.testing.assert_array_equal(inputs.W, random.W)
+    assert made.t == average.t == 0
+    assert average.mean is None

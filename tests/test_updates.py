@@ -244,6 +244,17 @@ def test_prox_stage(backend, dtype):
     np.testing.assert_array_equal(neutral, np.array([0.5, -3.0, 0.25, -0.25, np.inf, np.nan, 0.0], dtype))
 
 
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 67])
+def test_average_stage(size, backend, dtype):
+    """mean + (w - mean) factor, each operation rounded on its own."""
+    rng = np.random.default_rng(size)
+    w, mean = rng.standard_normal(size).astype(dtype), rng.standard_normal(size)
+    w[:1] = np.inf
+    expected = [float(m) + (float(x) - float(m)) * 0.3 for x, m in zip(w, mean, strict=True)]
+    ops.kernel("average_stage", backend, dtype)(w, mean, 0.3)
+    assert mean.tolist() == expected
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 37, 1000])
 def test_sum_of_squares(size, backend, dtype):
     g = np.random.default_rng(size).standard_normal(size).astype(dtype)

@@ -163,6 +163,7 @@ ctypedef void (*update_t)(
 ctypedef double (*penalty_t)(void *g, const void *w, Py_ssize_t n, double l2, double l1) noexcept nogil
 ctypedef void (*clip_t)(const void *g, void *out, Py_ssize_t n, double scale, double limit) noexcept nogil
 ctypedef void (*prox_t)(void *w, Py_ssize_t n, double shrink, double factor) noexcept nogil
+ctypedef void (*average_t)(const void *w, double *mean, Py_ssize_t n, double factor) noexcept nogil
 ctypedef double (*squares_t)(const void *g, Py_ssize_t n) noexcept nogil
 
 

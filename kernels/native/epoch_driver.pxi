@@ -1,5 +1,5 @@
 # The mini-batch steps of an epoch, by a team of threads; epoch_driver in kernels/drivers.py is the same for one thread.
-# Uses common.pxi, storages.pxi, losses.pxi and updates.pxi (the pieces).
+# Uses common.pxi, storages.pxi, losses.pxi, updates.pxi and averages.pxi (the pieces).
 #
 # The columns of W, its gradient and the optimizer's state are cut into blocks. Each member of the team has a share of
 # the column blocks, which it alone reads and writes: it computes what each of them contributes to the scores of a block
@@ -17,6 +17,7 @@ cdef struct EpochJob:
     clip_t clip_stage
     update_t update
     prox_t prox_stage
+    average_t average_stage
     # EpochData
     Samples X
     const char *y
@@ -29,6 +30,7 @@ cdef struct EpochJob:
     double hyper[MAX_HYPER]
     bint bias
     Py_ssize_t batch_size
+    bint dW_begun
     # EpochSteps
     double t
     const double *lr
@@ -37,18 +39,21 @@ cdef struct EpochJob:
     double entry_limit, norm_limit
     bint by_norm
     const double *shrinkage  # (shrink, factor) of each step's prox, or NULL
+    const double *averaging  # of each step, or NULL
     # EpochWeights
     char *W
     char *dW
     void *state[MAX_STATES]
     int states
+    char *mean
+    Py_ssize_t mean_step  # from one row to the next, in bytes
     # EpochWorkspace
     char *row_buffer
     Workspace partial, scores
     char *subtotal
     Py_ssize_t subtotal_blocks
-    double *losses
-    double *penalties
+    double *losses  # of each step
+    double *penalties  # of each step and column block
     double *squares
     Sizes sizes  # of the scores
     Sizes partial_sizes  # the same with the stride of the partial scores
@@ -168,7 +173,7 @@ cdef void finish_gradient(EpochJob *job, Py_ssize_t step, int column_block) noex
             squares += job.sum_squares(job.dW + start, width)
             if columns.first == 0 and job.bias:
                 squares += job.sum_squares(job.dW + row + job.sizes.d * job.itemsize, 1)
-    job.penalties[column_block] += rows_of_batch(job, step) * penalty
+    job.penalties[step * job.column_blocks + column_block] = rows_of_batch(job, step) * penalty
     job.squares[column_block] = squares
 
 
@@ -197,6 +202,8 @@ cdef void take_step(EpochJob *job, Py_ssize_t step, Columns columns) noexcept no
                 job.shrinkage[2 * step + 1])
         if columns.first == 0 and job.bias:
             update_numbers(job, step, row + job.sizes.d, 1, scale)
+        if job.averaging != NULL:
+            move_mean(job, step, j, columns)
 
 
 cdef void update_numbers(EpochJob *job, Py_ssize_t step, Py_ssize_t start, Py_ssize_t n, double scale) noexcept nogil:
@@ -214,6 +221,16 @@ cdef void update_numbers(EpochJob *job, Py_ssize_t step, Py_ssize_t start, Py_ss
     job.update(job.W + start * job.itemsize, g, state, n, job.t + step, scalars)
 
 
+cdef void move_mean(EpochJob *job, Py_ssize_t step, Py_ssize_t j, Columns columns) noexcept nogil:
+    # Of the weights of class j in these columns.
+    cdef const char *w = job.W + j * job.sizes.weights_stride * job.itemsize
+    cdef double *mean = <double *> (job.mean + j * job.mean_step)
+    job.average_stage(
+        w + columns.first * job.itemsize, mean + columns.first, columns.last - columns.first, job.averaging[step])
+    if columns.first == 0 and job.bias:
+        job.average_stage(w + job.sizes.d * job.itemsize, mean + job.sizes.d, 1, job.averaging[step])
+
+
 cdef void do_round(void *context, Py_ssize_t round, int phase, int share) noexcept nogil:
     # Ends the block before and begins the next. Clipping by a norm needs a second phase, which begins when all members
     # have added their squares.
@@ -226,7 +243,7 @@ cdef void do_round(void *context, Py_ssize_t round, int phase, int share) noexce
     cdef Columns columns = columns_of(job, first, last)
     cdef int column_block
     if round > 0 and phase == 0:
-        if (number - 1) % job.blocks == 0:
+        if (number - 1) % job.blocks == 0 and not job.dW_begun:
             clear(job, job.dW, columns)
         if job.subtotal_blocks and (number - 1) % job.blocks % job.subtotal_blocks == 0:
             clear(job, job.subtotal, columns)
@@ -250,14 +267,14 @@ cdef void add_block(EpochJob *job, Py_ssize_t number, int share, Columns columns
     else:
         loss = end_block(job, number, columns, <double *> scores, <const double *> partial)
     if share == 0:  # every share computes the same loss
-        job.losses[0] += loss
+        job.losses[number // job.blocks] += loss
 
 
 # ---- The kernel: the records of kernels/records.py are taken apart --------------------------------------------
 
 cdef int read_data(EpochJob *job, EpochKernel kernel, data) except -1:
     cdef ndarray y, sample_weight, order, scale_shift
-    X, y, sample_weight, order, scale_shift, hyper, job.bias, job.batch_size = data
+    X, y, sample_weight, order, scale_shift, hyper, job.bias, job.batch_size, job.dW_begun = data
     kernel.gather_scores.storage.describe(X, job.single, &job.X)
     read_hyper(kernel.epilogue, hyper, job.hyper)
     job.y, job.y_step, job.sample_weight = PyArray_BYTES(y), target_bytes(y), PyArray_BYTES(sample_weight)
@@ -270,27 +287,29 @@ cdef int read_data(EpochJob *job, EpochKernel kernel, data) except -1:
 
 
 cdef int read_steps(EpochJob *job, Update update, steps) except -1:
-    cdef ndarray lr, shrinkage
+    cdef ndarray lr, shrinkage, averaging
     cdef tuple others
     cdef int i
-    job.t, _, lr, others, (job.l2, job.l1), (job.entry_limit, job.norm_limit), shrinkage = steps
+    job.t, _, lr, others, (job.l2, job.l1), (job.entry_limit, job.norm_limit), shrinkage, averaging = steps
     for i in range(update.scalars - 1 - update.counts):
         job.scalars[i + 1] = others[i]  # the first is lr
     job.lr = <const double *> PyArray_DATA(lr)
     job.by_norm = job.norm_limit != INFINITY
     job.shrinkage = <const double *> PyArray_DATA(shrinkage) if PyArray_DIM(shrinkage, 0) else NULL
+    job.averaging = <const double *> PyArray_DATA(averaging) if PyArray_DIM(averaging, 0) else NULL
     return 0
 
 
 cdef int read_weights(EpochJob *job, Update update, weights) except -1:
-    cdef ndarray W, dW
+    cdef ndarray W, dW, mean
     cdef tuple state
-    W, dW, state = weights
+    W, dW, state, mean = weights
     job.single, job.itemsize = is_single(W), PyArray_ITEMSIZE(W)
     job.W, job.dW, job.states = PyArray_BYTES(W), PyArray_BYTES(dW), update.states
     job.sizes.d, job.sizes.c, job.sizes.panels = PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), NULL
     job.sizes.weights_stride, job.sizes.dW_stride = stride_of(W), stride_of(dW)
     read_state(update, state, job.state)
+    job.mean, job.mean_step = PyArray_BYTES(mean), PyArray_STRIDE(mean, 0)
     return 0
 
 
@@ -319,6 +338,7 @@ cdef class EpochKernel:
     cdef ClipStage clip_stage
     cdef Update update
     cdef ProxStage prox_stage
+    cdef AverageStage average_stage
 
     cdef int choose_functions(self, EpochJob *job) except -1:
         job.gather_scores = <gather_scores_t> fn_of(self.gather_scores, job.single)
@@ -329,6 +349,7 @@ cdef class EpochKernel:
         job.clip_stage = <clip_t> fn_of(self.clip_stage, job.single)
         job.update = <update_t> fn_of(self.update, job.single)
         job.prox_stage = <prox_t> fn_of(self.prox_stage, job.single)
+        job.average_stage = <average_t> fn_of(self.average_stage, job.single)
         return 0
 
     def __call__(self, data, steps, weights, workspace, Py_ssize_t first, Py_ssize_t last, int threads):
@@ -354,7 +375,8 @@ cdef class EpochKernel:
 
 def epoch_driver(
         GatherScores gather_scores, Epilogue epilogue, GatherGradient gather_gradient, PenaltyStage penalty_stage,
-        SumSquares sum_squares, ClipStage clip_stage, Update update, ProxStage prox_stage):
+        SumSquares sum_squares, ClipStage clip_stage, Update update, ProxStage prox_stage,
+        AverageStage average_stage):
     cdef EpochKernel kernel = EpochKernel()
     if gather_scores.storage is not gather_gradient.storage:
         raise ValueError(f"{gather_scores.__name__} and {gather_gradient.__name__} are of different storages")
@@ -366,4 +388,5 @@ def epoch_driver(
     kernel.clip_stage = clip_stage
     kernel.update = update
     kernel.prox_stage = prox_stage
+    kernel.average_stage = average_stage
     return kernel

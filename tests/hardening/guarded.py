@@ -188,7 +188,8 @@ def flat_cases(name, dtype):
     """What stands before and after an update."""
     scalars = {"l2": 0.1, "l1": 0.2, "scale": 0.7, "limit": 0.5, "shrink": 0.1, "factor": 0.9}
     for size in LENGTHS:
-        yield size, scalars | {array: numbers((size,), dtype) for array in ("g", "w", "out")}
+        arrays = {array: numbers((size,), dtype) for array in ("g", "w", "out")}
+        yield size, scalars | arrays | {"mean": numbers((size,), "float64")}
 
 
 def slopes_cases(name, dtype):
@@ -369,19 +370,25 @@ def run_epoch(backend, place, dtype):
             hyper_of(loss),
             bias,
             batch_size := min(20, n),
+            dW_begun=not bias,
         )
         steps, row = -(-n // batch_size), UPDATES[update]
         others = tuple(spec.test_value for name, spec in row.hyper.items() if name != "lr")
-        optional = ((0.02, 0.01), (0.3, 0.8), np.full((steps, 2), 0.9)) if bias else ((0.0, 0.0), (np.inf,) * 2)
-        taken = EpochSteps(3, "t" in row.args, np.full(steps, 0.05), others, *optional, *[np.empty((0, 2))][bias:])
+        optional = ((0.0, 0.0), (np.inf,) * 2, np.empty((0, 2)), np.empty(0))
+        if bias:
+            optional = ((0.02, 0.01), (0.3, 0.8), np.full((steps, 2), 0.9), np.full(steps, 0.3))
+        taken = EpochSteps(3, "t" in row.args, np.full(steps, 0.05), others, *optional)
         columns, block = (min(2, d), 8) if ops.BACKENDS[backend].compiled else (1, batch_size)
-        workspace = _plan.epoch_workspace(_plan.EpochPlan(columns, block, 0, 1), c, d, np.dtype(dtype))
+        workspace = _plan.epoch_workspace(_plan.EpochPlan(columns, block, 0, 1), steps, c, d, np.dtype(dtype))
         weights = [guarded(np.abs(numbers((c, d + 1), dtype)), place, True) for _ in range(2 + len(row.state))]
         inner = "end" if place == "rows" else place
         ops.epoch_kernel(LOSSES[loss], STORAGES[storage], update, backend)(
             EpochData(*(guarded_inputs(data, place))),
             EpochSteps(*(guarded_inputs(taken, inner))),
-            EpochWeights(weights[0], weights[1], tuple(weights[2:])),
+            EpochWeights(
+                *(weights[0], weights[1], tuple(weights[2:])),
+                guarded(numbers((c if bias else 0, d + 1), "float64"), place if bias else inner, True),
+            ),
             EpochWorkspace(
                 *(
                     guarded(A, place if name == "subtotal" else inner, True) if isinstance(A, np.ndarray) else A

@@ -178,7 +178,7 @@ EPOCHS = [
 
 @pytest.mark.paired(whole=[("composition", "backend")], composition=EPOCHS)
 def test_epoch(composition, backend, dtype):
-    """Batches of several blocks and subtotals, the last shorter; penalty, both clips, prox, a map of the columns."""
+    """Batches of several blocks and subtotals, the last shorter; penalty, both clips, prox, mean, mapped columns."""
     storage, loss, update, bias = composition
     dtype = served(storage, dtype)
     n, d, c, batch, block = 53, 40, 3, 20, 8
@@ -189,28 +189,32 @@ def test_epoch(composition, backend, dtype):
         order = np.random.default_rng(0).permutation(n)
         scale_shift = np.stack([np.linspace(0.5, 1, d), np.linspace(-1, 1, d)]).astype(np.float32).astype(dtype)
         given = stored(storage, n, d, dtype), targets_of(loss, n, c, dtype), row_weights(n, dtype), order
-        data = EpochData(*given, scale_shift, hyper, bias, batch)
+        data = EpochData(*given, scale_shift, hyper, bias, batch, not bias)
         shrinkage = np.array([[0.01, 0.9], [0.02, 0.95], [0.0, 1.0]])
         lr = np.array([0.05, 0.04, 0.03])
-        steps = EpochSteps(3, "t" in row.args, lr, others, (0.02, 0.01), (0.3, 0.8), shrinkage)
+        averaging = np.array([1.0, 0.5, 0.3])
+        steps = EpochSteps(3, "t" in row.args, lr, others, (0.02, 0.01), (0.3, 0.8), shrinkage, averaging)
         W, dW, *state = (weights_of(c, d, dtype, seed) for seed in range(2 + len(row.state)))
         for A in (W, *state):
             A[...] = A.astype(np.float32)
             A[:, d] *= bias
+        dW[...] = dW.astype(np.float32) / 8
+        dW[:, d] *= bias
         for A in state:
             np.abs(A, out=A)
         if not padded:
             W, dW, *state = (np.ascontiguousarray(A) for A in (W, dW, *state))
         cut = _plan.EpochPlan(column_blocks, block, 0, 1, subtotal=2 if padded else 0)
-        workspace = _plan.epoch_workspace(cut, c, d, np.dtype(dtype))
+        workspace = _plan.epoch_workspace(cut, len(lr), c, d, np.dtype(dtype))
+        mean = np.zeros((c, d + 1))
         blocks = 3 * -(-batch // block)
         for first in range(0, blocks, 2):
-            kernel(data, steps, EpochWeights(W, dW, tuple(state)), workspace, first, min(first + 2, blocks), 2)
+            kernel(data, steps, EpochWeights(W, dW, tuple(state), mean), workspace, first, min(first + 2, blocks), 2)
         # Without b no kernel reads its column of the state.
-        return W, *(A[:, : d + bias] for A in state), workspace.losses.sum(), workspace.penalties.sum()
+        return W, *(A[:, : d + bias] for A in (mean, *state)), workspace.losses, workspace.penalties.sum(axis=1)
 
     names = f"{storage}_gather_scores", LOSSES[loss].epilogue, f"{storage}_gather_gradient"
-    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage"
+    stages = "penalty_stage", "sum_squares", "clip_stage", update, "prox_stage", "average_stage"
     compiled = ops.BACKENDS[backend].compiled
     kernel = ops.epoch_kernel(LOSSES[loss], STORAGES[storage], update, backend)
     found = run(kernel, dtype, 2 if compiled else 1, block, compiled)

@@ -49,6 +49,32 @@ def test_the_next_process_finds_it(tmp_path):
     assert step(env | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}) == (True, 0)
 
 
+FIRST = """
+import sys
+import numpy as np
+import fastlin as fl
+X, y, W = np.ones((40, 7), np.float32), np.arange(40) % 3, np.zeros((7, 3), np.float32)
+how = dict(backend="numba", bias=False, threads=2)
+fl.softmax_loss(W, X, y, **how)
+fl.train(X, y, W=W, epochs=1, average="polyak", optimizer=fl.Adam(clip_norm=1.0, prox=fl.L1(0.1)), reg=0.1, **how)
+from fastlin.kernels import numba_ops, numba_wide
+print(len(numba_wide.wide_scores.signatures), len(numba_wide.add_panels.signatures), "scipy.linalg" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_first_calls_do_no_more_than_they_must(tmp_path):
+    """Few classes need no tiles for many, and kernels that the disk holds no Numba that can compile."""
+    env = {name: value for name, value in os.environ.items() if name not in HOMES} | {"NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def first():
+        command = [sys.executable, "-c", FIRST]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.split()
+
+    assert first() == ["0", "0", "True"]
+    assert first() == ["0", "0", "False"]
+
+
 def test_a_damaged_file_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(numba_cache, "directory", lambda: tmp_path)
 

@@ -142,7 +142,7 @@ def test_an_update_with_too_much_state_is_refused():
     pieces = (getattr(numba_ops, name) for name in ("dense_gather_scores", "svm_epilogue", "dense_gather_gradient"))
     stages = numba_ops.penalty_stage, numba_ops.sum_squares, numba_ops.clip_stage, five_update, numba_ops.prox_stage
     with pytest.raises(ValueError, match="five_update has 4 arrays of state and 0 hyper-parameters beside the rate"):
-        numba_ops.epoch_driver(*pieces, *stages)
+        numba_ops.epoch_driver(*pieces, *stages, numba_ops.average_stage)
 
 
 def test_by_element_losses_have_their_formula_s_hyper_parameters():
