@@ -52,8 +52,7 @@ class Pieces(NamedTuple):
     gather_scores: int
     epilogue: int
     gather_gradient: int
-    penalty_stage: int
-    sum_squares: int
+    finish_block: int  # of the penalty and the sum of squares
     clip_stage: int
     update: int
     prox_stage: int
@@ -211,23 +210,17 @@ def end_block_with(epilogue, gather_gradient, take_y):
     return end_block
 
 
-def finish_gradient_with(penalty_stage, sum_squares):
+def finish_gradient_with(finish_block):
     @inlined
     def finish_gradient(pieces, data, steps, weights, workspace, step, share):
         """Adds the penalty's part of each column block, and its value; if the norm is asked for, sums the squares."""
         W, dW, count = weights.W, weights.dW, workspace.squares.size
-        d = W.shape[1] - 1
+        c, d = W.shape[0], W.shape[1] - 1
         for i in range(share.first_block, share.last_block):
             first, last = column_range(i, i + 1, count, d)
-            value, squares = 0.0, 0.0
-            for j in range(W.shape[0]):
-                w, g = slice_of(row(W, j), first, last), slice_of(row(dW, j), first, last)
-                if pieces.penalty_stage != 0:
-                    value += penalty_stage(pieces.penalty_stage, (g, w, *steps.penalty))
-                if pieces.sum_squares != 0:
-                    squares += sum_squares(pieces.sum_squares, (g,))
-                    if first == 0 and data.bias:
-                        squares += np.float64(dW[j, d]) * np.float64(dW[j, d])
+            b = window(dW, 0, c, d, 1 if first == 0 and data.bias else 0)
+            some = window(W, 0, c, first, last - first), window(dW, 0, c, first, last - first)
+            value, squares = finish_block(pieces.finish_block, (*some, b, *steps.penalty, steps.clip[1] < np.inf))
             workspace.squares[i] = squares
             workspace.penalties[step, i] = rows_of_batch(data, step) * value
 
@@ -264,7 +257,7 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
     def epoch(pieces, data, steps, weights, workspace, gathered, begin, end, progress, rank, threads):
         d, column_blocks = weights.W.shape[1] - 1, workspace.squares.size
         shares = threads if threads < column_blocks else column_blocks
-        blocks, by_norm = -(-data.batch_size // workspace.scores.shape[2]), pieces.sum_squares != 0
+        blocks, by_norm = -(-data.batch_size // workspace.scores.shape[2]), steps.clip[1] < np.inf
         # A phase ends the block before `number`, and begins block `number`. Clipping by a norm takes a second one,
         # because every share needs the norm.
         phases, done = 1 + by_norm, 0
@@ -279,7 +272,7 @@ def epoch_member(begin_block, end_block, finish_gradient, take_step):
                     share = Share(item, first_block, last_block, columns[0], columns[1])
                     if number > begin and late == 0:
                         end_block(pieces, data, weights, workspace, gathered, number - 1, share)
-                    if ends and late == 0 and (pieces.penalty_stage != 0 or by_norm):
+                    if ends and late == 0 and pieces.finish_block != 0:
                         finish_gradient(pieces, data, steps, weights, workspace, step, share)
                     if ends and late == by_norm:
                         take_step(pieces, data, steps, weights, workspace, step, share)
@@ -305,15 +298,15 @@ def epoch_driver(
             f"{how.name} has {how.states} arrays of state and {how.others} hyper-parameters beside the rate; "
             f"an epoch takes {MOST_STATES} and {MOST_OTHERS} at most (kernels/numba_epoch.py)"
         )
-    others = penalty_stage, sum_squares, clip_stage, same_arguments(update), prox_stage, average_stage
+    finish_block = finishing(penalty_stage, sum_squares)
+    others = finish_block, clip_stage, same_arguments(update), prox_stage, average_stage
     as_read, compiled = reader(gather_scores), {}
 
     def epoch(data, steps, weights, workspace, first, last, threads):
         if as_read is not None:
             data = data._replace(X=as_read(data.X))
         stages = {
-            "penalty_stage": any(steps.penalty),
-            "sum_squares": steps.clip[1] < np.inf,
+            "finish_block": any(steps.penalty) or steps.clip[1] < np.inf,
             "clip_stage": min(steps.clip) < np.inf,
             "prox_stage": len(steps.shrinkage) > 0,
             "average_stage": len(steps.averaging) > 0,
@@ -339,6 +332,22 @@ def epoch_driver(
         run(job_slot_for(threads), threads, job)
 
     return epoch
+
+
+@cache
+def finishing(penalty_stage, sum_squares):
+    """What ends the gradient of some columns."""
+
+    def finish_block(w, g, b, l2, l1, by_norm):
+        """The value of the penalty, whose gradient is added to g, and if asked for the sum of squares of g and b."""
+        value, squares = 0.0, 0.0
+        for j in range(w.shape[0]):
+            value += penalty_stage(row(g, j), row(w, j), l2, l1)
+            if by_norm:
+                squares += sum_squares(row(g, j)) + sum_squares(row(b, j))
+        return value, squares
+
+    return jit(finish_block, name="epoch-finish")
 
 
 @cache
@@ -373,8 +382,7 @@ def piece_types(stored, real, y_ndim, hyper):
         "gather_scores": (types.none, *rows, scale_shift, matrix, matrix, matrix),
         "epilogue": (number, matrix, y, flat, matrix, *[number] * hyper),
         "gather_gradient": (types.none, *rows, matrix, matrix, matrix),
-        "penalty_stage": (number, flat, flat, number, number),
-        "sum_squares": (number, flat),
+        "finish_block": (UniTuple(number, 2), matrix, matrix, matrix, number, number, types.boolean),
         "clip_stage": (types.none, flat, flat, number, number),
         "update": (types.none, flat, flat, state, types.intp, number, others),
         "prox_stage": (types.none, flat, number, number),
@@ -389,7 +397,7 @@ def compile_epoch(stored, real, y_ndim, hyper):
     member = epoch_member(
         begin_block_with(call["gather_scores"]),
         end_block_with(call["epilogue"], call["gather_gradient"], take_labels if y_ndim == 1 else take_targets),
-        finish_gradient_with(call["penalty_stage"], call["sum_squares"]),
+        finish_gradient_with(call["finish_block"]),
         take_step_with(call["clip_stage"], call["update"], call["prox_stage"], call["average_stage"]),
     )
     number, reals, y = types.float64, types.float64[::1], types.int32 if y_ndim == 1 else real
