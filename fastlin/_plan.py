@@ -133,8 +133,9 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
 
 
 # Of sparse rows each entry reads one row of W, and adds to one row of dW, wherever these lie.
-CSR_ROWS = 128  # of a block: its entries are read for the scores and, from L2, again for the gradient
-CSR_BYTES = 512 << 10  # of the entries of a block
+# In L2 the rows of W give way to those of dW with each block and come back with the next, so blocks are long.
+CSR_ROWS = 512  # of a block: its entries are read for the scores and, from L2, again for the gradient
+CSR_BYTES = 1 << 20  # of the entries of a block
 ENTRY_BYTES = 12  # at most, of a number and its index; indices of 64 bits are rare
 PART_LINES = 4096  # cache lines of W that a part reads, 10 us from L2
 CSR_CHUNK_LINES = 1 << 20  # that a kernel call reads: 5 ms from L2, and 70 ms from memory
@@ -175,10 +176,10 @@ def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compile
 SLOPES_BYTES = 64 << 20
 COLUMNS_BYTES = 4 << 20  # of dW, at least: a smaller one stays in L2, where adding to it takes no longer
 SLOPES_SHARE = 2  # times as many numbers as the slopes, at least, are in dW: else the slopes are as far away
-RANGE_LINES = 1 << 16  # of a range of columns: some 300 us from L2, between which Ctrl-C is answered
+RANGE_LINES = 1 << 18  # of a range of columns: 1 ms from L2, 20 from memory, between which Ctrl-C is answered
 SEGMENT_BYTES = 3 << 19  # of the slopes of a segment of the rows
 SEGMENT_ENTRIES = 8  # for each row of dW, at least: each segment reads and writes it
-LEAST_RANGES = 16  # so that threads share them out evenly, where each has PART_LINES
+LEAST_RANGES = 32  # so that threads share them out evenly, where each has PART_LINES
 
 
 def pays_by_columns(n: int, d: int, c: int, itemsize: int) -> bool:

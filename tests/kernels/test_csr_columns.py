@@ -173,6 +173,20 @@ def test_columns_are_the_sorted_entries(shape, backend, monkeypatch):
     assert found.indices.dtype == np.int32
 
 
+@pytest.mark.parametrize(("n", "d", "share"), [(60, 500, 0.05), (3000, 40, 0.3)])
+def test_memory_has_a_bound(n, d, share, compiled, monkeypatch):
+    """Numbers, row numbers and pointers; of several segments the pointers are fewer bytes than there are entries."""
+    monkeypatch.setattr(_plan, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(_plan, "COLUMNS_BYTES", 1)
+    monkeypatch.setattr(_plan, "SLOPES_SHARE", 0)
+    X = features(testing.sparse(dense(n, d, share=share)))
+    _columns.prepare(X, np.zeros((d, 9)), compiled)
+    (own,) = X.columns
+    size = sum(A.nbytes for segment in own.segments for A in segment[:3])
+    assert size <= X.nnz * (4 + X.itemsize) + max(8 * (d + 1), X.nnz + 8 * len(own.segments))
+    assert (len(own.segments) > 1) == (n == 3000)
+
+
 @pytest.mark.parametrize("count", [1, 3, 16, 1000])
 def test_ranges_cover_all_columns(count):
     own = _columns.columns_of(features(testing.sparse(dense(80, 33))), 3, "numpy")
