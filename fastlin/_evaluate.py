@@ -6,13 +6,13 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastlin import _check, _over_parts
+from fastlin import _check
 from fastlin._check import Array
 from fastlin._check_csr import features
 from fastlin._csr import Csr
 from fastlin._labels import of_rows, without
 from fastlin._objective import REDUCTIONS, Objective
-from fastlin.parts import are_parts
+from fastlin.parts import Parts, are_parts, exceeds_memory
 
 
 def evaluate(
@@ -30,7 +30,11 @@ def evaluate(
     data : X, y and sample_weight, as they were given.
     """
     X, y, sample_weight = data
+    if exceeds_memory(X) and reduction != "none":
+        X, y, sample_weight = Parts.from_arrays(X, y, sample_weight), None, None
     if are_parts(X, y, sample_weight):
+        from fastlin import _over_parts  # milliseconds that `import fastlin` need not cost
+
         return _over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
     objective = objective.for_targets(y)
     if ignore_index is not None:

@@ -191,6 +191,10 @@ class Problem:
         else:
             X = X.astype(np.float64)
             share, mean, squares = (np.mean(each, axis=0) for each in (X != 0, X, np.square(X)))
+        return self._mapped_moments(share, mean, squares)
+
+    def _mapped_moments(self, share: Array, mean: Array, squares: Array) -> tuple[Array, Array, Array]:
+        """The same of X as it is given, as x_scale and x_shift map it."""
         if self.scale_shift is None:
             return share, squares, mean
         scale, shift = (each[:, 0].astype(np.float64) for each in self.scale_shift)

@@ -19,7 +19,6 @@ from fastlin._epoch import Average, Steps, run_epoch
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
-from fastlin._predicted import measure
 from fastlin._resume import ARGUMENT, FORMAT, HISTORY, OPTIMIZER, read_state, with_name
 from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, Penalty
@@ -145,6 +144,8 @@ class Training:
 
     def _measure_parts(self, parts: Parts) -> dict[str, float]:
         """The same over parts."""
+        from fastlin._predicted import measure  # a millisecond that `import fastlin` need not cost
+
         value, found = measure(self.objective, parts, self.weights(), self.scale_shift)
         return {"validation_loss": value, self._measure_name(): found}
 

@@ -3,6 +3,7 @@
 import functools
 import gc
 import importlib
+import itertools
 import os
 import signal
 import threading
@@ -43,7 +44,8 @@ def cluster():
 
 @pytest.fixture
 def client(cluster, monkeypatch):
-    monkeypatch.setattr(inputs, "GROUP_BYTES", 0)  # a task for each chunk, small as they are
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 0)  # small as chunks are, each is a group
+    monkeypatch.setattr(chunks_of, "TASK_BYTES", 0)  # and a task
     with distributed.Client(cluster) as found:
         found.wait_for_workers(2, timeout=60)
         yield found
@@ -95,10 +97,11 @@ def tasks(client):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("inline", "back"), [(1 << 20, 1 << 20), (0, 0)])
-def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back):
+@pytest.mark.parametrize(("inline", "back", "most"), [(1 << 20, 1 << 20, 1 << 20), (0, 0, 1 << 20), (0, 0, 0)])
+def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back, most):
     monkeypatch.setattr(chunks_of, "INLINE_BYTES", inline)
     monkeypatch.setattr(chunks_of, "BACK_BYTES", back)
+    monkeypatch.setattr(chunks_of, "SUM_BYTES", most)
     W, X, y, weight = data(dtype)
     DX, Dy, Dw = cut(X, y, weight)
     expected = fl.svm_loss(W, parts(X, y, weight), reg=0.1)
@@ -107,6 +110,49 @@ def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back):
     assert same(fd.svm_loss(W, DX, Dy, 0.1, sample_weight=Dw), expected)
     found = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.01, client=client)
     assert found.W.tobytes() == fl.minimize(parts(X, y, weight), reg=0.01).W.tobytes()
+
+
+@pytest.mark.parametrize("where", ["held", "persisted"])
+@pytest.mark.parametrize(("group", "task"), [(1, 1 << 30), (1, 2000), (5000, 1 << 30)])
+def test_a_task_does_what_its_worker_holds(client, monkeypatch, where, group, task):
+    """Scattered chunks, some of them small, in few tasks; nothing of X moves; the bits of one process."""
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", group)
+    monkeypatch.setattr(chunks_of, "TASK_BYTES", task)
+    W, X, y, weight = data()
+    _, Dy, Dw = client.persist([*cut(X, y, weight)])
+    addresses = sorted(client.nthreads())
+    owners = [0, 1, 1, 1, 0, 0, 1, 0, 0, 1]
+    blocks = [
+        client.submit(np.copy, X[i * ROWS : (i + 1) * ROWS], workers=[addresses[owner]], pure=False)
+        for i, owner in enumerate(owners)
+    ]
+    DX = da.concatenate([da.from_delayed(block, (ROWS, 7), X.dtype) for block in blocks])
+    found = inputs.chunks(DX, Dy, Dw, held=where == "held")
+    distributed.wait(blocks)
+    expected = fl.softmax_loss(W, parts(X, y, weight))
+    for _ in range(2):
+        loss, dW = fl.softmax_loss(W, found)
+        assert (loss, dW.tobytes()) == (expected[0], expected[1].tobytes())
+    assert len(found) == 10
+    if where == "held":
+        batches = found._batches()
+        assert sorted(itertools.chain(*batches)) == list(range(len(found._groups)))
+        assert len(batches) == {(1, 1 << 30): 8, (1, 2000): 10, (5000, 1 << 30): 2}[group, task]
+    if group == 1 and where == "held":
+        held = client.who_has([found._graph[group.key] for group in found._groups])
+        assert [addresses.index(held[group.key][0]) for group in found._groups] == owners
+
+
+def test_sparse_blocks_on_workers(client):
+    sparse = pytest.importorskip("scipy.sparse")
+    W, X, y, weight = data()
+    X = np.where(X > 0.5, X, 0)
+    DX, Dy, Dw = cut(X, y, weight)
+    DX = DX.map_blocks(sparse.csr_matrix, meta=sparse.csr_matrix((0, 0)))
+    pieces = [(sparse.csr_matrix(X[i : i + ROWS]), y[i : i + ROWS], weight[i : i + ROWS]) for i in range(0, N, ROWS)]
+    assert same(fd.softmax_loss(W, DX, Dy, sample_weight=Dw), fl.softmax_loss(W, fl.Parts(pieces)))
+    found, expected = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.01), fl.minimize(fl.Parts(pieces), reg=0.01)
+    assert found.W.tobytes() == expected.W.tobytes()
 
 
 def test_order_of_arrival_and_a_slow_worker(client, tmp_path):

@@ -18,19 +18,22 @@ from .harness import Row, fresh
 from .laws import require
 from .rows_files import CHANGED, LOADED, RESUME_WORDS, read
 from .rows_losses import problem as of_loss
-from .strategies import Arg, Sizes, count, dense_features, labels
+from .strategies import Arg, Sizes, count, features, labels
 
 Arguments = dict[str, Arg]
 
 
 def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, **how: Any) -> Any:
+    if hasattr(X, "indptr"):
+        given = (X, y) if sample_weight is None else (X, y, sample_weight)
+        return fl.softmax_loss(W, fl.Parts([given]), **how)
     return fl.softmax_loss(W, fl.Parts.from_arrays(X, y, sample_weight, rows=rows), **how)
 
 
 def _of_loss(sizes: Sizes) -> Arguments:
     found = of_loss(sizes, labels(sizes))
     del found["reduction"]
-    return found | {"X": dense_features(sizes), "rows": count(1, st.integers(1, 40), optional=False)}
+    return found | {"X": features(sizes), "rows": count(1, st.integers(1, 40), optional=False)}
 
 
 def near_that_of_all_rows(row: Row, call: Any, arguments: dict[str, Any], value: Any) -> None:
