@@ -362,10 +362,7 @@ SCALE = tuple(
     for entry in ("machine", "sizes", "evaluations", "fits", "costs", "computed")
 )
 PARTS = (
-    *(
-        Excerpt(f"parts-{entry}", "python bench/parts.py --gigabytes 12")
-        for entry in ("machine", "file", "throughput")
-    ),
+    *(Excerpt(f"parts-{entry}", "python bench/parts.py --gigabytes 12") for entry in ("machine", "file", "throughput")),
     *(Excerpt(f"parts-{entry}", "python bench/parts.py --windows") for entry in ("windows", "accuracy")),
 )
 DOCUMENTS: dict[Path, Sequence[Table | Grid | Record | Excerpt]] = {

@@ -14,9 +14,9 @@ from fastlin._laps import laps
 
 def joined(pieces: Sequence[Array | Csr]) -> Any:
     """An array of all rows, or sparse rows of all: a copy, of types that hold the numbers of every piece."""
-    if not isinstance(pieces[0], Csr):
-        return np.concatenate(pieces)
-    several: list[Csr] = list(pieces)  # type: ignore[arg-type]  # of one kind: a survey has looked
+    several = [piece for piece in pieces if isinstance(piece, Csr)]  # all or none: a survey has looked
+    if not several:
+        return np.concatenate([piece for piece in pieces if not isinstance(piece, Csr)])
     ends = np.cumsum([0, *(piece.nnz for piece in several)])
     data, indices = (
         np.empty(ends[-1], np.result_type(*{A.dtype for A in arrays}))

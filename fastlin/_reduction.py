@@ -79,7 +79,7 @@ class Tree:
         self._waiting[level, number] = found
 
     def branches(self) -> list[Branch]:
-        """The sums so far, of the largest branches whose parts have all been given: another tree of as many takes them."""
+        """The sums so far, of the largest branches whose parts have all been given, for another tree of as many."""
         return [(number, found, level) for (level, number), found in self._waiting.items()]
 
     def total(self) -> Partial:

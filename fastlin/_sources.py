@@ -17,6 +17,7 @@ import numpy as np
 from fastlin import _check, _save
 from fastlin._check import Array
 from fastlin._check_csr import features, is_sparse
+from fastlin._csr import Csr
 from fastlin._extras import need
 from fastlin._npz import Declared, npy_header
 
@@ -92,6 +93,7 @@ def slices(X: Any, y: Any, sample_weight: Any, rows: int | None) -> Sequence[_Sl
 def _of_sparse(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_SparseRows]:
     """The parts of sparse rows: their entries stay where they are, and each part has row pointers of its own."""
     own = features(X)
+    assert isinstance(own, Csr)
     n, d = own.shape
     others = [None if A is None else _check.array(name, A) for name, A in (("y", y), ("sample_weight", sample_weight))]
     for name, A in zip(("y", "sample_weight"), others, strict=True):

@@ -166,8 +166,9 @@ class PartsTraining(Training):
 def described_parts(begun: Begun) -> dict[str, Any]:
     """What is fitted, in the place of what `described` says of arrays: labels are told by their numbers."""
     seen = begun.survey
+    kind = f"{'sparse ' * seen.sparse}{seen.dtype}"
     return {
-        "X": f"{'sparse ' * seen.sparse}{seen.dtype} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
+        "X": f"{kind} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
         "y": f"{digest(seen.y)}, {digest(seen.counts)}",
         "sample_weight": digest(seen.weight),
         "class_weight": digest(begun.rows.of_class),

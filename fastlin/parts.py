@@ -277,7 +277,7 @@ def named(number: int, call: Callable[[], T]) -> T:
 
 
 def _checked(found: Any) -> tuple[Part, Part]:
-    """What a callable returned: so many arrays, and as many rows in each. As we compute with it, and as it was given."""
+    """What a callable returned: so many arrays, with as many rows. As we compute with it, and as it was given."""
     given = found if isinstance(found, (tuple, list)) else (found,)
     if not 1 <= len(given) <= 3:
         raise ValueError(

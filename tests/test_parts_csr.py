@@ -106,7 +106,7 @@ def test_parts_of_one_matrix(kind):
     class Own:
         data, indices, indptr, shape = X.data, X.indices, X.indptr, X.shape
 
-    with pytest.raises(TypeError, match="X is a Own, not SciPy's: give fl.Parts callables that return its rows"):
+    with pytest.raises(TypeError, match=r"X is a Own, not SciPy's: give fl.Parts callables that return its rows"):
         fl.Parts.from_arrays(Own(), y)
 
 

@@ -34,6 +34,7 @@ Functions = tuple[Callable[[Part], Part], ...]
 GROUP_BYTES = 16 << 20  # of X: a task over less than this takes little longer than Dask needs to hand it out
 TASK_BYTES = 256 << 20  # of X that a worker holds: a task over this takes ten times as long as Dask needs for it
 TASKS = 4  # for each thread of a worker, if its groups are as many: the last to end leaves others idle for a quarter
+LOOK = 16  # evaluations, after which the scheduler is asked again who holds what
 INLINE_BYTES = 1 << 20  # of weights that the tasks of an evaluation carry along; more are sent once, as a task's result
 BACK_BYTES = 64 << 20  # of gradients that come back to the client; of more, a worker forms the sum
 SUM_BYTES = 512 << 20  # that it adds up; of more, each takes FAN_IN neighbours, and so on
@@ -64,6 +65,7 @@ class Chunks(Parts):
     def __init__(self, graph: Graph, groups: list[Group], executor: Any, progress: bool = False) -> None:
         self._graph, self._groups, self.executor, self._progress = graph, groups, executor, progress
         self._functions: Functions = ()
+        self._placed: list[list[int]] = []  # the last batches, if all groups were there
         self.evaluations = 0
 
     def __len__(self) -> int:
@@ -116,21 +118,25 @@ class Chunks(Parts):
 
     def _batches(self) -> list[list[int]]:
         """The numbers of the groups that a task does: each alone, but of those that a worker holds several."""
+        if self._placed and self.evaluations % LOOK:
+            return self._placed
         held = [] if callable(self.executor) else _futures([self._graph.get(group.key) for group in self._groups])
         if not held:
             return self._each_alone()
-        batches, of_worker = [], _by_worker(self.executor.who_has(held), [group.key for group in self._groups])
-        threads = self.executor.nthreads()
+        client: Any = self.executor
+        batches, of_worker = [], _by_worker(client.who_has(held), [group.key for group in self._groups])
+        threads = client.nthreads()
         for address, numbers in of_worker.items():
             if address not in threads:  # nobody has them yet, or its worker has just died
                 batches += [[i] for i in numbers]
                 continue
             size, count = sum(self._groups[i].nbytes for i in numbers), TASKS * threads[address]
             if size:
-                count = min(max(count, -(-size // TASK_BYTES)), max(1, size // max(1, GROUP_BYTES)))
+                count = min(max(count, -(-size // TASK_BYTES)), max(1, size // GROUP_BYTES))
             count = min(count, len(numbers))
             ends = [len(numbers) * k // count for k in range(count + 1)]
             batches += [numbers[first:last] for first, last in pairwise(ends)]
+        self._placed = batches if all(address in threads for address in of_worker) else []
         return batches
 
     def _tasks(

@@ -119,12 +119,12 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         S = scores(dense(self.coef_), self.intercept_, X, None, self.n_threads)
         return S[:, 0] if S.shape[1] == 1 else S
 
-    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """The share of rows whose class is predicted, weighted; of `fl.Parts`, which bring y and sample_weight, too."""
         if isinstance(X, Parts):
             are_parts(X, y, sample_weight)
             return accuracy(self, X)
-        found: float = super().score(X, y, sample_weight, **params)
+        found: float = super().score(X, y, sample_weight)
         return found
 
     def _is_ours(self) -> bool:

@@ -63,7 +63,7 @@ class _Hits:
 
 @dataclass(frozen=True)
 class _Misses:
-    """Of the rows of a part: the weight, and (k,) of each column of y its mean and the squares about that and missed."""
+    """Of the rows of a part: the weight, and of each column of y its mean, the squares about that and those missed."""
 
     model: Any
 

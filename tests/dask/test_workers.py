@@ -44,8 +44,8 @@ def cluster():
 
 @pytest.fixture
 def client(cluster, monkeypatch):
-    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 0)  # small as chunks are, each is a group
-    monkeypatch.setattr(chunks_of, "TASK_BYTES", 0)  # and a task
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 1)  # small as chunks are, each is a group
+    monkeypatch.setattr(chunks_of, "TASK_BYTES", 1)  # and a task
     with distributed.Client(cluster) as found:
         found.wait_for_workers(2, timeout=60)
         yield found
@@ -112,35 +112,38 @@ def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back, most)
     assert found.W.tobytes() == fl.minimize(parts(X, y, weight), reg=0.01).W.tobytes()
 
 
-@pytest.mark.parametrize("where", ["held", "persisted"])
+@pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize(("group", "task"), [(1, 1 << 30), (1, 2000), (5000, 1 << 30)])
-def test_a_task_does_what_its_worker_holds(client, monkeypatch, where, group, task):
-    """Scattered chunks, some of them small, in few tasks; nothing of X moves; the bits of one process."""
+def test_a_task_does_what_its_worker_holds(client, monkeypatch, held, group, task):
+    """Scattered chunks, some of them small, in few tasks: the bits of one process."""
     monkeypatch.setattr(chunks_of, "GROUP_BYTES", group)
     monkeypatch.setattr(chunks_of, "TASK_BYTES", task)
     W, X, y, weight = data()
-    _, Dy, Dw = client.persist([*cut(X, y, weight)])
     addresses = sorted(client.nthreads())
-    owners = [0, 1, 1, 1, 0, 0, 1, 0, 0, 1]
-    blocks = [
-        client.submit(np.copy, X[i * ROWS : (i + 1) * ROWS], workers=[addresses[owner]], pure=False)
-        for i, owner in enumerate(owners)
+    pieces = [
+        [client.submit(np.copy, A[i : i + ROWS], workers=[addresses[i // ROWS * 7 % 5 % 2]]) for A in (X, y, weight)]
+        for i in range(0, N, ROWS)
     ]
-    DX = da.concatenate([da.from_delayed(block, (ROWS, 7), X.dtype) for block in blocks])
-    found = inputs.chunks(DX, Dy, Dw, held=where == "held")
-    distributed.wait(blocks)
+    arrays = [
+        da.concatenate([da.from_delayed(own[k], (ROWS, *A.shape[1:]), A.dtype) for own in pieces])
+        for k, A in enumerate((X, y, weight))
+    ]
+    found = inputs.chunks(*client.persist(arrays), held=held)
+    distributed.wait([found._graph[group.key] for group in found._groups])
     expected = fl.softmax_loss(W, parts(X, y, weight))
     for _ in range(2):
-        loss, dW = fl.softmax_loss(W, found)
-        assert (loss, dW.tobytes()) == (expected[0], expected[1].tobytes())
-    assert len(found) == 10
-    if where == "held":
-        batches = found._batches()
-        assert sorted(itertools.chain(*batches)) == list(range(len(found._groups)))
-        assert len(batches) == {(1, 1 << 30): 8, (1, 2000): 10, (5000, 1 << 30): 2}[group, task]
-    if group == 1 and where == "held":
-        held = client.who_has([found._graph[group.key] for group in found._groups])
-        assert [addresses.index(held[group.key][0]) for group in found._groups] == owners
+        assert same(fl.softmax_loss(W, found), expected)
+    batches = found._placed
+    holders = client.who_has([found._graph[group.key] for group in found._groups])
+    assert sorted(itertools.chain(*batches)) == list(range(len(found._groups)))
+    for batch in batches:
+        assert set.intersection(*(set(holders[found._groups[i].key]) for i in batch))
+    assert len(batches) == 10 if task == 2000 else 2 <= len(batches) <= 8
+
+
+def test_who_holds_what():
+    who = {"a": ("w1", "w2"), "b": ("w1",), "c": ("w2", "w1"), "d": (), "e": ("w2",), "f": ("w1", "w2")}
+    assert chunks_of._by_worker(who, list("abcdefg")) == {"w1": [0, 1, 5], "w2": [2, 4], "": [3, 6]}
 
 
 def test_sparse_blocks_on_workers(client):
