@@ -169,7 +169,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         """The share of rows whose class is predicted, weighted; of `fl.Parts`, which bring y and sample_weight, too."""
         if are_parts(X, y, sample_weight):
             return accuracy(self, X)
-        found: float = super().score(X, y, sample_weight)
+        found: float = super().score(X, y, sample_weight=sample_weight)
         return found
 
 

@@ -124,7 +124,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         if isinstance(X, Parts):
             are_parts(X, y, sample_weight)
             return accuracy(self, X)
-        found: float = super().score(X, y, sample_weight)
+        found: float = super().score(X, y, sample_weight=sample_weight)
         return found
 
     def _is_ours(self) -> bool:

@@ -128,7 +128,7 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
         """What `scoring` says of the predictions: see scikit-learn's."""
         if isinstance(X, Parts):
             raise TypeError("LogisticRegressionCV scores by `scoring`, all rows at once, and takes no Parts")
-        found: float = linear_model.LogisticRegressionCV.score(self, X, y, sample_weight, **params)
+        found: float = linear_model.LogisticRegressionCV.score(self, X, y, sample_weight=sample_weight, **params)
         return found
 
     # ---- What is asked for ------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         """R^2 of the predictions, weighted, the mean over the columns of y; of `fl.Parts`, which bring y, too."""
         if are_parts(X, y, sample_weight):
             return r2(self, X)
-        found: float = super().score(X, y, sample_weight)
+        found: float = super().score(X, y, sample_weight=sample_weight)
         return found
 
     def _checked(
