@@ -165,7 +165,7 @@ class Chunks(Parts):
                     advance("")
                 found: list[Any] = begun
                 return found
-            return _gathered(self.executor, begun, advance if self._progress else None)
+            return _gathered(self.executor, begun, advance)
 
 
 def _futures(data: list[Any]) -> list[Any]:
@@ -200,16 +200,15 @@ def _begun(executor: Any, graph: Graph, keys: list[Key]) -> Any:
         return executor.get(graph, keys, sync=False, retries=RETRIES)
 
 
-def _gathered(client: Any, futures: list[Any], advance: Callable[[str], None] | None) -> list[Any]:
+def _gathered(client: Any, futures: list[Any], advance: Callable[[str], None]) -> list[Any]:
     """Their results, all at once: asking for each takes as long as a small task. Who fails leaves nothing queued."""
     from distributed import as_completed
 
     try:
-        if advance is not None:
-            for future in as_completed(futures, loop=client.loop):
-                advance("")
-                if future.status != "finished":  # gather raises its error
-                    break
+        for future in as_completed(futures, loop=client.loop):
+            if future.status != "finished":
+                future.result()  # raises its error
+            advance("")
         found: list[Any] = client.gather(futures)
         return found
     except BaseException:

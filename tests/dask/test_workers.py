@@ -1,5 +1,6 @@
 """fastlin.dask on a cluster of two processes: the same bits whatever happens to them."""
 
+import asyncio
 import functools
 import gc
 import importlib
@@ -311,6 +312,31 @@ def test_ctrl_c_cancels_what_is_queued(client, tmp_path, ctrl_c):
 
 def X_parts(X, y):
     return fl.Parts([(X[i : i + ROWS], y[i : i + ROWS]) for i in range(0, N, ROWS)])
+
+
+def test_a_bar_counts_tasks(client, capsys):
+    pytest.importorskip("tqdm")
+    _, X, y, weight = data()
+    DX, Dy, Dw = cut(X, y, weight)
+    found = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.1, progress=True)
+    assert found.W.tobytes() == fl.minimize(parts(X, y, weight), reg=0.1).W.tobytes()
+    assert "pass 2:" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"part \d: sample_weight has a negative"):
+        fd.LogisticRegression().fit(DX, Dy, Dw - 0.6, progress=True)
+    del DX, Dy, Dw
+    assert tasks(client) == 0
+
+
+def test_a_client_that_does_not_wait():
+    _, X, y, _ = data()
+    DX, Dy = da.from_array(X, chunks=(ROWS, -1)), da.from_array(y, chunks=ROWS)
+
+    async def main():
+        async with distributed.Client(processes=False, dashboard_address=":0", asynchronous=True):
+            with pytest.raises(TypeError, match="asynchronous=True, and its calls do not wait: use an ordinary Client"):
+                fd.minimize(DX, Dy)
+
+    asyncio.run(main())
 
 
 def test_another_client(cluster, client):
