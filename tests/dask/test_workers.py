@@ -33,6 +33,7 @@ def cluster():
     config = {
         "distributed.scheduler.allowed-failures": 100,  # of workers that die with the same task: we kill many
         "distributed.comm.timeouts.connect": "60s",
+        "distributed.deploy.lost-worker-timeout": "1h",  # after a kill: else it ends one that just restarts then
     }
     with (
         dask.config.set(config),
