@@ -60,8 +60,6 @@ def _executor(X: Any) -> Any:
     """The client in whose context we are, or the scheduler of this machine that Dask would take."""
     found = get_scheduler(collections=[X])
     client = getattr(found, "__self__", None)
-    if getattr(client, "asynchronous", False):
-        raise TypeError("the client was made with asynchronous=True, and its calls do not wait: use an ordinary Client")
     return found if client is None else client
 
 
