@@ -5,6 +5,7 @@
 
 The file is of generated rows, float32, written once and removed at the end. Reading is np.fromfile of blocks as large
 as a part, in the same run, in turns with the loss and the epoch; memory is PSS without what the page cache holds.
+Both ways write to bench/results/parts.json, from which bench/report.py writes the tables of docs/parts.md.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from typing import Any
 import numpy as np
 
 import fastlin as fl
+from fastlin import machine
 from fastlin._files.npz import npy_header
 from fastlin._parts.sources import PART_BYTES
 
+FILE = Path(__file__).parent / "results" / "parts.json"
 D, C = 3072, 10
 TURNS = 3
 
@@ -100,13 +103,19 @@ def throughput(folder: Path, gigabytes: float, cold: bool) -> dict[str, Any]:
             times[name].append(seconds(work))
     path.unlink()
     rates = {name: size / 1e9 / float(np.median(of)) for name, of in times.items()}
-    shares = {name: rate / rates["np.fromfile"] for name, rate in rates.items()}
     return {
-        "gigabytes": size / 1e9,
-        "cold": cold,
-        "GB/s": rates,
-        "of reading": shares,
-        "MB beyond the start": peak.mega,
+        "file": {
+            "GB": size / 1e9,
+            "rows": len(y),
+            "d": D,
+            "c": C,
+            "page cache": "emptied before each turn" if cold else "as it is",
+            "MB of memory beyond the start": peak.mega,
+        },
+        "throughput": [
+            {"what": name, "GB/s": rate, "of reading": f"{rate / rates['np.fromfile']:.0%}"}
+            for name, rate in rates.items()
+        ],
     }
 
 
@@ -129,44 +138,54 @@ def forget(path: Path) -> None:
     os.close(descriptor)
 
 
-def windows() -> list[dict[str, Any]]:
+MIXED = (None, 1, 2, 5, 20, 100)  # parts of 100; None: an array
+
+
+def windows() -> dict[str, Any]:
     """How far above the lowest the loss is, for rows in random order and sorted by class, by what a window mixes."""
     rng = np.random.default_rng(0)
     n, d, c = 40_000, 64, 10
     y = rng.integers(0, c, n)
     X = (rng.standard_normal((n, d)) + 0.4 * rng.standard_normal((c, d))[y]).astype(np.float32)
     lowest = fl.minimize(X, y, reg=1e-4).history["loss"][-1]
-    found = []
-    for order, name in ((np.arange(n), "random order"), (np.argsort(y, kind="stable"), "sorted by class")):
+    found, accuracies = [], []
+    orders = {"in random order": np.arange(n), "sorted by class": np.argsort(y, kind="stable")}
+    for (name, order), rate in itertools.product(orders.items(), ("falling", "constant")):
         A, b = np.ascontiguousarray(X[order]), y[order]
-        for rate, window in itertools.product(("falling to 0", "constant"), (None, 1, 2, 5, 20, 100)):
+        row = {"rows of the file": name, "rate": rate}
+        for window in MIXED:
             parts = {} if window is None else {"window": window}
             given = (A, b) if window is None else (fl.Parts.from_arrays(A, b, rows=400),)
-            lr = fl.schedules.cosine(0.1, 10 * 157) if rate == "falling to 0" else 0.02
+            lr = fl.schedules.cosine(0.1, 10 * 157) if rate == "falling" else 0.02
             optimizer = fl.SGD(lr, momentum=0.9)
             result = fl.train(*given, reg=1e-4, epochs=10, batch_size=256, optimizer=optimizer, **parts)
             above = fl.softmax_loss(result.W, X, y, 1e-4, bias=True)[0] / lowest - 1
-            accuracy = result.accuracy(X, y)
-            mixed = "all rows" if window is None else f"{window} of 100 parts"
-            found.append(
-                {"rows": name, "window": mixed, "rate": rate, "loss above the lowest": above, "accuracy": accuracy}
-            )
-    return found
+            accuracies.append(result.accuracy(X, y))
+            column = "all rows shuffled" if window is None else f"{window} of 100 parts"
+            row[column] = f"{above:.2%}"
+        found.append(row)
+    return {"windows": found, "accuracy": f"{min(accuracies):.1%} to {max(accuracies):.1%}"}
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--gigabytes", type=float, default=1.0)
+    options.add_argument("--gigabytes", type=float, default=12.0, help="default: %(default)s")
     options.add_argument("--folder", type=Path, help="where the file is made; a temporary one")
     options.add_argument("--cold", action="store_true", help="drop the file from the page cache before each turn")
     options.add_argument("--windows", action="store_true", help="what windows do to convergence, instead")
+    options.add_argument("--output", type=Path, default=FILE, help="default: %(default)s")
     given = options.parse_args()
+    facts = machine.describe() | {"busy cores before": round(machine.busy_cores(), 1)}
     if given.windows:
-        for row in windows():
-            print(json.dumps(row))
-        return
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        print(json.dumps(throughput(Path(folder), given.gigabytes, given.cold), indent=1))
+        found = windows()
+    else:
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            found = throughput(Path(folder), given.gigabytes, given.cold)
+        found["machine"] = {name: facts[name] for name in ("cpu", "cores", "instruction set", "busy cores before")}
+    print(json.dumps(found, indent=1, ensure_ascii=False))
+    record = json.loads(given.output.read_text(encoding="utf-8")) if given.output.exists() else {}
+    given.output.write_text(json.dumps(record | found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {given.output}; python bench/report.py puts it into docs/parts.md")
 
 
 if __name__ == "__main__":

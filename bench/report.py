@@ -106,9 +106,9 @@ class Excerpt(Marked):
     def render(self, folder: Path) -> str:
         file, _, entry = self.name.partition("-")
         path = folder / f"{file}.json"
-        if not path.exists():
+        found = json.loads(path.read_text(encoding="utf-8")).get(entry) if path.exists() else None
+        if found is None:
             return f"Not run yet: `{self.command}`."
-        found = json.loads(path.read_text(encoding="utf-8"))[entry]
         return _table(found) if _is_table(found) else f"{_cell(found)}."
 
 
@@ -361,6 +361,10 @@ SCALE = tuple(
     Excerpt(f"scale-{entry}", "python bench/scale.py")
     for entry in ("machine", "sizes", "evaluations", "fits", "costs", "computed")
 )
+PARTS = (
+    *(Excerpt(f"parts-{entry}", "python bench/parts.py --gigabytes 12") for entry in ("machine", "file", "throughput")),
+    *(Excerpt(f"parts-{entry}", "python bench/parts.py --windows") for entry in ("windows", "accuracy")),
+)
 DOCUMENTS: dict[Path, Sequence[Table | Grid | Record | Excerpt]] = {
     BENCH.parent / "README.md": TABLES,
     BENCH.parent / "docs" / "sparse.md": (SPARSE, Record("sparse-solvers", "python bench/solvers.py --sparse")),
@@ -371,6 +375,7 @@ DOCUMENTS: dict[Path, Sequence[Table | Grid | Record | Excerpt]] = {
         Record("few-weights", "python bench/few_weights.py"),
     ),
     BENCH.parent / "docs" / "scale.md": SCALE,
+    BENCH.parent / "docs" / "parts.md": PARTS,
 }
 
 

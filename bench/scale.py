@@ -46,12 +46,13 @@ class Costs:
     back: float  # a byte of dW, to the client or to another worker
 
     def seconds(
-        self, tasks: int, workers: int, cores: int, W: float, dW: float, work: float, sums: bool = True
+        self, chunks: int, tasks: int, workers: int, cores: int, W: float, dW: float, work: float, sums: bool = True
     ) -> float:
         """work : seconds of all computation by one core.  sums : whether workers form sums, as with fastlin.dask."""
         hops = 1 + math.log2(workers) if tasks * W > _chunks.INLINE_BYTES else tasks
-        roots, levels, more = roots_of(tasks, dW) if sums else (tasks, 0, 0)
-        between = levels * (_chunks.FAN_IN - 1) * dW * self.back  # the sums of a level are formed beside each other
+        roots, levels, more = roots_of(chunks, dW) if sums else (chunks, 0, 0)
+        fan_in = chunks if roots == 1 else _chunks.FAN_IN
+        between = levels * (fan_in - 1) * dW * self.back  # the sums of a level are formed beside each other
         handing = self.begin + (tasks + more) * self.task
         return handing + hops * W * self.out + roots * dW * self.back + between + computing(tasks, workers, cores, work)
 
@@ -61,8 +62,21 @@ def computing(tasks: int, workers: int, cores: int, work: float) -> float:
     return -(-tasks // (workers * cores)) * work / tasks
 
 
+def tasks_of(chunks: int, workers: int, cores: int, X: float, dW: float) -> int:
+    """How many tasks an evaluation has over chunks that workers hold: the rule of fastlin.dask."""
+    if chunks * dW > _chunks.SUM_BYTES and chunks > _chunks.FAN_IN:
+        return chunks
+    of_worker = max(_chunks.TASKS * cores, math.ceil(X / workers / _chunks.TASK_BYTES))
+    return min(chunks, workers * of_worker)
+
+
 def roots_of(tasks: int, dW: float) -> tuple[int, int, int]:
-    """How many results come to the client, levels of sums by workers, and tasks for these: the rule of fastlin.dask."""
+    """How many gradients come to the client, levels of sums by workers, and tasks for these: the rule of fastlin.dask.
+
+    Of a task over several chunks as many as it has chunks: none of them are taken to be neighbours.
+    """
+    if _chunks.BACK_BYTES < tasks * dW <= _chunks.SUM_BYTES:
+        return 1, 1, 1
     levels = more = 0
     while tasks * dW > _chunks.BACK_BYTES and tasks > _chunks.FAN_IN:
         tasks, levels = -(-tasks // _chunks.FAN_IN), levels + 1
@@ -209,6 +223,16 @@ def slope(points: dict[float, float]) -> tuple[float, float]:
     return float(b), float(a)
 
 
+def in_tasks(count: int) -> Any:
+    """So many tiny chunks, which the current client's workers hold, with a task for each."""
+    X, y = arrays(count, 1, 4, 2)
+    parts = _inputs.chunks(X, y, None)
+    parts._groups = [_chunks.Group(g.first + i, 1, [row], 0) for g in parts._groups for i, row in enumerate(g.where)]
+    looked = parts._batches  # asks the scheduler, which belongs to the cost of an evaluation
+    parts._batches = lambda: looked() and [[i] for i in range(count)]
+    return parts
+
+
 def costs(rounds: int) -> Costs:
     """Of 2 workers of this machine: the fixed cost of an evaluation, of a task, and of bytes."""
 
@@ -218,16 +242,10 @@ def costs(rounds: int) -> Costs:
     with cluster(2) as local, Client(local):
         by_tasks = {}
         for count in (2, 50, 200):
-            X, y = arrays(count, 1, 4, 2)
-            parts = _inputs.chunks(X, y, None)
-            parts._groups = [
-                _chunks.Group(g.first + i, 1, [row]) for g in parts._groups for i, row in enumerate(g.where)
-            ]
+            parts = in_tasks(count)
             by_tasks[float(count)] = run(parts, Out(np.zeros(1)))
         begin, task = slope(by_tasks)
-        X, y = arrays(2, 1, 4, 2)
-        parts = _inputs.chunks(X, y, None)
-        parts._groups = [_chunks.Group(i, 1, [row]) for i, row in enumerate(parts._groups[0].where)]
+        parts = in_tasks(2)
         sizes = [1 << 20, 4 << 20, 16 << 20]
         out = slope({2.0 * size: run(parts, Out(np.zeros(size // 8))) for size in sizes})[1]
         back = slope({2.0 * size: run(parts, Back(size)) for size in sizes})[1]
@@ -251,17 +269,19 @@ def computed(found: Costs, rounds: int) -> list[dict[str, Any]]:
         ("1 TB of features, 244 M × 1024 × 1000", 1e12 / 4096, 1024, 1000, 128e6),
         ("1 TB of features, 244 M × 1024 × 10", 1e12 / 4096, 1024, 10, 1e9),
     ):
-        work, tasks = core_seconds(n, d, c, rounds), max(1, round(n * d * 4 / size_of_chunk))
+        work, chunks = core_seconds(n, d, c, rounds), max(1, round(n * d * 4 / size_of_chunk))
         W, dW = 4.0 * d * c, 8.0 * d * c
         for workers in (8, 64, 512):
-            roots, levels, _ = roots_of(tasks, dW)
-            size = tasks, workers, CORES, W, dW, work
+            roots, levels, _ = roots_of(chunks, dW)
+            tasks = tasks_of(chunks, workers, CORES, 4 * n * d, dW)
+            size = chunks, tasks, workers, CORES, W, dW, work
             rows.append(
                 {
                     "data (computed, not measured)": name,
                     "workers": workers,
+                    "chunks": chunks,
                     "tasks": tasks,
-                    "MB a task": size_of_chunk / MB,
+                    "MB a task": 4 * n * d / tasks / MB,
                     "s an evaluation": far.seconds(*size),
                     "of it computing": computing(tasks, workers, CORES, work),
                     "GB to the client": roots * dW / 1e9,
@@ -288,11 +308,13 @@ def main() -> None:
     of_fits = fits(given)
     print(json.dumps(of_fits, indent=1, ensure_ascii=False))
     found = costs(given.rounds)
-    tasks = max(2, round(given.mb / given.chunk_mb))
+    chunks = max(2, round(given.mb / given.chunk_mb))
     dW = 8.0 * given.d * given.c
     alone = measured[1]["ms"] / 1e3
     for workers, row in ((1, measured[2]), (2, measured[4])):
-        row["ms by the model"] = 1e3 * found.seconds(tasks, workers, 1, dW / 2, dW, alone)
+        tasks = tasks_of(chunks, workers, 1, given.mb * MB, dW)
+        row["tasks"] = tasks
+        row["ms by the model"] = 1e3 * found.seconds(chunks, tasks, workers, 1, dW / 2, dW, alone)
     sizes = {"MB of X": given.mb, "MB of a chunk": given.chunk_mb, "d": given.d, "c": given.c, "float": "float32"}
     versions = {name: machine.version(name) for name in ("dask", "distributed", "dask-ml")}
     record = {

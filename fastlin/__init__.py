@@ -7,12 +7,11 @@
 (2.0, (3, 3))
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from fastlin import optim, schedules, updates
+from fastlin import optim
 from fastlin._pool import set_num_threads
-from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
-from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
 from fastlin.losses import predict, scores, softmax, softmax_loss, svm_loss, warmup
 from fastlin.minimize import ConvergenceWarning, minimize
 from fastlin.ops import show_backends, use_backend
@@ -35,30 +34,12 @@ from fastlin.optim import (
 from fastlin.parts import Parts
 from fastlin.penalties import L1, L2, ElasticNet, dropout, max_norm
 from fastlin.regression import absolute_error_loss, huber_loss, logistic_loss, sigmoid_squared_loss, squared_error_loss
-from fastlin.schedules import scale_lr
-from fastlin.search import SearchResult, random_local_search, random_search
-from fastlin.second_order import newton_step, numerical_hessian
 from fastlin.sweep import SweepResult, sweep
 from fastlin.train import TrainResult, train
-from fastlin.updates import (
-    adadelta_update,
-    adagrad_update,
-    adam_almost_update,
-    adam_update,
-    adamax_update,
-    adamw_update,
-    amsgrad_update,
-    lion_update,
-    momentum_update,
-    nadam_update,
-    nesterov_update,
-    radam_update,
-    rmsprop_update,
-    sgd_update,
-    velocity_update,
-)
 
 if TYPE_CHECKING:
+    from fastlin import schedules, updates
+    from fastlin.data import Dataset, load_arrays, load_cifar10, load_digits
     from fastlin.estimators import (
         LinearRegressor,
         LogisticRegression,
@@ -66,20 +47,74 @@ if TYPE_CHECKING:
         SoftmaxClassifier,
         SVMClassifier,
     )
+    from fastlin.gradcheck import GradientCheck, check_gradient, numerical_gradient
+    from fastlin.schedules import scale_lr
+    from fastlin.search import SearchResult, random_local_search, random_search
+    from fastlin.second_order import newton_step, numerical_hessian
+    from fastlin.updates import (
+        adadelta_update,
+        adagrad_update,
+        adam_almost_update,
+        adam_update,
+        adamax_update,
+        adamw_update,
+        amsgrad_update,
+        lion_update,
+        momentum_update,
+        nadam_update,
+        nesterov_update,
+        radam_update,
+        rmsprop_update,
+        sgd_update,
+        velocity_update,
+    )
 else:
 
     def __getattr__(name):  # type checkers would let any name pass
-        """An estimator, when it is first asked for: they need scikit-learn, an extra."""
-        if name not in _ESTIMATORS:
-            raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
-        from fastlin import estimators
+        """What not every program uses, when it is first asked for: it would take a fifth of `import fastlin`."""
+        for module, names in _LATER.items():
+            if name == module or name in names:
+                found = import_module(f"fastlin.{module}")
+                return found if name == module else getattr(found, name)
+        raise AttributeError(f"module 'fastlin' has no attribute {name!r}")
 
-        return getattr(estimators, name)
+    def __dir__():
+        return sorted({*globals(), *__all__})
 
 
 __version__ = "0.1.0"
 
-_ESTIMATORS = ("LinearRegressor", "LogisticRegression", "LogisticRegressionCV", "SVMClassifier", "SoftmaxClassifier")
+_LATER = {
+    "data": ("Dataset", "load_arrays", "load_cifar10", "load_digits"),
+    "estimators": (  # which need scikit-learn, an extra
+        "LinearRegressor",
+        "LogisticRegression",
+        "LogisticRegressionCV",
+        "SVMClassifier",
+        "SoftmaxClassifier",
+    ),
+    "gradcheck": ("GradientCheck", "check_gradient", "numerical_gradient"),
+    "schedules": ("scale_lr",),
+    "search": ("SearchResult", "random_local_search", "random_search"),
+    "second_order": ("newton_step", "numerical_hessian"),
+    "updates": (
+        "adadelta_update",
+        "adagrad_update",
+        "adam_almost_update",
+        "adam_update",
+        "adamax_update",
+        "adamw_update",
+        "amsgrad_update",
+        "lion_update",
+        "momentum_update",
+        "nadam_update",
+        "nesterov_update",
+        "radam_update",
+        "rmsprop_update",
+        "sgd_update",
+        "velocity_update",
+    ),
+}
 
 __all__ = [
     "L1",

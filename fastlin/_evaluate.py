@@ -13,8 +13,7 @@ from fastlin._check.csr import features
 from fastlin._csr import Csr, Features
 from fastlin._labels import of_rows, without
 from fastlin._objective import REDUCTIONS, Objective
-from fastlin._parts import over_parts
-from fastlin.parts import Parts, are_parts
+from fastlin.parts import Parts, are_parts, exceeds_memory
 from fastlin.penalties import Penalty
 
 P = ParamSpec("P")
@@ -61,7 +60,11 @@ def evaluate(
     data : X, y and sample_weight, as they were given.
     """
     X, y, sample_weight = data
+    if exceeds_memory(X) and reduction != "none":
+        X, y, sample_weight = Parts.from_arrays(X, y, sample_weight), None, None
     if are_parts(X, y, sample_weight):
+        from fastlin._parts import over_parts  # milliseconds that `import fastlin` need not cost
+
         return over_parts.evaluate(objective, W, X, x_scale, x_shift, reduction, out, ignore_index)
     objective = objective.for_targets(y)
     if ignore_index is not None:

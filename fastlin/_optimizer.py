@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import starmap
 from operator import call as run
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from fastlin._laps import CtrlCLater
 from fastlin.kernels.records import NO_STAGES, EpochSteps, Stages, clip_scale
 from fastlin.ops import LR, OPS
 from fastlin.penalties import Proximal
-from fastlin.schedules import Lr
+
+if TYPE_CHECKING:
+    from fastlin.schedules import Lr
 
 
 class _Slot(NamedTuple):

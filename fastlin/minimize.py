@@ -20,14 +20,11 @@ from fastlin._extras import need
 from fastlin._files import store
 from fastlin._labels import ClassWeight, LabelOptions, of_rows
 from fastlin._objective import Objective, make_objective, with_defaults
-from fastlin._parts.over_parts import PartsProblem
-from fastlin._parts.survey import begin
 from fastlin._solvers import choice
 from fastlin._solvers.memory import Memory
 from fastlin._solvers.problem import Problem
 from fastlin._training.training import State, described
-from fastlin._training.windows import described_parts
-from fastlin.parts import Parts, are_parts
+from fastlin.parts import Parts, are_parts, exceeds_memory
 from fastlin.penalties import Penalty
 from fastlin.train import FilePath, Solved, TrainResult, state_of
 
@@ -160,14 +157,20 @@ def _problem(
 ) -> tuple[Problem, Callable[[], dict[str, Any]]]:
     """What is to be solved, over arrays or over parts, and that in words."""
     X, y, sample_weight = data
+    if exceeds_memory(X):
+        X, y, sample_weight = Parts.from_arrays(X, y, sample_weight), None, None
     if are_parts(X, y, sample_weight):
+        from fastlin._parts.over_parts import PartsProblem  # milliseconds that `import fastlin` need not cost
+        from fastlin._parts.survey import begin
+        from fastlin._training.windows import described_parts
+
         begun = begin(objective, X, W, labels, np.float64)
         scale_shift = affine(x_scale, x_shift, begun.survey.X, begun.W)
 
         def words() -> dict[str, Any]:
             return described(begun.objective, begun.no_rows(), scale_shift) | described_parts(begun)
 
-        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey.n, begun.counted), words
+        return PartsProblem(begun.objective, begun.weighted, begun.W, scale_shift, begun.survey, begun.counted), words
     objective = objective.for_targets(y)
     X = features(X)
     start, y, sample_weight, rows = labels.apply(

@@ -24,10 +24,14 @@ np.float64(0.95)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastlin import _check
 from fastlin._optimizer import Optimizer
 from fastlin.penalties import Proximal
-from fastlin.schedules import Lr
+
+if TYPE_CHECKING:
+    from fastlin.schedules import Lr
 
 __all__ = [
     "SGD",

@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 
 from fastlin import _check
 from fastlin._check import Array
-from fastlin._parts.ahead import Ahead
-from fastlin._parts.reduction import Partial, Tree
+from fastlin._check.csr import features, is_sparse
+from fastlin._csr import Csr
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from fastlin._parts.reduction import Partial
 
 BLOCK_BYTES = 4 << 20  # of rows that lie side by side: a disk reads them at full speed
 
@@ -29,7 +31,7 @@ Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class Part(NamedTuple):
     """Some rows."""
 
-    X: Array  # (n, d)
+    X: Any  # (n, d), an array or sparse rows
     y: Any = None  # (n,) or (n, c); None where a part is of X alone
     sample_weight: Any = None  # (n,), or None
 
@@ -44,7 +46,8 @@ class Parts:
     Parameters
     ----------
     parts : callables without arguments, each of which returns X, (X, y) or (X, y, sample_weight), the same each time;
-        or such tuples themselves. X is (n, d) of any type that losses take, with as many columns in every part.
+        or such tuples themselves. X is (n, d) of any type that losses take, with as many columns in every part; sparse
+        rows (CSR) in all parts or in none.
 
     Raises
     ------
@@ -80,7 +83,8 @@ class Parts:
     def from_arrays(cls, X: Any, y: Any = None, sample_weight: Any = None, *, rows: int | None = None) -> Parts:
         """Parts of so many rows each of an array, an `np.memmap`, or whatever has a shape and slices, such as Zarr's.
 
-        X : (n, d).  y, sample_weight : (n,) or (n, c) likewise, or None.
+        X : (n, d); or SciPy's csr_array or csr_matrix, whose entries are not copied.
+        y, sample_weight : (n,) or (n, c) likewise, or None.
         rows : of a part; None takes the chunks of X if it has any, else some 32 MB.
         Raises ValueError or TypeError for arrays that do not fit each other.
 
@@ -156,10 +160,10 @@ class Parts:
 
     def __getitem__(self, number: int) -> Part:
         number = range(len(self))[number]
-        return read(self._sources[number], number)
+        return named(number, lambda: _checked(self._sources[number]())[1])  # with sparse rows of the caller's own kind
 
     def __iter__(self) -> Iterator[Part]:
-        return (read(source, number) for number, source in enumerate(self._sources))
+        return (self[number] for number in range(len(self)))
 
     def __array__(self, *arguments: Any, **named: Any) -> Array:
         raise TypeError("fl.Parts are no array, and this function takes none: give it one part after the other")
@@ -181,6 +185,8 @@ class Parts:
         if self.executor is not None:
             self._each_there(task, take)
             return
+        from fastlin._parts.ahead import Ahead  # milliseconds that `import fastlin` need not cost
+
         with Ahead(self._numbered(touch)) as parts:
             for number, part in parts:
                 take(number, _done(task, part, number))
@@ -188,6 +194,8 @@ class Parts:
 
     def _sum(self, task: Task[Partial]) -> Partial:
         """The sum over the parts of what the task makes of each, in the order of the tree."""
+        from fastlin._parts.reduction import Tree
+
         tree = Tree(len(self))
         self._each(task, tree.add)
         return tree.total()
@@ -239,12 +247,12 @@ class _Mapped:
     function: Callable[[Part], Part]
 
     def __call__(self) -> Part:
-        return self.function(_checked(self.source()))
+        return self.function(_checked(self.source())[0])
 
 
 def read(source: Callable[[], Any], number: int) -> Part:
-    """The arrays of a part, checked; errors name its number."""
-    return named(number, lambda: _checked(source()))
+    """The arrays of a part, checked, and sparse rows as `Csr`; errors name its number."""
+    return named(number, lambda: _checked(source())[0])
 
 
 def _done(task: Task[T], part: Part, number: int) -> T:
@@ -268,21 +276,22 @@ def named(number: int, call: Callable[[], T]) -> T:
         raise
 
 
-def _checked(found: Any) -> Part:
-    """The arrays that a callable returned: so many, and as many rows in each."""
+def _checked(found: Any) -> tuple[Part, Part]:
+    """What a callable returned: so many arrays, with as many rows. As we compute with it, and as it was given."""
     given = found if isinstance(found, (tuple, list)) else (found,)
     if not 1 <= len(given) <= 3:
         raise ValueError(
             f"a part is X, (X, y) or (X, y, sample_weight); found a {type(found).__name__} of {len(given)}"
         )
     part = Part(*given)
-    X = _check.array("X", part.X, 2)
+    X = features(part.X)
     if X.dtype.kind not in "iubf":
         raise TypeError(f"X must hold numbers; found dtype {X.dtype}")
     for name, value in (("y", part.y), ("sample_weight", part.sample_weight)):
         if value is not None and (A := _check.array(name, value)).shape[:1] != (len(X),):
             raise ValueError(f"X has {len(X)} rows but {name} has shape {A.shape}; it needs an entry for each row")
-    return part._replace(X=X)
+    own = part._replace(X=X)
+    return own, part if is_sparse(part.X) else own
 
 
 def are_parts(X: Any, y: Any, sample_weight: Any = None) -> TypeGuard[Parts]:
@@ -297,10 +306,11 @@ def are_parts(X: Any, y: Any, sample_weight: Any = None) -> TypeGuard[Parts]:
     return True
 
 
-def bring_in(X: Array) -> None:
-    """Reads every page of an array that is mapped from a file, so that a kernel call never waits for a disk."""
-    if X.size and X.flags.c_contiguous and _is_mapped(X):
-        X.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()  # NumPy holds no lock meanwhile
+def bring_in(X: Array | Csr) -> None:
+    """Reads every page of what is mapped from a file, so that a kernel call never waits for a disk."""
+    for A in (X.data, X.indices) if isinstance(X, Csr) else (X,):
+        if A.size and A.flags.c_contiguous and _is_mapped(A):
+            A.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()  # NumPy holds no lock meanwhile
 
 
 def _is_mapped(X: Any) -> bool:
@@ -311,6 +321,8 @@ def _is_mapped(X: Any) -> bool:
 
 def exceeds_memory(X: Any) -> bool:
     """Whether X is mapped from a file that is larger than half of the machine's memory."""
+    if getattr(X, "base", None) is None:  # as most arrays are: this is asked in calls of microseconds
+        return False
     return bool(isinstance(X, np.ndarray) and X.ndim == 2 and _is_mapped(X) and X.nbytes > _memory() // 2)
 
 

@@ -20,8 +20,6 @@ from fastlin._extras import need, progress_bar
 from fastlin._labels import LabelOptions
 from fastlin._laps import laps
 from fastlin._objective import Objective, make_objective, score, start_weights, with_defaults
-from fastlin._parts.over_parts import Reweighted
-from fastlin._parts.survey import begin
 from fastlin._rows import Loss
 from fastlin.minimize import SOLVERS, ConvergenceWarning, without_warning
 from fastlin.optim import SGD
@@ -179,6 +177,9 @@ def _begin_parts(
     """Weights of the shape of a fit, the parts with weights of mean 1, and the sum of those before."""
     if validation is None:
         raise ValueError("over Parts there are no folds: pass validation=(X, y), or Parts that are held out")
+    from fastlin._parts.over_parts import Reweighted  # milliseconds that `import fastlin` need not cost
+    from fastlin._parts.survey import begin
+
     begun = begin(objective, parts, None, LabelOptions())
     affine(x_scale, x_shift, begun.survey.X, begun.W)
     total = begun.survey.weight.sum(keepdims=True)

@@ -29,11 +29,8 @@ from fastlin._objective import (
     share_among,
     with_defaults,
 )
-from fastlin._parts.predicted import gathered, share_of_hits, values
-from fastlin._parts.survey import begin
 from fastlin._training.epoch import Average, Steps
 from fastlin._training.training import State, Training
-from fastlin._training.windows import PartsTraining, usual_window
 from fastlin.optim import SGD
 from fastlin.parts import Parts, are_parts, block_rows, exceeds_memory
 from fastlin.penalties import Penalty
@@ -91,12 +88,18 @@ class TrainResult:
         X : as in `softmax_loss`. For bad input every prediction raises ValueError or TypeError, which names it.
         """
         if isinstance(X, Parts):
-            return gathered(X, self._alone(), "scores")
+            return self._over(X, "scores")
         X = features(X)
         W = _check.weights(self.W)
         if X.dtype.kind == "f" and W.dtype.itemsize < X.dtype.itemsize == 8:
             W = W.astype(np.float64)
         return losses.scores(W, X, bias=self.bias, x_scale=self.x_scale, x_shift=self.x_shift)
+
+    def _over(self, parts: Parts, method: str, *arguments: Any) -> Array:
+        """What a method returns for the rows of all parts."""
+        from fastlin._parts.predicted import gathered  # milliseconds that `import fastlin` need not cost
+
+        return gathered(parts, self._alone(), method, *arguments)
 
     def _alone(self) -> TrainResult:
         """What predictions need: workers are sent no more."""
@@ -111,7 +114,7 @@ class TrainResult:
         k : ask for the k classes (n, k) with the largest scores, the largest first; W has a column for each class.
         """
         if isinstance(X, Parts):
-            return gathered(X, self._alone(), "predict", k)
+            return self._over(X, "predict", k)
         row, S = ops.LOSSES[self.loss_name], self.scores(X)
         return prediction(row, S) if k is None else best_classes(row, S, k)
 
@@ -123,7 +126,7 @@ class TrainResult:
         Raises ValueError for other losses: their scores are no log-odds.
         """
         if isinstance(X, Parts):
-            return gathered(X, self._alone(), "predict_proba")
+            return self._over(X, "predict_proba")
         row = ops.LOSSES[self.loss_name]
         if row.probabilities is None:
             having = ", ".join(name for name, loss in ops.LOSSES.items() if loss.probabilities is not None)
@@ -141,8 +144,11 @@ class TrainResult:
         target of a single column as 1 where it is >= 1/2. Parts bring their own, and it is left out.
         """
         if are_parts(X, y):
-            regression = ops.LOSSES[self.loss_name].predicts == "values"
-            return score(ops.LOSSES[self.loss_name], *values(X, self._alone())) if regression else self.accuracy(X)
+            if ops.LOSSES[self.loss_name].predicts != "values":
+                return self.accuracy(X)
+            from fastlin._parts.predicted import values
+
+            return score(ops.LOSSES[self.loss_name], *values(X, self._alone()))
         return score(ops.LOSSES[self.loss_name], self.scores(X), y)
 
     def accuracy(self, X: Features | Parts, y: ArrayLike | None = None, k: int | None = None) -> float:
@@ -154,6 +160,8 @@ class TrainResult:
         if row.predicts == "values":
             raise ValueError(f"{self.loss_name} is a regression and predicts no classes: ask for score(X, y), its R^2")
         if are_parts(X, y):
+            from fastlin._parts.predicted import share_of_hits
+
             return share_of_hits(X, self._alone(), k)
         return self.score(X, y) if k is None else share_among(row, self.scores(X), y, k)
 
@@ -334,6 +342,9 @@ def _data(
     if exceeds_memory(X):
         X, over_parts = Parts.from_arrays(X, y, sample_weight, rows=block_rows(X)), True
     if over_parts:
+        from fastlin._parts.survey import begin  # milliseconds that `import fastlin` need not cost
+        from fastlin._training.windows import PartsTraining, usual_window
+
         begun = begin(objective, X, W, labels)
         found = {"begun": begun, "inputs": begun.no_rows(), "objective": begun.objective}
         window = usual_window(begun) if window is None else _check.count("window", window)

@@ -45,6 +45,20 @@ def test_import_loads_no_heavy_package():
     assert heavy == ""
 
 
+def test_import_loads_what_most_programs_use():
+    """Training, fits and losses; what only some need comes when it is asked for: its names, and how parts are read."""
+    own = "{name for name in sys.modules if name.startswith('fastlin.')}"
+    before = run(f"import sys, fastlin; print(*{own})")
+    for name in ("data", "schedules", "updates", "search", "gradcheck", "second_order", "estimators", "dask"):
+        assert f"fastlin.{name}" not in before.split()
+    for word in ("survey", "windows", "predicted", "sources"):
+        assert word not in before
+    names = "schedules.cosine, fl.scale_lr, fl.updates.adam_update, fl.load_digits, fl.newton_step, fl.random_search"
+    assert "adam_update" in run(f"import fastlin as fl; print(fl.{names}, 'adam_update' in dir(fl))")
+    with pytest.raises(AttributeError, match="module 'fastlin' has no attribute 'survey'"):
+        fl.survey  # noqa: B018
+
+
 def test_module_is_the_command():
     """`python -m fastlin` is `fastlin`, and its exit status is that of the command."""
     for command, status, said in ((["info"], 0, "(default)"), (["compare", "--data", "absent.npz"], 2, "absent.npz")):

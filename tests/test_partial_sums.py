@@ -37,6 +37,31 @@ def test_any_order_gives_the_bits_of_the_tree(count):
         assert (total.rows, total.weight) == (2 * count, 1.5 * count)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 13, 101])
+def test_sums_of_some_parts_are_branches(count):
+    """Whoever sums which parts: the bits of the tree, from as few branches as those parts allow."""
+    found = some(count)
+    expected = by_halves([p.dW for p in found]).tobytes()
+    for seed in range(5):
+        whose = np.random.default_rng(seed).integers(0, 3, count) if seed else np.zeros(count)
+        whole = Tree(count)
+        for who in range(3):
+            own = Tree(count)
+            for i in np.flatnonzero(whose == who):
+                own.add(int(i), found[i])
+            branches = own.branches()
+            assert len(branches) == 1 if not seed and not who else len(branches) <= (whose == who).sum()
+            for branch in branches:
+                whole.add(*branch)
+        assert whole.total().dW.tobytes() == expected
+    halves = Tree(8)
+    halves.add(1, some(8)[0], 2)  # of the parts 4 ... 7
+    with pytest.raises(ValueError, match="not given yet; found 6"):
+        halves.add(6, some(8)[6])
+    with pytest.raises(ValueError, match="not given yet; found 2"):
+        halves.add(2, some(8)[6], 2)
+
+
 def test_in_order_few_are_kept():
     found, tree, most = some(1000), Tree(1000), 0
     for i, one in enumerate(found):

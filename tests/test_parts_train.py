@@ -180,6 +180,26 @@ def test_a_mapped_file_larger_than_memory_is_read_in_parts(tmp_path, monkeypatch
 post_init = PartsTraining.__post_init__
 
 
+def test_losses_and_fits_over_a_mapped_file_larger_than_memory(tmp_path, monkeypatch):
+    """They read it in parts: kernels see rows that are in memory alone."""
+    X, y = data()
+    X, weight = X.astype(np.float64), np.linspace(0.5, 1.5, len(y))
+    np.save(tmp_path / "X.npy", X)
+    mapped, W, seen = np.load(tmp_path / "X.npy", mmap_mode="r"), np.ones((6, 4)), []
+    monkeypatch.setattr(parts_module, "bring_in", seen.append)
+    expected = fl.softmax_loss(W, X, y, sample_weight=weight)[0], fl.minimize(X, y, reg=0.1, tol=1e-9).W
+    assert fl.softmax_loss(W, mapped, y, sample_weight=weight)[0] == expected[0]
+    assert not seen
+    monkeypatch.setattr(parts_module, "_memory", lambda: X.nbytes)
+    assert fl.softmax_loss(W, mapped, y, sample_weight=weight)[0] == pytest.approx(expected[0], rel=1e-12)
+    assert len(seen) == 1
+    np.testing.assert_allclose(fl.minimize(mapped, y, reg=0.1, tol=1e-9).W, expected[1], atol=1e-6)
+    assert len(seen) > 3
+    assert fl.softmax_loss(W, mapped, y, reduction="none")[0].shape == (403,)
+    with pytest.raises(ValueError, match=r"X has 403 rows but y has shape \(402,\)"):
+        fl.softmax_loss(W, mapped, y[1:])
+
+
 # ---- Predictions ------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,13 +12,19 @@ from numpy.typing import ArrayLike
 from fastlin import _check
 from fastlin._affine import Affine, affine
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._labels import without
-from fastlin._objective import REDUCTIONS, Objective
+from fastlin._objective import REDUCTIONS, Objective, order_beside
+from fastlin._parts.joined import joined
 from fastlin._parts.reduction import Partial, finished, partial
 from fastlin._solvers.problem import Point, Problem, Product, point
 from fastlin.parts import Part, Parts
 
+if TYPE_CHECKING:
+    from fastlin._parts.survey import Survey
+
 SAMPLE_BYTES = 128 << 20  # of a sample of rows in float64, from which solvers learn the columns' scales
+SPARSE_ENTRY_BYTES = 16  # a number and its column
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,19 @@ class _Few:
     step: int
 
     def __call__(self, part: Part) -> Part:
-        few = (None if A is None else np.array(np.asarray(A)[:: self.step]) for A in labelled(part))
-        return Part(*few)  # type: ignore[arg-type]  # X is never None
+        X, *others = labelled(part)
+        few = (None if A is None else np.array(np.asarray(A)[:: self.step]) for A in others)
+        # Rows without a gap would be sent to another process with all entries around them.
+        return Part(joined([X[:: self.step]]) if isinstance(X, Csr) else np.array(X[:: self.step]), *few)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over the rows of sparse X (3, d), in the place of a gradient: entries, numbers and their squares."""
+
+    def __call__(self, part: Part) -> Partial:
+        n, sums = len(part.X), np.array(part.X.column_means())
+        return Partial(0.0, n * sums, 0.0, n)
 
 
 def labelled(part: Part) -> Part:
@@ -139,7 +156,7 @@ def evaluate(
     d = len(own) - objective.bias
     if d < 0:
         raise ValueError(f"with bias=True the last row of W is b; found W of shape {own.shape}")
-    W = np.array(own, _check.native(own), order="F")  # that nobody changes while workers read it
+    W = np.array(own, _check.native(own))  # that nobody changes while workers read it
     found = sums(objective, parts, W, affine(x_scale, x_shift, np.empty((0, d)), W), ignore_index)
     if reduction == "mean" and not found.rows:
         raise ValueError("the parts have 0 rows that count; the mean over no rows is undefined")
@@ -156,17 +173,26 @@ def evaluate(
 class PartsProblem(Problem):
     """A `Problem` whose rows are read part by part.
 
-    n, d : the rows of all parts, as a first look has found them, and their columns.  divisor : of the sums.
+    seen : what a first look has found.  divisor : of the sums.
     """
 
     in_memory = False
 
     def __init__(
-        self, objective: Objective, parts: Parts, W: Array, scale_shift: Affine | None, n: int, divisor: float
+        self, objective: Objective, parts: Parts, W: Array, scale_shift: Affine | None, seen: Survey, divisor: float
     ) -> None:
         self.objective, self.parts, self.scale_shift, self._divisor = objective, parts, scale_shift, divisor
-        self._begin(W, n, len(W) - objective.bias)
+        self._seen = seen
+        self._begin(W, seen.n, seen.columns, order_beside(seen.X))
         self._samples: dict[int, Problem] = {}
+
+    @property
+    def sparse(self) -> bool:
+        return self._seen.sparse
+
+    @property
+    def entries(self) -> int:
+        return self._seen.entries
 
     def of(self, objective: Objective, x: Array) -> Point:
         self.passes += 1
@@ -187,16 +213,22 @@ class PartsProblem(Problem):
         return times
 
     def sample(self, most: int) -> Problem:
-        n, d = self.shape
-        step = max(1, n // max(1, min(most, SAMPLE_BYTES // (8 * max(1, d)))))
+        n, _ = self.shape
+        row_bytes = (SPARSE_ENTRY_BYTES if self.sparse else 8) * max(1, self.entries // max(1, n))
+        step = max(1, n // max(1, min(most, SAMPLE_BYTES // row_bytes)))
         if step not in self._samples:
             found: dict[int, Part] = {}
             self.parts._each(_Few(step), found.__setitem__)
-            X, y, sample_weight = (_joined([found[i][k] for i in range(len(found))]) for k in range(3))
+            X, y, sample_weight = (_of_all([found[i][k] for i in range(len(found))]) for k in range(3))
             objective = self.objective
             inputs = _check.inputs(objective.loss, self.W, X, y, objective.bias, sample_weight)
             self._samples[step] = Problem(objective, inputs, self.scale_shift)
         return self._samples[step]
+
+    def column_moments(self) -> tuple[Array, Array, Array]:
+        total = self._whole(sum_of(self.parts, _Moments()))
+        share, mean, squares = total.dW / total.rows
+        return self._moments_of(share, mean, squares)
 
     def _whole(self, found: Partial) -> Partial:
         """The sums, of as many rows as there were at the first look."""
@@ -208,9 +240,9 @@ class PartsProblem(Problem):
         return found
 
 
-def _joined(arrays: list[Any]) -> Any:
+def _of_all(arrays: list[Any]) -> Any:
     """What parts give one after the other; None where they give none."""
     given = [A for A in arrays if A is not None]
     if len(given) not in (0, len(arrays)):
         raise ValueError("some parts have sample_weight and others have none; give it with all of them")
-    return np.concatenate(given) if given else None
+    return joined(given) if given else None

@@ -10,6 +10,7 @@ import numpy as np
 from fastlin import _check, _run
 from fastlin._affine import Affine
 from fastlin._check import Array
+from fastlin._csr import Csr
 from fastlin._objective import Objective, score
 from fastlin._parts.over_parts import alone, labelled
 from fastlin._parts.reduction import Partial, Tree, finished, partial
@@ -69,7 +70,8 @@ class _Measure:
             return sums, None
         if self.scale_shift is not None:
             W = self.scale_shift.fold(W, objective.bias)
-        S = _run.scores(W, _check.array("X", X, 2), objective.backend, objective.threads).T
+        own_X = X.beside(_check.native(W)) if isinstance(X, Csr) else X
+        S = _run.scores(W, own_X, objective.backend, objective.threads).T
         values = objective.loss.predicts == "values"
         own = _check.judged(y, len(S), S.shape[1], values=values)
         return sums, (S, own) if values else round(score(objective.loss, S, own) * len(S))

@@ -29,6 +29,9 @@ class Partial(NamedTuple):
         return Partial(self.loss + other.loss, self.dW + other.dW, self.weight + other.weight, self.rows + other.rows)
 
 
+Branch = tuple[int, Partial, int]  # what `Tree.add` takes
+
+
 @np.errstate(all="ignore")  # NaN and Inf follow IEEE's rules, as in kernels
 def partial(
     objective: Objective, W: Array, X: Any, y: Any, sample_weight: Any = None, scale_shift: Affine | None = None
@@ -55,12 +58,16 @@ class Tree:
         self._waiting: dict[tuple[int, int], Partial] = {}  # by (level, number on it)
         self._given: set[int] = set()
 
-    def add(self, number: int, found: Partial) -> None:
-        """Take in the partial of the part of this number."""
-        if not 0 <= number < self._count or number in self._given:
+    def add(self, number: int, found: Partial, level: int = 0) -> None:
+        """Take in the partial of the part of this number; or that of a branch, the sum of 2^level neighbouring parts.
+
+        The branches of a level are numbered too: that of parts 4 ... 7 is number 1 on level 2. The last may be smaller.
+        """
+        parts = range(max(0, number) << level, min((number + 1) << level, self._count))
+        if number < 0 or not parts or not self._given.isdisjoint(parts):
             raise ValueError(f"number must be that of a part in [0, {self._count}) not given yet; found {number}")
-        self._given.add(number)
-        level, on_level = 0, self._count
+        self._given.update(parts)
+        on_level = -(-self._count >> level)
         while on_level > 1:
             other = number ^ 1
             if other < on_level:  # else the last of an odd count goes up alone
@@ -70,6 +77,10 @@ class Tree:
                 found = met.plus(found) if other < number else found.plus(met)
             level, number, on_level = level + 1, number // 2, (on_level + 1) // 2
         self._waiting[level, number] = found
+
+    def branches(self) -> list[Branch]:
+        """The sums so far, of the largest branches whose parts have all been given, for another tree of as many."""
+        return [(number, found, level) for (level, number), found in self._waiting.items()]
 
     def total(self) -> Partial:
         """The sum, once all parts have been given."""

@@ -16,6 +16,8 @@ import numpy as np
 
 from fastlin import _check
 from fastlin._check import Array
+from fastlin._check.csr import features, is_sparse
+from fastlin._csr import Csr
 from fastlin._extras import need
 from fastlin._files import store
 from fastlin._files.npz import Declared, npy_header
@@ -50,8 +52,23 @@ class _Views:
         return self.arrays
 
 
-def slices(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_Slice | _Views]:
+@dataclass(frozen=True)
+class _SparseRows:
+    """Rows of SciPy's, made where they are read: it copies entries that are few among those in memory."""
+
+    kind: type[Any]
+    arrays: tuple[Array, Array, Array]  # data, indices and indptr
+    shape: tuple[int, int]
+    beside: Pieces
+
+    def __call__(self) -> Pieces:
+        return self.kind(self.arrays, shape=self.shape), *self.beside
+
+
+def slices(X: Any, y: Any, sample_weight: Any, rows: int | None) -> Sequence[_Slice | _Views | _SparseRows]:
     """The parts of `Parts.from_arrays`."""
+    if is_sparse(X):
+        return _of_sparse(X, y, sample_weight, rows)
     shape = getattr(X, "shape", None)
     if isinstance(X, (np.ndarray, list, tuple)) or shape is None:
         X = _check.array("X", X, 2)
@@ -72,6 +89,29 @@ def slices(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_Slice 
     plain = all(A is None or isinstance(A, np.ndarray) for A in arrays)
     found = [_Slice(arrays, *ends) for ends in _ranges(shape[0], _rows(rows, shape[1] * itemsize))]
     return [_Views(one()) for one in found] if plain else [*found]
+
+
+def _of_sparse(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_SparseRows]:
+    """The parts of sparse rows: their entries stay where they are, and each part has row pointers of its own."""
+    own = features(X)
+    assert isinstance(own, Csr)
+    n, d = own.shape
+    others = [None if A is None else _check.array(name, A) for name, A in (("y", y), ("sample_weight", sample_weight))]
+    for name, A in zip(("y", "sample_weight"), others, strict=True):
+        if A is not None and A.shape[:1] != (n,):
+            raise ValueError(f"X has {n} rows but {name} has shape {A.shape}; it needs one for each")
+    found, entry_bytes = [], own.itemsize + own.indices.itemsize
+    for start, stop in _ranges(n, _rows(rows, -(-own.nnz * entry_bytes // max(1, n)))):
+        ends = own.indptr[start : stop + 1]
+        entries = tuple(np.asarray(A)[ends[0] : ends[-1]] for A in (X.data, X.indices))
+        beside = tuple(None if A is None else A[start:stop] for A in others)
+        found.append(_SparseRows(type(X), (*entries, ends - ends[0]), (stop - start, d), beside))
+    try:
+        found[0]()
+    except TypeError as error:
+        kind = type(X).__name__
+        raise TypeError(f"X is a {kind}, not SciPy's: give fl.Parts callables that return its rows") from error
+    return found
 
 
 def _rows(rows: int | None, row_bytes: int) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastlin import _check
 from fastlin._check import Array, Inputs
+from fastlin._csr import Csr
 from fastlin._labels import LabelOptions, class_weights, without
 from fastlin._objective import Objective, start_weights
 from fastlin._parts.over_parts import Reweighted, labelled
@@ -26,7 +27,9 @@ class Survey(NamedTuple):
     counts: Array  # of the rows of each label, or of all rows with targets
     weight: Array  # the sums of their sample_weight
     weighted: bool  # whether the parts give sample_weight
-    row_bytes: int  # of X
+    sparse: bool  # whether X are sparse rows
+    entries: int  # numbers of X in all parts
+    most_entries: int  # in the largest part
 
     @property
     def n(self) -> int:
@@ -34,9 +37,16 @@ class Survey(NamedTuple):
         return sum(self.rows)
 
     @property
-    def X(self) -> Array:
+    def X(self) -> Array | Csr:
         """No row of X, but its columns and type."""
+        if self.sparse:
+            return Csr(np.empty(0, self.dtype), np.empty(0, np.int64), np.zeros(1, np.int64), self.columns)
         return np.empty((0, self.columns), self.dtype)
+
+    @property
+    def part_bytes(self) -> int:
+        """Of X, in the largest part, of numbers with as many bytes as those of any."""
+        return max(1, self.most_entries * (self.dtype.itemsize + (8 if self.sparse else 0)))
 
 
 class Begun(NamedTuple):
@@ -73,7 +83,8 @@ class _Look:
         X, given, sample_weight = labelled(part)
         y = _check.array("y", given)
         weight = _check.row_weights(sample_weight, len(X), np.dtype(np.float64))
-        shape = len(X), X.shape[1], X.dtype
+        sparse = isinstance(X, Csr)
+        shape = len(X), X.shape[1], X.dtype, X.nnz if sparse else X.size, sparse
         if self.labels or (y.ndim == 1 and y.dtype.kind in "iub"):
             if y.ndim != 1:
                 raise ValueError(f"y has shape {y.shape}; expected labels ({len(X)},)")
@@ -88,10 +99,15 @@ def survey(parts: Parts, labels: bool = False) -> Survey:
     seen: dict[int, Any] = {}
     parts._each(_Look(labels), seen.__setitem__, touch=False)
     looks = [seen[number] for number in range(len(parts))]
-    rows, columns, dtypes, y, counts, weights, weighted = zip(*looks, strict=True)
+    rows, columns, dtypes, entries, sparse, y, counts, weights, weighted = zip(*looks, strict=True)
     for number, (d, own) in enumerate(zip(columns, y, strict=True)):
         if d != columns[0]:
             raise ValueError(f"part {number} has {d} columns of X but part 0 has {columns[0]}; they must be as many")
+        if sparse[number] != sparse[0]:
+            kinds = ("an array X", "sparse rows")
+            raise ValueError(
+                f"part {number} has {kinds[sparse[number]]} and part 0 {kinds[sparse[0]]}; all must be of one kind"
+            )
         if own.shape[1:] != y[0].shape[1:]:
             raise ValueError(f"y of part {number} has rows of shape {own.shape[1:]}, and of part 0 {y[0].shape[1:]}")
     if not sum(rows):
@@ -105,8 +121,8 @@ def survey(parts: Parts, labels: bool = False) -> Survey:
         count, weight = (np.bincount(of, some, len(found)) for some in (count, weight))
     else:
         found, count, weight = labels_of[:1], count.sum(keepdims=True), weight.sum(keepdims=True)
-    largest = max(dtypes, key=lambda one: one.itemsize).itemsize
-    return Survey(rows, columns[0], dtype, found, count, weight, any(weighted), max(1, columns[0] * largest))
+    how_much = sparse[0], sum(entries), max(entries)
+    return Survey(rows, columns[0], dtype, found, count, weight, any(weighted), *how_much)
 
 
 def begin(

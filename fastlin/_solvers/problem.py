@@ -234,11 +234,14 @@ class Problem:
         """
         X = self.inputs.X
         if isinstance(X, Csr):
-            share, mean, squares = X.column_means()
-            least = LEAST_SPREAD * squares  # entries of one place, which are to be added up, seem smaller than they are
-        else:
-            share, X = np.count_nonzero(X, axis=0) / len(X), X.astype(np.float64)
-            mean, squares, least = X.mean(axis=0), np.einsum("ij,ij->j", X, X) / len(X), np.zeros(X.shape[1])
+            return self._moments_of(*X.column_means())
+        share, X = np.count_nonzero(X, axis=0) / len(X), X.astype(np.float64)
+        return self._moments_of(share, X.mean(axis=0), np.einsum("ij,ij->j", X, X) / len(X))
+
+    def _moments_of(self, share: Array, mean: Array, squares: Array) -> tuple[Array, Array, Array]:
+        """The same, of the means of columns of X as it is given and of their squares."""
+        # Entries of one place, which are to be added up, seem smaller than they are.
+        least = LEAST_SPREAD * squares if self.sparse else np.zeros_like(squares)
         variance = np.maximum(squares - np.square(mean), least)
         if self.scale_shift is None:
             return share, variance, mean

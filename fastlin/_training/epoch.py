@@ -89,7 +89,7 @@ def run_epoch(
     dW = np.empty_like(W)
     total = 0.0
     # b is no weight to be shrunk; what an optimizer of the caller's own does with it is its own affair.
-    how = (
+    named = (
         {"bias": objective.bias, "backend": objective.backend, "threads": objective.threads} if _ours(optimizer) else {}
     )
     for start in range(0, len(order), batch_size):
@@ -99,7 +99,7 @@ def run_epoch(
         total += len(batch) * value
         if step_losses is not None:
             step_losses.append(float(value))
-        optimizer.step(W, dW, **how)
+        optimizer.step(W, dW, **named)
         if average is not None:
             average.add(W)
     return total / len(order)

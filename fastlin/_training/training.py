@@ -19,7 +19,6 @@ from fastlin._csr import Csr
 from fastlin._laps import laps
 from fastlin._objective import Objective, score
 from fastlin._optimizer import Optimizer
-from fastlin._parts.predicted import measure
 from fastlin._training.epoch import Average, Steps, run_epoch
 from fastlin._training.resume import FORMAT, OPTIMIZER, read_state, with_name
 from fastlin.parts import Parts
@@ -146,6 +145,8 @@ class Training:
 
     def _measure_parts(self, parts: Parts) -> dict[str, float]:
         """The same over parts."""
+        from fastlin._parts.predicted import measure  # a millisecond that `import fastlin` need not cost
+
         value, found = measure(self.objective, parts, self.weights(), self.scale_shift)
         return {"validation_loss": value, self._measure_name(): found}
 

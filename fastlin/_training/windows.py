@@ -16,7 +16,9 @@ import numpy as np
 
 from fastlin import _check
 from fastlin._check import Array, Inputs, read_only
+from fastlin._csr import Csr
 from fastlin._parts.ahead import Ahead
+from fastlin._parts.joined import joined
 from fastlin._parts.survey import Begun
 from fastlin._training.epoch import run_epoch
 from fastlin._training.training import Training, digest, shuffled
@@ -28,7 +30,7 @@ WINDOW_BYTES = 96 << 20  # of X; two windows are in memory
 class Window(NamedTuple):
     """Rows in memory, as kernels take them, and the order in which they are stepped over."""
 
-    X: Array
+    X: Any  # an array, or sparse rows
     y: Array
     sample_weight: Array
     order: Array
@@ -36,18 +38,23 @@ class Window(NamedTuple):
 
 def usual_window(begun: Begun) -> int:
     """How many parts fill a window of the usual size, at least one."""
-    return max(1, WINDOW_BYTES // (begun.survey.row_bytes * max(1, *begun.survey.rows)))
+    return max(1, WINDOW_BYTES // begun.survey.part_bytes)
 
 
-def memory(begun: Begun, window: int, batch_size: int) -> list[Array]:
-    """Room for the rows of two windows: fresh memory for each would take longer than to read them."""
+def memory(begun: Begun, window: int, batch_size: int) -> list[Array | None]:
+    """Room for the rows of two windows: fresh memory for each would take longer than to read them.
+
+    None for sparse rows, of which each window has another number of entries.
+    """
+    if begun.survey.sparse:
+        return [None, None]
     largest = sorted(begun.survey.rows)[-window:]
     shape = sum(largest) + batch_size, begun.survey.columns
     return [np.empty(shape, begun.survey.dtype) for _ in range(2)]
 
 
 def windows(
-    begun: Begun, window: int, batch_size: int, seed: int | None, epoch: int, limit: int, room: list[Array]
+    begun: Begun, window: int, batch_size: int, seed: int | None, epoch: int, limit: int, room: list[Array | None]
 ) -> Iterator[Window]:
     """The windows of an epoch, of `limit` rows together.
 
@@ -76,16 +83,22 @@ def windows(
             return
 
 
-def _filled(begun: Begun, left: list[Window], numbers: Sequence[int], X: Array) -> tuple[Array, Array, Array]:
-    """The rows that are left and those of some parts, one after the other, in X."""
-    end, ys, weights = 0, [], []
+def _filled(
+    begun: Begun, left: list[Window], numbers: Sequence[int], room: Array | None
+) -> tuple[Array | Csr, Array, Array]:
+    """The rows that are left and those of some parts, one after the other, where there is room for them."""
+    end, sparse, ys, weights = 0, [], [], []
     for rows in chain(left, (_rows(begun, number) for number in numbers)):
         start, end = end, end + len(rows.X)
-        X[start:end] = rows.X
+        if room is None:
+            sparse.append(rows.X)
+        else:
+            room[start:end] = rows.X
         ys.append(rows.y)
         weights.append(rows.sample_weight)
         del rows  # a part is dropped before the next is read
-    return X[:end], np.concatenate(ys), np.concatenate(weights)
+    X = joined(sparse) if room is None else room[:end]
+    return X, np.concatenate(ys), np.concatenate(weights)
 
 
 def _rows(begun: Begun, number: int) -> Window:
@@ -153,8 +166,9 @@ class PartsTraining(Training):
 def described_parts(begun: Begun) -> dict[str, Any]:
     """What is fitted, in the place of what `described` says of arrays: labels are told by their numbers."""
     seen = begun.survey
+    kind = f"{'sparse ' * seen.sparse}{seen.dtype}"
     return {
-        "X": f"{seen.dtype} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
+        "X": f"{kind} {seen.columns} columns, parts of rows {digest(np.array(seen.rows))}",
         "y": f"{digest(seen.y)}, {digest(seen.counts)}",
         "sample_weight": digest(seen.weight),
         "class_weight": digest(begun.rows.of_class),

@@ -62,7 +62,7 @@ class _OnChunks:
         """The scores (n, c), or (n,) for two classes, above 0 for the second: of a dask array a dask array."""
         return self._of("decision_function", X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """The share of rows whose class is predicted: of dask arrays a dask array (), which float() computes."""
         if not isinstance(X, da.Array):
             return super().score(X, y, sample_weight)  # type: ignore[misc]
@@ -99,7 +99,7 @@ class _OnChunks:
 
 def _of_block(X: Any, model: Any, method: str) -> Any:
     """What a worker does."""
-    if len(X):
+    if X.shape[0]:
         return getattr(model, method)(X)
     return getattr(model, method)(np.zeros((1, X.shape[1]), X.dtype))[:0]  # scikit-learn's checks refuse no rows
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import dask
 import dask.array as da
+import numpy as np
 from dask.base import get_scheduler
 
 from fastlin import _check
-from fastlin.dask._chunks import GROUP_BYTES, Chunks, Group
+from fastlin.dask import _chunks
+from fastlin.dask._chunks import Chunks, Group
 
 
 def chunks(X: Any, y: Any, sample_weight: Any, *, held: bool = False, progress: bool = False) -> Chunks:
@@ -102,14 +104,22 @@ def _grouped(given: dict[str, Any]) -> tuple[dict[Any, Any], list[Group]]:
         graph |= dict(array.__dask_graph__())
         columns.append([key[0] if array.ndim == 2 else key for key in array.__dask_keys__()])
     rows = [list(keys) for keys in zip(*columns, strict=True)]
-    together = _together(X)
-    groups = [Group(i, len(rows[i : i + together]), rows[i : i + together]) for i in range(0, len(rows), together)]
-    return graph, groups
+    sizes = _sizes(X)
+    together = _together(sizes)
+    ends = range(0, len(rows), together)
+    return graph, [
+        Group(i, len(rows[i : i + together]), rows[i : i + together], sum(sizes[i : i + together])) for i in ends
+    ]
 
 
-def _together(X: Any) -> int:
+def _sizes(X: Any) -> list[int]:
+    """The bytes of each chunk; 0 where only its computation tells: of unknown rows, and of sparse ones."""
+    if _unknown(X) or not isinstance(X._meta, np.ndarray):
+        return [0] * X.numblocks[0]
+    return [rows * X.shape[1] * X.dtype.itemsize for rows in X.chunks[0]]
+
+
+def _together(sizes: list[int]) -> int:
     """How many chunks a group has: a power of 2, which depends on the sizes of the chunks alone."""
-    if _unknown(X):
-        return 1
-    most: int = max(1, max(X.chunks[0]) * X.shape[1] * X.dtype.itemsize)
-    return 1 << max(0, (GROUP_BYTES // most).bit_length() - 1)
+    most = max(sizes)
+    return 1 << max(0, (_chunks.GROUP_BYTES // most).bit_length() - 1) if most else 1

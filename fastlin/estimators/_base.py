@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_n_features, _check_sample_weight, check_is_fitted, validate_data
 
 from fastlin import _check, losses
 from fastlin._check import Array
@@ -118,7 +118,7 @@ class LinearModel(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]  #
             self._keep(self._train(X, y, weights, W, strata, callback), y if seen is None else seen.y)
             return
         name, hyper = self._loss(columns)
-        entries = seen.n * seen.columns if seen is not None else X.nnz if isinstance(X, Csr) else like.size
+        entries = seen.entries if seen is not None else X.nnz if isinstance(X, Csr) else like.size
         tol = (1e-12 if entries * columns <= SMALL else PLAIN) if self.tol is None else self.tol
         result = without_warning(
             X,
@@ -290,17 +290,26 @@ def read(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
 
     X is not copied, but for floats wider than float64, which no kernel reads, and sparse X that is not in CSR form.
     """
+    if isinstance(X, Csr):  # of a part, whose other properties have been looked at
+        _check_n_features(estimator, X, reset=False)
+        _refuse_not_finite(X.data[X.indptr[0] : X.indptr[-1], None])
+        return X
     half = getattr(X, "dtype", None) == np.float16  # scikit-learn's check takes half of its memory
     found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=not half, **how)
     X, *y = found if isinstance(found, tuple) else (found,)
-    step = max(1, BLOCK // X.shape[1])
-    for first in range(0, X.shape[0] if half else 0, step):
-        if not np.isfinite(X[first : first + step]).all():
-            raise ValueError("Input X contains NaN or infinity: drop those rows, or fill them in")
+    if half:
+        _refuse_not_finite(X)
     if X.dtype.kind == "f" and X.dtype.itemsize > 8:
         X = X.astype(np.float64)
     X = features(X) if issparse(X) else X
     return (X, *y) if y else X
+
+
+def _refuse_not_finite(X: Array) -> None:
+    step = max(1, BLOCK // max(1, X.shape[1]))
+    for first in range(0, X.shape[0] if X.dtype.kind == "f" else 0, step):
+        if not np.isfinite(X[first : first + step]).all():
+            raise ValueError("Input X contains NaN or infinity: drop those rows, or fill them in")
 
 
 def scores(coef: Array, intercept: ArrayLike, X: Array | Csr, backend: str | None, threads: int | None) -> Array:

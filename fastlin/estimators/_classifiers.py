@@ -16,7 +16,7 @@ from fastlin import _check
 from fastlin._check import Array
 from fastlin._training.epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
-from fastlin.estimators._parts import coded, look
+from fastlin.estimators._parts import accuracy, coded, look
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 
@@ -164,6 +164,13 @@ class LinearClassifier(ClassifierMixin, LinearModel):  # type: ignore[misc]
         S = self.decision_function(X)
         predicted: Array = self.classes_[(S > 0).astype(np.intp) if S.ndim == 1 else S.argmax(axis=1)]
         return predicted
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """The share of rows whose class is predicted, weighted; of `fl.Parts`, which bring y and sample_weight, too."""
+        if are_parts(X, y, sample_weight):
+            return accuracy(self, X)
+        found: float = super().score(X, y, sample_weight=sample_weight)
+        return found
 
 
 def _columns(classes: Array) -> int:

@@ -21,7 +21,7 @@ from fastlin._objective import order_beside
 from fastlin._parts.predicted import gathered
 from fastlin._parts.survey import Survey
 from fastlin.estimators._base import dense, read, scores
-from fastlin.estimators._parts import coded, look
+from fastlin.estimators._parts import accuracy, coded, look
 from fastlin.minimize import without_warning
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import L1, ElasticNet, Penalty
@@ -118,6 +118,14 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
         X = read(self, X, reset=False)
         S = scores(dense(self.coef_), self.intercept_, X, None, self.n_threads)
         return S[:, 0] if S.shape[1] == 1 else S
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """The share of rows whose class is predicted, weighted; of `fl.Parts`, which bring y and sample_weight, too."""
+        if isinstance(X, Parts):
+            are_parts(X, y, sample_weight)
+            return accuracy(self, X)
+        found: float = super().score(X, y, sample_weight=sample_weight)
+        return found
 
     def _is_ours(self) -> bool:
         """Whether our solvers fit what is asked for; what scikit-learn refuses is left to it too."""

@@ -124,6 +124,13 @@ class LogisticRegressionCV(LogisticRegression, linear_model.LogisticRegressionCV
         self._choose(data, models, np.array(scores))
         return self
 
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None, **params: Any) -> float:
+        """What `scoring` says of the predictions: see scikit-learn's."""
+        if isinstance(X, Parts):
+            raise TypeError("LogisticRegressionCV scores by `scoring`, all rows at once, and takes no Parts")
+        found: float = linear_model.LogisticRegressionCV.score(self, X, y, sample_weight=sample_weight, **params)
+        return found
+
     # ---- What is asked for ------------------------------------------------------------------------------------
 
     def _is_ours(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -43,6 +44,71 @@ class _Scaled:
     def __call__(self, part: Part) -> Part:
         X, y, sample_weight = labelled(part)
         return Part(X, np.asarray(y).astype(np.float64), _not_negative(sample_weight, len(X)) * self.factor)
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """The weighted number of rows of a part whose class is predicted, and the sum of the weights."""
+
+    model: Any
+
+    def __call__(self, part: Part) -> tuple[float, float]:
+        X, y, sample_weight = labelled(part)
+        if not len(X):
+            return 0.0, 0.0
+        weight = _not_negative(sample_weight, len(X))
+        hits = accuracy_score(y, self.model.predict(X), normalize=False, sample_weight=weight)
+        return float(hits), float(weight.sum())
+
+
+@dataclass(frozen=True)
+class _Misses:
+    """Of the rows of a part: the weight, and of each column of y its mean, the squares about that and those missed."""
+
+    model: Any
+
+    def __call__(self, part: Part) -> tuple[float, Array, Array, Array]:
+        X, given, sample_weight = labelled(part)
+        y = np.asarray(given, np.float64)
+        y = y[:, None] if y.ndim == 1 else y
+        weight = _not_negative(sample_weight, len(X))[:, None]
+        total = float(weight.sum())
+        if not total:
+            return 0.0, *(np.zeros(y.shape[1]) for _ in range(3))  # type: ignore[return-value]
+        mean = (weight * y).sum(axis=0) / total
+        missed = y - self.model.predict(X).reshape(y.shape)
+        return total, mean, (weight * np.square(y - mean)).sum(axis=0), (weight * np.square(missed)).sum(axis=0)
+
+
+def accuracy(model: Any, parts: Parts) -> float:
+    """The weighted share of the rows of all parts whose class is predicted."""
+    found: dict[int, tuple[float, float]] = {}
+    parts._each(_Hits(model), found.__setitem__)
+    hits, total = (sum(found[number][i] for number in range(len(parts))) for i in range(2))
+    return hits / _positive(total)
+
+
+def r2(model: Any, parts: Parts) -> float:
+    """R^2 over all parts, the mean over the columns of y; of a constant column 1 if it is met, else 0."""
+    found: dict[int, tuple[float, Array, Array, Array]] = {}
+    parts._each(_Misses(model), found.__setitem__)
+    total, mean, about, missed = found[0]
+    for number in range(1, len(parts)):  # means and squares about them are joined as by Chan, Golub & LeVeque 1983
+        more, of_more, about_more, missed_more = found[number]
+        if not more:
+            continue
+        both, apart = total + more, of_more - mean
+        about = about + about_more + np.square(apart) * (total * more / both)
+        mean, missed, total = mean + apart * (more / both), missed + missed_more, both
+    _positive(total)
+    share = np.divide(missed, about, out=np.where(missed > 0, 1.0, 0.0), where=about > 0)
+    return float(np.mean(1.0 - share))
+
+
+def _positive(total: float) -> float:
+    if not 0 < total < np.inf:
+        raise ValueError(f"the rows of the parts have the weight {total} together; a score needs a positive one")
+    return total
 
 
 def _not_negative(sample_weight: Any, n: int) -> Array:

@@ -14,7 +14,7 @@ from fastlin._check import Array
 from fastlin._csr import Csr
 from fastlin._training.epoch import Steps
 from fastlin.estimators._base import LinearModel, read, relative, row_weights
-from fastlin.estimators._parts import look, scaled
+from fastlin.estimators._parts import look, r2, scaled
 from fastlin.parts import Parts, are_parts
 from fastlin.penalties import Penalty
 
@@ -135,6 +135,13 @@ class LinearRegressor(MultiOutputMixin, RegressorMixin, LinearModel):  # type: i
         """The values X @ coef_.T + intercept_: (n,), or (n, k)."""
         S = self._scores(X)
         return S[:, 0] if np.ndim(self.intercept_) == 0 else S
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """R^2 of the predictions, weighted, the mean over the columns of y; of `fl.Parts`, which bring y, too."""
+        if are_parts(X, y, sample_weight):
+            return r2(self, X)
+        found: float = super().score(X, y, sample_weight=sample_weight)
+        return found
 
     def _checked(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, reset: bool = True

@@ -69,6 +69,24 @@ def test_a_classifier_is_that_of_parts(name, classes):
     assert model.score(X, y) == plain.score(X, y)
 
 
+@pytest.mark.parametrize("name", ["softmax", "logistic"])
+def test_sparse_blocks(name):
+    sparse = pytest.importorskip("scipy.sparse")
+    kind, given = MODELS[name]
+    X, y, weight = data()
+    X = np.where(X > 0.3, X, 0)
+    DX, Dy, Dw = cut(X, y, weight)
+    DX = DX.map_blocks(sparse.csr_matrix, meta=sparse.csr_matrix((0, 0)))
+    model, plain = getattr(fd, kind)(**given).fit(DX, Dy, Dw), getattr(fl, kind)(**given)
+    ends = range(0, len(X), ROWS)
+    pieces = [(sparse.csr_matrix(X[i : i + ROWS]), y[i : i + ROWS], weight[i : i + ROWS]) for i in ends]
+    plain.fit(fl.Parts(pieces))
+    assert model.coef_.tobytes() == plain.coef_.tobytes()
+    assert (model.predict(DX).compute() == model.predict(X)).all()
+    np.testing.assert_allclose(model.predict_proba(DX).compute(), model.predict_proba(X), rtol=1e-12)
+    assert float(model.score(DX, Dy, Dw)) == pytest.approx(model.score(X, y, weight), rel=1e-12)
+
+
 def test_predictions_are_of_the_model_as_it_was():
     X, y, _ = data()
     DX, Dy = cut(X, y)

@@ -80,13 +80,14 @@ def test_a_fit_has_the_bits_of_parts(solver):
 
 
 @pytest.mark.parametrize("group", [0, 2 * 20 * 40, 4 * 20 * 40, 1 << 30])
-@pytest.mark.parametrize(("inline", "back"), [(1 << 20, 1 << 20), (0, 0)])
-def test_who_adds_what_changes_no_bits(monkeypatch, group, inline, back):
+@pytest.mark.parametrize(("inline", "back", "most"), [(1 << 20, 1 << 20, 1 << 20), (0, 0, 1 << 20), (0, 0, 0)])
+def test_who_adds_what_changes_no_bits(monkeypatch, group, inline, back, most):
     """Small chunks are grouped, large weights are a task's result, sums are formed by workers: the same bits."""
     W, X, y, weight = data(n=731)
-    monkeypatch.setattr(inputs, "GROUP_BYTES", group)
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", group)
     monkeypatch.setattr(chunks_of, "INLINE_BYTES", inline)
     monkeypatch.setattr(chunks_of, "BACK_BYTES", back)
+    monkeypatch.setattr(chunks_of, "SUM_BYTES", most)
     given = {"reg": 0.01, "max_iter": 3, "tol": 0, "bias": False}
     DX, Dy, Dw = cut(X, y, weight)
     assert same(fd.softmax_loss(W, DX, Dy, sample_weight=Dw), fl.softmax_loss(W, parts(X, y, weight)))
@@ -113,15 +114,17 @@ def test_tasks(monkeypatch):
     found = inputs.chunks(*cut(X, y, weight))
     assert len(found) == 19
     assert tasks_of(found, monkeypatch) == (["loss"], 1)  # 19 small chunks in one
-    monkeypatch.setattr(inputs, "GROUP_BYTES", 20 * 40 * 3)
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 20 * 40 * 3)
     assert [group.size for group in inputs.chunks(*cut(X, y, weight))._groups] == [2] * 9 + [1]
-    monkeypatch.setattr(inputs, "GROUP_BYTES", 0)
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 0)
     found = inputs.chunks(*cut(X, y, weight))
     assert tasks_of(found, monkeypatch) == (["loss"] * 19, 19)
     found = inputs.chunks(*cut(X, y, weight))
     assert tasks_of(found, monkeypatch, INLINE_BYTES=0) == (["weights"] + ["loss"] * 19, 19)
     found = inputs.chunks(*cut(X, y, weight))
-    assert tasks_of(found, monkeypatch, BACK_BYTES=0) == (["weights"] + ["loss"] * 19 + ["sums"] * 3, 3)
+    assert tasks_of(found, monkeypatch, BACK_BYTES=0) == (["weights"] + ["loss"] * 19 + ["sums"], 1)
+    found = inputs.chunks(*cut(X, y, weight))
+    assert tasks_of(found, monkeypatch, SUM_BYTES=0) == (["weights"] + ["loss"] * 19 + ["sums"] * 3, 3)
 
 
 def test_a_fit_computes_its_data_once():
@@ -172,6 +175,23 @@ def test_targets_in_columns_and_float32():
     expected = fl.softmax_loss(W, fl.Parts([(X[i : i + 20], T[i : i + 20]) for i in range(0, 103, 20)]))
     assert found[1].dtype == np.float32
     assert same(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array"])
+@pytest.mark.parametrize("told", [True, False])
+def test_sparse_blocks(kind, told):
+    """Blocks of sparse rows, whether the array says that it has such or not."""
+    sparse = pytest.importorskip("scipy.sparse")
+    W, X, y, weight = data()
+    X, make = np.where(X > 0.3, X, 0), getattr(sparse, kind)
+    DX, Dy, Dw = cut(X, y, weight)
+    DX = DX.map_blocks(make, dtype=X.dtype, meta=make((0, 0)) if told else np.empty((0, 0)))
+    pieces = fl.Parts([(make(X[i : i + 20]), y[i : i + 20], weight[i : i + 20]) for i in range(0, 103, 20)])
+    assert same(fd.softmax_loss(W, DX, Dy, 0.1, sample_weight=Dw), fl.softmax_loss(W, pieces, reg=0.1))
+    assert fd.softmax_loss(W, DX, Dy)[0] == pytest.approx(fl.softmax_loss(W, X, y)[0], rel=1e-12)
+    for given in ({}, {"solver": "scaled-lbfgs"}):
+        found = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.01, **given)
+        assert found.W.tobytes() == fl.minimize(pieces, reg=0.01, **given).W.tobytes()
 
 
 class Frame:

@@ -1,8 +1,10 @@
 """fastlin.dask on a cluster of two processes: the same bits whatever happens to them."""
 
+import asyncio
 import functools
 import gc
 import importlib
+import itertools
 import os
 import signal
 import threading
@@ -31,6 +33,7 @@ def cluster():
     config = {
         "distributed.scheduler.allowed-failures": 100,  # of workers that die with the same task: we kill many
         "distributed.comm.timeouts.connect": "60s",
+        "distributed.deploy.lost-worker-timeout": "1h",  # after a kill: else it ends one that just restarts then
     }
     with (
         dask.config.set(config),
@@ -43,7 +46,8 @@ def cluster():
 
 @pytest.fixture
 def client(cluster, monkeypatch):
-    monkeypatch.setattr(inputs, "GROUP_BYTES", 0)  # a task for each chunk, small as they are
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", 1)  # small as chunks are, each is a group
+    monkeypatch.setattr(chunks_of, "TASK_BYTES", 1)  # and a task
     with distributed.Client(cluster) as found:
         found.wait_for_workers(2, timeout=60)
         yield found
@@ -95,10 +99,11 @@ def tasks(client):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("inline", "back"), [(1 << 20, 1 << 20), (0, 0)])
-def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back):
+@pytest.mark.parametrize(("inline", "back", "most"), [(1 << 20, 1 << 20, 1 << 20), (0, 0, 1 << 20), (0, 0, 0)])
+def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back, most):
     monkeypatch.setattr(chunks_of, "INLINE_BYTES", inline)
     monkeypatch.setattr(chunks_of, "BACK_BYTES", back)
+    monkeypatch.setattr(chunks_of, "SUM_BYTES", most)
     W, X, y, weight = data(dtype)
     DX, Dy, Dw = cut(X, y, weight)
     expected = fl.svm_loss(W, parts(X, y, weight), reg=0.1)
@@ -107,6 +112,52 @@ def test_the_bits_of_one_process(client, monkeypatch, dtype, inline, back):
     assert same(fd.svm_loss(W, DX, Dy, 0.1, sample_weight=Dw), expected)
     found = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.01, client=client)
     assert found.W.tobytes() == fl.minimize(parts(X, y, weight), reg=0.01).W.tobytes()
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize(("group", "task"), [(1, 1 << 30), (1, 2000), (5000, 1 << 30)])
+def test_a_task_does_what_its_worker_holds(client, monkeypatch, held, group, task):
+    """Scattered chunks, some of them small, in few tasks: the bits of one process."""
+    monkeypatch.setattr(chunks_of, "GROUP_BYTES", group)
+    monkeypatch.setattr(chunks_of, "TASK_BYTES", task)
+    W, X, y, weight = data()
+    addresses = sorted(client.nthreads())
+    pieces = [
+        [client.submit(np.copy, A[i : i + ROWS], workers=[addresses[i // ROWS * 7 % 5 % 2]]) for A in (X, y, weight)]
+        for i in range(0, N, ROWS)
+    ]
+    arrays = [
+        da.concatenate([da.from_delayed(own[k], (ROWS, *A.shape[1:]), A.dtype) for own in pieces])
+        for k, A in enumerate((X, y, weight))
+    ]
+    found = inputs.chunks(*client.persist(arrays), held=held)
+    distributed.wait([found._graph[group.key] for group in found._groups])
+    expected = fl.softmax_loss(W, parts(X, y, weight))
+    for _ in range(2):
+        assert same(fl.softmax_loss(W, found), expected)
+    batches = found._placed
+    holders = client.who_has([found._graph[group.key] for group in found._groups])
+    assert sorted(itertools.chain(*batches)) == list(range(len(found._groups)))
+    for batch in batches:
+        assert set.intersection(*(set(holders[found._groups[i].key]) for i in batch))
+    assert len(batches) == 10 if task == 2000 else 2 <= len(batches) <= 8
+
+
+def test_who_holds_what():
+    who = {"a": ("w1", "w2"), "b": ("w1",), "c": ("w2", "w1"), "d": (), "e": ("w2",), "f": ("w1", "w2")}
+    assert chunks_of._by_worker(who, list("abcdefg")) == {"w1": [0, 1, 5], "w2": [2, 4], "": [3, 6]}
+
+
+def test_sparse_blocks_on_workers(client):
+    sparse = pytest.importorskip("scipy.sparse")
+    W, X, y, weight = data()
+    X = np.where(X > 0.5, X, 0)
+    DX, Dy, Dw = cut(X, y, weight)
+    DX = DX.map_blocks(sparse.csr_matrix, meta=sparse.csr_matrix((0, 0)))
+    pieces = [(sparse.csr_matrix(X[i : i + ROWS]), y[i : i + ROWS], weight[i : i + ROWS]) for i in range(0, N, ROWS)]
+    assert same(fd.softmax_loss(W, DX, Dy, sample_weight=Dw), fl.softmax_loss(W, fl.Parts(pieces)))
+    found, expected = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.01), fl.minimize(fl.Parts(pieces), reg=0.01)
+    assert found.W.tobytes() == expected.W.tobytes()
 
 
 def test_order_of_arrival_and_a_slow_worker(client, tmp_path):
@@ -262,6 +313,31 @@ def test_ctrl_c_cancels_what_is_queued(client, tmp_path, ctrl_c):
 
 def X_parts(X, y):
     return fl.Parts([(X[i : i + ROWS], y[i : i + ROWS]) for i in range(0, N, ROWS)])
+
+
+def test_a_bar_counts_tasks(client, capsys):
+    pytest.importorskip("tqdm")
+    _, X, y, weight = data()
+    DX, Dy, Dw = cut(X, y, weight)
+    found = fd.minimize(DX, Dy, sample_weight=Dw, reg=0.1, progress=True)
+    assert found.W.tobytes() == fl.minimize(parts(X, y, weight), reg=0.1).W.tobytes()
+    assert "pass 2:" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"part \d: sample_weight has a negative"):
+        fd.LogisticRegression().fit(DX, Dy, Dw - 0.6, progress=True)
+    del DX, Dy, Dw
+    assert tasks(client) == 0
+
+
+def test_a_client_that_does_not_wait():
+    _, X, y, _ = data()
+    DX, Dy = da.from_array(X, chunks=(ROWS, -1)), da.from_array(y, chunks=ROWS)
+
+    async def main():
+        async with distributed.Client(processes=False, dashboard_address=":0", asynchronous=True):
+            with pytest.raises(RuntimeError, match="asynchronous Client in a synchronous context"):  # says Dask
+                fd.minimize(DX, Dy)
+
+    asyncio.run(main())
 
 
 def test_another_client(cluster, client):

@@ -62,6 +62,38 @@ def test_a_regressor_is_that_of_all_rows(columns):
     np.testing.assert_allclose(model.predict(parts), model.predict(X), rtol=1e-12)
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_score_of_a_regressor_is_r2(columns):
+    """scikit-learn's r2_score over all rows, a column of y constant; and a part whose rows have no weight."""
+    from sklearn.metrics import r2_score
+
+    X, _, weight = data()
+    y = X[:, 0] * 2 + 1e3 if columns == 1 else np.column_stack([X[:, 0], np.full(303, 5.0)])
+    weight[100:130] = 0
+    model = fl.LinearRegressor(reg=0.3).fit(X, y, weight)
+    expected = r2_score(y, model.predict(X), sample_weight=weight)
+    assert model.score(parts_of(X, y, weight)) == pytest.approx(expected, rel=1e-9)
+    assert model.score(parts_of(X, y)) == pytest.approx(model.score(X, y), rel=1e-9)
+    with pytest.raises(ValueError, match=r"the weight 0\.0 together; a score needs a positive one"):
+        model.score(parts_of(X, y, np.zeros(303)))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_score_of_a_classifier_is_the_weighted_share(name):
+    X, y, weight = data()
+    model = CLASSIFIERS[name].fit(X, y)
+    y = np.where(np.arange(303) % 7 == 0, "eel", y)  # a label that no fit has seen
+    hits = model.predict(X) == y
+    assert model.score(parts_of(X, y, weight)) == pytest.approx((hits * weight).sum() / weight.sum(), rel=1e-12)
+    assert model.score(parts_of(X, y)) == pytest.approx(hits.mean(), rel=1e-12)
+    with ThreadPoolExecutor(3) as threads:
+        assert model.score(parts_of(X, y, weight).on(threads)) == model.score(parts_of(X, y, weight))
+    with pytest.raises(ValueError, match="y comes with the parts"):
+        model.score(parts_of(X, y), y)
+    with pytest.raises(ValueError, match="part 0: it has X alone"):
+        model.score(parts_of(X))
+
+
 def test_rows_of_weight_zero_are_as_if_they_were_not_there():
     X, y, weight = data()
     weight[y == "bee"] = 0.0

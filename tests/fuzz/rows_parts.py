@@ -18,7 +18,7 @@ from .harness import Row, fresh
 from .laws import require
 from .rows_files import CHANGED, LOADED, RESUME_WORDS, read
 from .rows_losses import problem as of_loss
-from .strategies import Arg, Sizes, count, dense_features, labels
+from .strategies import Arg, Sizes, count, dense_features, features, labels
 
 Arguments = dict[str, Arg]
 
@@ -27,10 +27,20 @@ def _loss(W: Any, X: Any, y: Any, sample_weight: Any = None, rows: Any = None, *
     return fl.softmax_loss(W, fl.Parts.from_arrays(X, y, sample_weight, rows=rows), **how)
 
 
+def _loss_of_one(W: Any, X: Any, y: Any, sample_weight: Any = None, **how: Any) -> Any:
+    return fl.softmax_loss(W, fl.Parts([(X, y, sample_weight)]), **how)
+
+
 def _of_loss(sizes: Sizes) -> Arguments:
     found = of_loss(sizes, labels(sizes))
     del found["reduction"]
-    return found | {"X": dense_features(sizes), "rows": count(1, st.integers(1, 40), optional=False)}
+    return found | {"X": dense_features(sizes), "rows": count(1, st.integers(1, 40), optional=False, none=True)}
+
+
+def _of_sparse(sizes: Sizes) -> Arguments:
+    found = of_loss(sizes, labels(sizes))
+    del found["reduction"]
+    return found | {"X": features(sizes)}
 
 
 def near_that_of_all_rows(row: Row, call: Any, arguments: dict[str, Any], value: Any) -> None:
@@ -106,8 +116,11 @@ def a_minimum(row: Row, call: Any, arguments: dict[str, Any], value: Any) -> Non
     require(len(value.history["loss"]) == value.solved.n_iter + 1, f"{len(value.history['loss'])} losses")
 
 
+LAWS = near_that_of_all_rows, same_parts
+WORDS = "part", "parts", "x_scale", "x_shift"  # the last two are looked at before any part
 ROWS = (
-    Row("Parts (a loss)", _loss, _of_loss, (near_that_of_all_rows, same_parts), writes=("out",), words=("part",)),
+    Row("Parts (a loss)", _loss, _of_loss, LAWS, writes=("out",), words=WORDS),
+    Row("Parts (a loss, sparse)", _loss_of_one, _of_sparse, LAWS, writes=("out",), words=WORDS),
     Row("Parts (a file)", _read, _path, (are_rows,), words=(*LOADED, "part", "X", "numbers"), files=True, alone=True),
     Row(
         "minimize (resume a state)",
