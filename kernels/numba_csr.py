@@ -393,6 +393,11 @@ def turn_tile(typingctx, dscores, start, slopes, sums, tile):
     return types.void(dscores, start, slopes, sums, tile), emit
 
 
+def rows_before(b, n, part, parts):
+    """The number of rows up to the end of a part."""
+    return b.sdiv(b.mul(n, b.add(part, intp_t(1))), parts)
+
+
 @intrinsic
 def csr_columns_tile(typingctx, XT, slopes, dW, tile):
     """tile = (start, last, prefetches, parts, adds, scale, k, count, first, width): for these classes and i < count,
@@ -404,10 +409,6 @@ def csr_columns_tile(typingctx, XT, slopes, dW, tile):
         slopes, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[1:3], args[1:3], strict=True))
         start, last, prefetches, parts, adds, scale, first_k, columns, first, width = cgutils.unpack_tuple(b, args[3])
         XT = Entries(context, b, signature.args[0], args[0], last)
-
-        def border(part):
-            """The first row after a part."""
-            return b.sdiv(b.mul(XT.d, b.add(part, intp_t(1))), parts)
 
         def row_of(p):
             return XT.column(least(b, p, last))
@@ -427,10 +428,10 @@ def csr_columns_tile(typingctx, XT, slopes, dW, tile):
 
                 def is_later(q):
                     follows = b.icmp_signed("<", b.add(q, intp_t(1)), parts)
-                    return b.and_(follows, b.icmp_unsigned(">=", row, border(q)))
+                    return b.and_(follows, b.icmp_unsigned(">=", row, rows_before(b, XT.d, q, parts)))
 
                 (part,) = loop(b, [part], is_later, lambda q: [b.add(q, intp_t(1))])
-                limit = border(part)
+                limit = rows_before(b, XT.d, part, parts)
                 p = b.add(p, b.zext(b.icmp_unsigned(">=", row, limit), intp_t))
 
                 def is_inside(p, row, *_):
