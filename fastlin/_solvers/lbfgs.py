@@ -23,6 +23,7 @@ FRAME = "lbfgs"  # in checkpoints
 
 FALL, FLATTER = 1e-4, 0.9  # Wolfe's conditions: a step lowers the loss by a share of the slope, and flattens the slope
 TRIALS = 40  # of the length of a step
+FURTHEST = 100.0  # times the length before
 EPS = float(np.finfo(np.float64).eps)
 STEEP = 20.0  # a squared gradient of so many roundings of the value, where no step lowers it, is one of rounding
 
@@ -128,7 +129,7 @@ def _frame(here: Point, pairs: dict[str, Any], done: int) -> dict[str, Any]:
 def _step(f: Callable[[Array], Point], values: Values, here: Point, gradient: Array, pairs: Pairs) -> Point | None:
     """A point along the direction of L-BFGS that meets Wolfe's conditions; None if none is found.
 
-    The length is first doubled until it is too long, then the bracket is cut by cubic interpolation.
+    The length first grows until it is too long, then the bracket is cut by cubic interpolation.
     """
     direction = pairs.direction(gradient)
     slope = dot(gradient, direction)
@@ -146,8 +147,14 @@ def _step(f: Callable[[Array], Point], values: Values, here: Point, gradient: Ar
             short = trial
         else:
             return there
-        length = 2.0 * length if long is None else _between(short, long)
+        length = _longer(length, slope, trial[2]) if long is None else _between(short, long)
     return None
+
+
+def _longer(length: float, slope: float, there: float) -> float:
+    """Where the slope, which is `there` after this length, would be 0 if it changed evenly: 2 to 100 times as far."""
+    times = slope / (slope - there) if slope < there else FURTHEST
+    return length * min(FURTHEST, max(2.0, times))
 
 
 def _between(short: tuple[float, float, float], long: tuple[float, float, float]) -> float:
