@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from contest import slug
+from matplotlib.ticker import NullFormatter
 from report import read
 
 from fastlin import machine
@@ -30,17 +31,17 @@ Line = dict[str, str]
 
 def draw(lines: Sequence[Line], path: Path) -> None:
     """A panel for each problem, from its newest run."""
+    lines = newest_of(lines)
     problems = list(dict.fromkeys(line["problem"] for line in lines))
     rows = -(-len(problems) // COLUMNS)
     figure, panels = plt.subplots(rows, COLUMNS, figsize=(13, 3.4 * rows + 0.8), squeeze=False, layout="constrained")
     styles = styles_of(list(dict.fromkeys(line["library"] for line in lines)))
     for panel, problem in zip(panels.flat, problems, strict=False):
-        own = [line for line in lines if line["problem"] == problem]
-        newest = [line for line in own if line["date"] == max(each["date"] for each in own)]
         for library, look in styles.items():
-            points = lowest_in(soonest_form([line for line in newest if line["library"] == library]))
-            panel.plot(*points, label=library, marker=".", markersize=3, linewidth=1.2, **look)
+            own = [line for line in lines if line["problem"] == problem and line["library"] == library]
+            panel.plot(*lowest_in(soonest_form(own)), label=library, marker=".", markersize=3, linewidth=1.2, **look)
         panel.set(title=problem, xscale="log", yscale="log", ylim=(LOWEST / 2, HIGHEST))
+        panel.xaxis.set_minor_formatter(NullFormatter())  # they would be printed over each other
         panel.axhline(1e-6, color="#808080", linewidth=0.6)
         panel.grid(alpha=0.3)
     for panel in panels.flat[len(problems) :]:
@@ -55,6 +56,14 @@ def draw(lines: Sequence[Line], path: Path) -> None:
         f"Whole fits on {first['cpu']} ({first['isa']}), {first['threads']} threads each", fontsize="medium"
     )
     figure.savefig(path, dpi=100)
+
+
+def newest_of(lines: Sequence[Line]) -> list[Line]:
+    """Those of the newest run of each problem."""
+    dates: dict[str, str] = {}
+    for line in lines:
+        dates[line["problem"]] = max(line["date"], dates.get(line["problem"], ""))
+    return [line for line in lines if line["date"] == dates[line["problem"]]]
 
 
 def styles_of(libraries: Sequence[str]) -> dict[str, dict[str, Any]]:
