@@ -24,6 +24,7 @@ PAIR_SHARE = 20  # at most such a part of X's memory is taken by pairs, where th
 NARROW = 1 << 22  # numbers of X times classes, from where on a pass in float32 is worth one more when it ends
 KEPT = 10  # pairs of a step and the change of the gradient over it that L-BFGS remembers, as in SciPy
 MOST_KEPT = 50  # where passes take long
+SPARSE_KEPT = 4  # where rows are sparse and W is long: in a scaled basis more of them save no pass
 PAIR_FLOPS = 40_000_000  # of a pass that takes as long as the work that one more pair is for L-BFGS
 
 
@@ -76,6 +77,8 @@ class Problem:
     @property
     def kept(self) -> int:
         """The number of pairs of L-BFGS that are worth their time beside a pass, and their memory beside X."""
+        if self.sparse:
+            return SPARSE_KEPT
         flops = 4 * self.entries * self.W.shape[1]
         memory = self.entries * (self.inputs.X.dtype.itemsize if self.in_memory else 4)
         most = min(flops // PAIR_FLOPS, memory // (PAIR_SHARE * 2 * max(1, self.start.nbytes)))
