@@ -45,8 +45,6 @@ def unfit(name: str, problem: Problem) -> str:
         return "of sparse X it makes a dense one, or calls scikit-learn"
     if not problem.sparse and name in ONE_VS_REST:
         return "one class against the rest is another objective; it is compared on sparse text only"
-    if problem.l1 and name == "fastlin.LogisticRegression":
-        return "it hands L1 to scikit-learn"
     if problem.l1 and name not in OURS and not SKLEARN.get(name.split()[-1], True):
         return "it has no L1"
     X, y, *_ = problem.data()
@@ -69,7 +67,8 @@ def forms(name: str, problem: Problem, threads: int) -> dict[str, Fit]:
         return {"": partial(one_vs_rest, solver=solver)}
     kind = {"scikit-learn": sklearn_class, "sklearnex": sklearnex_class}.get(library, lambda: fl.LogisticRegression)
     if library == "fastlin.LogisticRegression":
-        return {"": partial(estimator, kind=kind, solver=None, blas=threads, dtype=None)}
+        solver = "saga" if problem.l1 else "lbfgs"  # the words that scikit-learn has for it: ours solves both
+        return {"": partial(estimator, kind=kind, solver=solver, blas=threads, dtype=None)}
     blas = (threads,) if library == "sklearnex" else (1, threads)
     if solver == "saga" or problem.sparse:  # it makes no products with BLAS
         blas = (1,)
@@ -92,16 +91,16 @@ def minimize(problem: Problem, data: Data, budget: int, solver: str, threads: in
 
 
 def estimator(
-    problem: Problem, data: Data, budget: int, kind: Callable[[], Any], solver: str | None, blas: int, dtype: str | None
+    problem: Problem, data: Data, budget: int, kind: Callable[[], Any], solver: str, blas: int, dtype: str | None
 ) -> np.ndarray:
     """An estimator with scikit-learn's words."""
     from threadpoolctl import threadpool_limits
 
-    words = {"C": problem.C, "l1_ratio": float(problem.l1), "max_iter": budget, "tol": 0.0}
-    if solver is not None:
-        words |= {"solver": solver, "random_state": 0}
+    words = {"C": problem.C, "l1_ratio": float(problem.l1), "max_iter": budget, "tol": 0.0, "solver": solver}
     with threadpool_limits(blas, "blas"):
-        found = kind()(**words).fit(data.X if dtype is None else data.X.astype(dtype, copy=False), data.y)
+        found = kind()(**words, random_state=0).fit(
+            data.X if dtype is None else data.X.astype(dtype, copy=False), data.y
+        )
     return np.vstack([found.coef_.T, found.intercept_])
 
 
