@@ -4,7 +4,7 @@
  * (monotonic is relaxed), _count (release), _load, _swap and _replace (sequentially consistent), _look_again, _wait_for,
  * finish, wait, rotated, _post, lead, _join, _sleep, help_out, and _Team with hire, job_slot_for and _forget_threads.
  * Python's locks are semaphores. A test compares the digest of these functions' sources with this one:
- * mirrored: 9b5e76e5e7590d77
+ * mirrored: 3105b135999aa8d7
  * If they have changed, change this file alike, run `make tsan`, and write the new digest here.
  */
 #include "tsan_jobs.h"
