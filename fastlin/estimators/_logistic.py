@@ -27,6 +27,7 @@ from fastlin.parts import Parts, are_parts
 from fastlin.penalties import L1, ElasticNet, Penalty
 from fastlin.sweep import penalty_of
 
+SAGA_TOL = 1 / 3  # of `tol` with L1
 UNSET = "deprecated"  # scikit-learn's default for an argument on its way out
 PENALTIES = {
     UNSET: None,
@@ -42,8 +43,8 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
 
     It minimises C * sum(w_i * loss_i) + (1 - l1_ratio) * sum(W^2) / 2 + l1_ratio * sum(|W|), the intercept not
     penalised; loss_i is the logistic loss of two classes, or the cross-entropy of softmax of more. As scikit-learn's
-    solvers do, it stops where no entry of the gradient of that (with L1: of the smallest subgradient), divided by
-    C * sum(w_i), is above `tol`.
+    solvers do, it stops where no entry of the gradient of that, divided by C * sum(w_i), is above `tol`. With L1 it is
+    the smallest subgradient, and a third of `tol`: saga looks at the change of coef_, and stops about as late.
 
     Parameters
     ----------
@@ -196,7 +197,7 @@ class LogisticRegression(linear_model.LogisticRegression):  # type: ignore[misc]
             solver="auto",
             reg=reg,
             max_iter=int(self.max_iter),
-            tol=float(self.tol),
+            tol=float(self.tol) * (SAGA_TOL if isinstance(reg, (L1, ElasticNet)) else 1.0),
             bias=self.fit_intercept,
             W=self._start(like),
             sample_weight=weights,
