@@ -198,6 +198,13 @@ def test_a_state_whose_pairs_do_not_curve_upwards_is_refused(state):
         fit("whitened-lbfgs", resume=state | {"lbfgs.pairs": np.zeros_like(state["lbfgs.pairs"])})
 
 
+@pytest.mark.parametrize("value", [0.0, NAN])
+def test_a_state_of_other_products_is_forgotten(state, value):
+    """They are consistent with no pairs: the fit begins anew from where it stood."""
+    found = fit("whitened-lbfgs", resume=state | {"lbfgs.products": np.full_like(state["lbfgs.products"], value)})
+    assert found.history["loss"][-1] == pytest.approx(fit("whitened-lbfgs").history["loss"][-1], rel=1e-9)
+
+
 @pytest.mark.parametrize("name", ["format", "passes", "history.loss", "lbfgs.x", "lbfgs.products", "whitened.value"])
 def test_a_state_that_lacks_something_is_refused(state, name):
     del state[name]

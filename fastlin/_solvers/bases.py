@@ -52,7 +52,12 @@ def minimize(
         here = point_of(state, bases.frame, len(here.x))
         done, stage = (state.count(f"{bases.frame}.{name}", MOST_STEPS) for name in ("done", "stage"))
         flat = state.count(f"{bases.frame}.flat", 1) == 1
-    while done < max_iter and here.steepest > tol and moved and not flat and np.isfinite(here.value):
+    while done < max_iter and moved and not flat and np.isfinite(here.value):
+        if here.steepest <= tol:
+            if not problem.refine():
+                break
+            here = problem.at(here.x)
+            continue
         count = min(stage, max_iter - done)
         memory.outer(bases.frame, partial(_frame, here, done, stage, flat))
         here, flat, moved = _in_one(problem, here, bases.at(problem, here.x), count, tol, note, memory)

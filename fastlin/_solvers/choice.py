@@ -97,6 +97,8 @@ def solve(
             end, flat = OURS.get(chosen, _lbfgs_of)(problem, start, most, tol, keep, memory)
     except Stopped:
         end, flat, stopped = problem.at(problem.latest), False, True
+    if problem.refine():  # what is said of the end has all digits
+        end = problem.at(end.x)
     memory.close()
     count = len(memory.losses) - 1
     converged = bool(np.isfinite(end.value) and (flat or end.steepest <= tol))
@@ -137,11 +139,9 @@ def _uneven(problem: Problem) -> bool:
     """Whether some columns are far larger than most, or lie far from 0."""
     if problem.sparse:
         return False
-    X = np.asarray(problem.sample(ROWS).rows(), np.float64)
-    squares = np.einsum("ij,ij->j", X, X) / len(X)
-    deviation = np.sqrt(np.maximum(squares - np.square(X.mean(axis=0)), 0.0))
-    known = deviation[deviation > 0]
-    return bool(known.size and np.sqrt(squares.max()) > UNEVEN * np.median(known))
+    _, variance, mean = problem.sample(ROWS).column_moments()
+    known = variance[variance > 0]
+    return bool(known.size and (variance + np.square(mean)).max() > UNEVEN**2 * np.median(known))
 
 
 def _scipys(problem: Problem, method: str, most: int, tol: float, note: Note) -> Point:

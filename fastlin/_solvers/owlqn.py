@@ -37,6 +37,8 @@ def minimize(
     search = Search(at, lambda here: pseudo_gradient(here.x, here.gradient, l1), partial(_step, at, problem), problem)
     here = at(own.of_W(start.x)) if memory.state is None else start
     here, flat = descend(search, here, max_iter, tol, note, memory)
+    if problem.refine():
+        here = at(here.x)
     return here._replace(x=own.to_W(here.x)), flat
 
 

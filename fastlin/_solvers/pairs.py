@@ -66,6 +66,9 @@ class Pairs:
         self._products[1, last, :known] = products[:, 1, 0]
         SY, YY = self._products[:, some][:, :, some]
         Sg, Yg = products[some, :, 1].T
+        if not (SY.diagonal() > 0).all():  # of other rounding than `dot`, or out of a checkpoint that somebody changed
+            self.clear()
+            return -gradient
         R, gamma = SY * UPPER[: len(some), : len(some)], SY[-1, -1] / YY[-1, -1]
         p = np.linalg.solve(R, Sg)  # in this thread: there are few pairs
         of_S = np.linalg.solve(R.T, R.diagonal() * p + gamma * ((YY * p).sum(axis=1) - Yg))
