@@ -11,6 +11,16 @@ import numpy as np
 from fastlin.kernels.records import NO_STAGES, clip_scale
 
 
+def blocks_of(n, count, block, first_part, last_part, chunk, chunks):
+    """(part, first row, the one after the last) of the blocks in one chunk of some of `count` parts of n rows."""
+    for part in range(first_part, last_part):
+        first, last = n * part // count, n * (part + 1) // count
+        blocks = -(-(last - first) // block)
+        stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
+        for start in range(first + block * (blocks * chunk // chunks), stop, block):
+            yield part, start, min(start + block, stop)
+
+
 def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
     """A loss with its gradient: scores of a block of rows, epilogue, gradient of the block, next block.
 
@@ -27,19 +37,14 @@ def loss_driver(to_layout, scores_of, epilogue, gradient_of, combine):
             weights = W  # read where it lies
         elif chunk == 0 and first_part == 0:
             to_layout(W, weights)
-        for part in range(first_part, last_part):
-            if chunk == 0:
-                parts[part] = 0
-                losses[part] = 0
-            first, last = n * part // count, n * (part + 1) // count
-            blocks = -(-(last - first) // block)
-            stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
-            for start in range(first + block * (blocks * chunk // chunks), stop, block):
-                end = min(start + block, stop)
-                some = scores[part, :c, : end - start]
-                scores_of(X, start, weights, row_buffer[part], some)
-                losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
-                gradient_of(X, start, row_buffer[part], some, parts[part])
+        if chunk == 0:
+            parts[first_part:last_part] = 0
+            losses[first_part:last_part] = 0
+        for part, start, end in blocks_of(n, count, block, first_part, last_part, chunk, chunks):
+            some = scores[part, :c, : end - start]
+            scores_of(X, start, weights, row_buffer[part], some)
+            losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
+            gradient_of(X, start, row_buffer[part], some, parts[part])
         if chunk + 1 == chunks and last_part == count:
             combine(parts, scale, dW)
 
@@ -56,19 +61,14 @@ def slopes_driver(scores_of, epilogue, turn):
         X, W, y, sample_weight, hyper, scores, sums, losses, slopes, first_part, last_part, chunk, chunks, threads
     ):
         n, count, c, block = sample_weight.shape[0], losses.shape[0], scores.shape[1] - 3, scores.shape[2]
-        for part in range(first_part, last_part):
-            if chunk == 0:
-                sums[part] = 0
-                losses[part] = 0
-            first, last = n * part // count, n * (part + 1) // count
-            blocks = -(-(last - first) // block)
-            stop = min(last, first + block * (blocks * (chunk + 1) // chunks))
-            for start in range(first + block * (blocks * chunk // chunks), stop, block):
-                end = min(start + block, stop)
-                some = scores[part, :c, : end - start]
-                scores_of(X, start, W, None, some)
-                losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
-                turn(some, start, slopes, sums[part])
+        if chunk == 0:
+            sums[first_part:last_part] = 0
+            losses[first_part:last_part] = 0
+        for part, start, end in blocks_of(n, count, block, first_part, last_part, chunk, chunks):
+            some = scores[part, :c, : end - start]
+            scores_of(X, start, W, None, some)
+            losses[part] += epilogue(some, y[start:end], sample_weight[start:end], scores[part, c:], *hyper)
+            turn(some, start, slopes, sums[part])
 
     return slopes_of
 

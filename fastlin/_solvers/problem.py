@@ -12,7 +12,7 @@ from fastlin._affine import Affine
 from fastlin._check import Array, Inputs, read_only
 from fastlin._csr import Csr
 from fastlin._objective import Objective, order_beside
-from fastlin._solvers.linalg import Means
+from fastlin._solvers.linalg import Means, few_rows
 from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
@@ -238,8 +238,11 @@ class Problem:
         X = self.inputs.X
         if isinstance(X, Csr):
             return self._moments_of(*X.column_means())
-        share, X = np.count_nonzero(X, axis=0) / len(X), X.astype(np.float64)
-        return self._moments_of(share, X.mean(axis=0), np.einsum("ij,ij->j", X, X) / len(X))
+        sums = np.zeros((3, X.shape[1]))
+        for some in few_rows(*X.shape):  # float64 rows of all of X may be too many
+            x = X[some].astype(np.float64)
+            sums += np.count_nonzero(x, axis=0), x.sum(axis=0), np.einsum("ij,ij->j", x, x)
+        return self._moments_of(*(sums / len(X)))
 
     def _moments_of(self, share: Array, mean: Array, squares: Array) -> tuple[Array, Array, Array]:
         """The same, of the means of columns of X as it is given and of their squares."""
