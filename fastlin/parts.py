@@ -131,9 +131,27 @@ class Parts:
         X : the names of the columns of X, or the name of one whose entries are lists of a fixed size; None: all others.
         Raises ValueError for columns that are not there, hold no numbers, or have nulls.
         """
-        from fastlin._parts.sources import row_groups  # a millisecond that `import fastlin` need not cost
+        from fastlin._parts.tables import row_groups  # a millisecond that `import fastlin` need not cost
 
         return cls(row_groups(paths, X, y, sample_weight))
+
+    @classmethod
+    def from_arrow(
+        cls,
+        paths: Files,
+        y: str | None = None,
+        *,
+        X: str | Sequence[str] | None = None,
+        sample_weight: str | None = None,
+    ) -> Parts:
+        """A part for each record batch of Arrow (Feather) files, which are mapped; needs `fastlin[parquet]`.
+
+        y, sample_weight, X : as in `from_parquet`. One column of lists of float32 that is not compressed is not copied.
+        Raises ValueError for columns that are not there, hold no numbers, or have nulls.
+        """
+        from fastlin._parts.tables import record_batches  # a millisecond that `import fastlin` need not cost
+
+        return cls(record_batches(paths, X, y, sample_weight))
 
     def on(self, executor: Executor | None) -> Parts:
         """The same parts, which workers read and compute: those of any concurrent.futures.Executor.

@@ -331,6 +331,65 @@ def test_parts_of_row_groups(tmp_path):
         fl.Parts.from_parquet(tmp_path / "d.parquet")
 
 
+@pytest.mark.parametrize("compression", [None, "lz4"])
+def test_parts_of_record_batches(tmp_path, compression):
+    pa = pytest.importorskip("pyarrow")
+    W, X, y = data()
+    path, lists = tmp_path / "a.arrow", pa.FixedSizeListArray.from_arrays(pa.array(X.astype(np.float32).ravel()), 5)
+    table = pa.table({"note": ["a"] * 103, "embedding": lists, "label": y, "w": np.linspace(0, 1, 103)})
+    with pa.ipc.new_file(path, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as file:
+        file.write_table(table, max_chunksize=40)
+    parts = fl.Parts.from_arrow(path, "label", X="embedding", sample_weight="w")
+    assert [len(part.y) for part in parts] == [40, 40, 23]
+    assert parts[2].X.dtype == np.float32
+    assert np.array_equal(parts[2].X, X[80:].astype(np.float32))
+    before = pa.total_allocated_bytes()
+    part = parts[0]
+    copied = pa.total_allocated_bytes() - before
+    assert copied >= part.X.nbytes if compression else copied < part.X.nbytes
+    found = fl.softmax_loss(W, parts)
+    expected = fl.softmax_loss(W, X.astype(np.float32), y, sample_weight=np.linspace(0, 1, 103))
+    assert found[0] == pytest.approx(expected[0], rel=1e-6)
+    assert fl.softmax_loss(W, fl.Parts.from_arrow([path, path], "label", X=["embedding"]))[0] > 0
+    with ProcessPoolExecutor(1) as pool:
+        assert fl.softmax_loss(W, parts.on(pool))[1].tobytes() == found[1].tobytes()
+
+
+def test_arrow_files_that_are_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "a.arrow"
+
+    def write(columns, new=pa.ipc.new_file):
+        table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        with new(path, table.schema) as file:
+            file.write_table(table)
+
+    write({"x": [1.0, 2.0], "label": [0, 1]})
+    with pytest.raises(ValueError, match="has no column 'z'; found 'x', 'label'"):
+        fl.Parts.from_arrow(path, "z")
+    with pytest.raises(TypeError, match=r"paths must be the path of an Arrow file, or a list .*; found 3 of type"):
+        fl.Parts.from_arrow(3)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="is damaged or is no Arrow file"):
+        fl.Parts.from_arrow(path, "label")
+    write({"x": [1.0, 2.0], "label": [0, 1]}, pa.ipc.new_stream)
+    with pytest.raises(ValueError, match=r"is no Arrow file, .* \(a stream is none\)"):
+        fl.Parts.from_arrow(path, "label")
+    write(pa.table([pa.array([1.0]), pa.array([2.0])], ["x", "x"]))
+    with pytest.raises(ValueError, match="has more than one column 'x'"):
+        fl.Parts.from_arrow(path)
+    write({"label": [0, 1]})
+    with pytest.raises(ValueError, match="has no column for X; found 'label'"):
+        fl.Parts.from_arrow(path, "label")
+    write(pa.table({"x": []}))
+    with pytest.raises(ValueError, match="the Arrow files have no record batches"):
+        fl.Parts.from_arrow(path)
+    write({"x": pa.FixedSizeListArray.from_arrays(pa.array([1.0, None]), 1)})
+    with pytest.raises(ValueError, match="part 0: column 'x' has 1 nulls"):
+        fl.Parts.from_arrow(path)[0]
+
+
 def test_pages_are_brought_in(tmp_path):
     _, X, y = data(n=5000)
     np.save(tmp_path / "X.npy", X)

@@ -1,6 +1,7 @@
 """What is computed over `fastlin.Parts`, the class of fastlin/parts.py.
 
-sources      where parts come from: ranges of rows of arrays and of .npy files, row groups of Parquet files
+sources      where parts come from: ranges of rows of arrays and of .npy files
+tables       the same for named columns: row groups of Parquet files, record batches of Arrow files
 ahead        the thread that reads the next part
 survey       the first look: how many rows, and which labels
 reduction    what one worker computes of one part, and a sum whose bits depend on the parts alone

@@ -1,4 +1,4 @@
-"""Where parts come from: ranges of rows of arrays and of .npy files, and row groups of Parquet files.
+"""Where parts come from: ranges of rows of arrays and of .npy files. For those with named columns see `tables`.
 
 A source is a callable of a few words, which can be sent to another process and opens its file there, each time anew: a
 part that is dropped leaves no memory mapped.
@@ -18,7 +18,6 @@ from fastlin import _check
 from fastlin._check import Array
 from fastlin._check.csr import features, is_sparse
 from fastlin._csr import Csr
-from fastlin._extras import need
 from fastlin._files import store
 from fastlin._files.npz import Declared, npy_header
 
@@ -166,7 +165,7 @@ class _Range:
 
 def npy_ranges(X: Any, y: Any, sample_weight: Any, rows: int | None) -> list[_Range]:
     """The parts of `Parts.from_npy`."""
-    files = [_opened("X", path) for path in _paths("X", X)]
+    files = [_opened("X", path) for path in paths_of("X", X)]
     for file in files:
         if len(file.shape) != 2:
             raise ValueError(f"X: {file.path} has shape {file.shape}; expected (n, d)")
@@ -199,7 +198,7 @@ def _beside(name: str, value: Any, files: list[_File]) -> Any:
         if found.shape[:1] != (n,):
             raise ValueError(f"the files of X have {n} rows but {name} has shape {found.shape}; it needs one for each")
         return found
-    others = [_opened(name, path) for path in _paths(name, value)]
+    others = [_opened(name, path) for path in paths_of(name, value)]
     if len(others) != len(files):
         raise ValueError(f"X has {len(files)} files but {name} has {len(others)}; there must be as many")
     for file, other in zip(files, others, strict=True):
@@ -208,10 +207,11 @@ def _beside(name: str, value: Any, files: list[_File]) -> Any:
     return others
 
 
-def _paths(name: str, given: Any) -> list[Path]:
+def paths_of(name: str, given: Any, kind: str = "an .npy file") -> list[Path]:
+    """One path or several."""
     several = [given] if isinstance(given, (str, os.PathLike)) else given
     if not isinstance(several, Sequence) or not several:
-        raise TypeError(f"{name} must be the path of an .npy file, or a list of such; found {_check.kind(given)}")
+        raise TypeError(f"{name} must be the path of {kind}, or a list of such; found {_check.kind(given)}")
     return [store.as_path(name, path) for path in several]
 
 
@@ -223,69 +223,3 @@ def _opened(name: str, path: Path) -> _File:
     if not declared.shape:
         raise ValueError(f"{name}: {path} holds a single number; expected rows")
     return _File(os.fspath(path.absolute()), declared.dtype, declared.shape, declared.order, declared.start)
-
-
-# ---- Parquet -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A row group of a Parquet file: X of some columns, or of one of lists; y and sample_weight of one each."""
-
-    path: str
-    number: int
-    X: tuple[str, ...]
-    y: str | None
-    sample_weight: str | None
-
-    def __call__(self) -> Pieces:
-        own = [name for name in (self.y, self.sample_weight) if name is not None]
-        parquet = _parquet()
-        with parquet.ParquetFile(self.path) as file:
-            table = file.read_row_group(self.number, columns=[*self.X, *own])
-        columns = [_numbers(table, name) for name in self.X]
-        X = columns[0] if columns[0].ndim == 2 else np.stack(columns, axis=1)
-        return (X, *(None if name is None else _numbers(table, name) for name in (self.y, self.sample_weight)))
-
-
-def _parquet() -> Any:
-    return need("pyarrow.parquet", "parquet", "Parts.from_parquet")
-
-
-def _numbers(table: Any, name: str) -> Array:
-    """A column (n,), or one of lists (n, k)."""
-    column = table.column(name).combine_chunks()
-    if column.null_count:
-        raise ValueError(f"column {name!r} has {column.null_count} nulls: fill them in, or drop their rows")
-    if hasattr(column.type, "list_size"):
-        found: Array = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
-        return found
-    numbers: Array = column.to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def row_groups(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_Group]:
-    """The parts of `Parts.from_parquet`."""
-    parquet, found, first = _parquet(), [], None
-    for path in _paths("paths", paths):
-        with store.opened(path, "is no Parquet file") as file:
-            opened = parquet.ParquetFile(file)
-            names, count = opened.schema_arrow.names, opened.num_row_groups
-        first = first or names
-        if names != first:
-            raise ValueError(f"{path} has other columns than the files before it: {_shown(names)}")
-        own = [name for name in (y, sample_weight) if name is not None]
-        of_X = [name for name in names if name not in own] if X is None else [X] if isinstance(X, str) else list(X)
-        for name in (*of_X, *own):
-            if name not in names:
-                raise ValueError(f"{path} has no column {_check.shown(name)}; found {_shown(names)}")
-        if not of_X:
-            raise ValueError(f"{path} has no column for X; found {_shown(names)}")
-        found += [_Group(os.fspath(path.absolute()), i, tuple(of_X), y, sample_weight) for i in range(count)]
-    if not found:
-        raise ValueError("the Parquet files have no row groups")
-    return found
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
