@@ -8,4 +8,5 @@ pairs            what L-BFGS remembers
 bases            one change of basis after the other, for L-BFGS
 whitened, scaled columns of X that are uncorrelated, or of one scale
 linalg           products and factors of square matrices
+vectors          what is done with long vectors
 """

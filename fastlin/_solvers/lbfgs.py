@@ -16,8 +16,9 @@ import numpy as np
 from fastlin._check import MOST_STEPS, Array
 from fastlin._solvers.linalg import Means
 from fastlin._solvers.memory import Memory, point_of, point_values
-from fastlin._solvers.pairs import Pairs, dot
+from fastlin._solvers.pairs import Pairs
 from fastlin._solvers.problem import KEPT, Point
+from fastlin._solvers.vectors import HERE, dot, moved
 
 FRAME = "lbfgs"  # in checkpoints
 
@@ -50,7 +51,7 @@ class Values(Protocol):
 class Float64:
     """A function of few numbers, in float64."""
 
-    resolution, kept, means = EPS, KEPT, Means("numpy", 1)
+    resolution, kept, means = EPS, KEPT, HERE
 
     def refine(self) -> bool:
         """There are no more digits."""
@@ -113,7 +114,7 @@ def descend(
             pairs.clear()  # they mislead: begin anew, along the slope
             there = step_from(here, slope, pairs)
         if there is None:
-            return here, dot(slope, slope) <= STEEP * values.resolution * abs(here.value)
+            return here, dot(slope, slope, values.means) <= STEEP * values.resolution * abs(here.value)
         pairs.remember((there.x, here.x), (there.gradient, here.gradient))
         here, done = there, done + 1
         note(here.value)
@@ -132,15 +133,14 @@ def _step(f: Callable[[Array], Point], values: Values, here: Point, gradient: Ar
     The length first grows until it is too long, then the bracket is cut by cubic interpolation.
     """
     direction = pairs.direction(gradient)
-    slope = dot(gradient, direction)
+    slope = dot(gradient, direction, values.means)
     if not -slope > values.resolution * abs(here.value):  # a step promises nothing that the value could show
         return None
-    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(gradient, gradient)))
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(gradient, gradient, values.means)))
     short, long = (0.0, here.value, slope), None  # (length, value, slope) of trials on either side
     for _ in range(TRIALS):
-        x = here.x + (direction if length == 1.0 else length * direction)
-        there = f(x)
-        trial = length, there.value, dot(there.gradient, direction)
+        there = f(moved(here.x, length, direction, values.means))
+        trial = length, there.value, dot(there.gradient, direction, values.means)
         if not there.value <= here.value + FALL * length * slope or not there.value < here.value:
             long = trial
         elif trial[2] < FLATTER * slope:

@@ -61,19 +61,21 @@ def add_product(G: Array, X: Array, total: Array, means: Means) -> None:
         kernel(X, np.ascontiguousarray(G), total, np.zeros(len(G)))
 
 
-def row_products(P: Array, V: Array, means: Means) -> Array:
-    """P @ V^T for float64 rows P (m, k) and V (c, k), k by far the largest: some columns after the other."""
-    if not means.compiled or P.size * len(V) <= TINY:
-        found: Array = P @ V.T
+def row_products(P: Array, vectors: list[Array], means: Means) -> Array:
+    """P @ V for float64 rows P (m, k) and columns V (k, c), k by far the largest: some rows of V after the other."""
+    if not means.compiled or P.size * len(vectors) <= TINY:
+        found: Array = P @ np.stack(vectors, axis=1)
         return found
     kernel, P = ops.kernel("dense_scores", means.backend, "float64"), read_only(P)
     tasks = _column_tasks(P)
-    sums = np.empty((len(tasks), len(V), len(P)))
+    sums = np.empty((len(tasks), len(vectors), len(P)))
 
     def multiply(task: int) -> Iterator[None]:
         some = tasks[task]
-        weights = _run.empty_weights(len(V), some.stop - some.start, V.dtype, means.backend)
-        weights[:, :-1], weights[:, -1] = V[:, some], 0.0
+        weights = _run.empty_weights(len(vectors), some.stop - some.start, P.dtype, means.backend)
+        weights[:, -1] = 0.0
+        for row, vector in zip(weights, vectors, strict=True):
+            row[:-1] = vector[some]
         kernel(P[:, some], 0, weights, np.empty((0, some.stop - some.start)), sums[task])
         yield
 

@@ -14,8 +14,8 @@ import numpy as np
 from fastlin._check import MOST_STEPS, Array
 from fastlin._solvers.lbfgs import EPS, FALL, STEEP
 from fastlin._solvers.memory import Memory, point_of, point_values
-from fastlin._solvers.pairs import dot
 from fastlin._solvers.problem import Point, Problem, Product
+from fastlin._solvers.vectors import dot
 
 FRAME = "newton"  # in checkpoints
 HALVINGS = 40  # of a step

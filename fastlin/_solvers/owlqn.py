@@ -15,8 +15,9 @@ from fastlin._check import Array
 from fastlin._solvers import scaled
 from fastlin._solvers.lbfgs import FALL, Search, Values, descend
 from fastlin._solvers.memory import Memory
-from fastlin._solvers.pairs import Pairs, dot
+from fastlin._solvers.pairs import Pairs
 from fastlin._solvers.problem import Point, Problem, largest
+from fastlin._solvers.vectors import dot, moved
 
 HALVINGS = 40
 
@@ -31,7 +32,7 @@ def minimize(
 
     def at(z: Array) -> Point:
         smooth = problem.smooth_at(x := own.to_W(z))
-        value = smooth.value + dot(l1, np.abs(z))
+        value = smooth.value + dot(l1, np.abs(z), problem.means)
         return Point(z, value, own.gradient(smooth.gradient), largest(pseudo_gradient(x, smooth.gradient, problem.l1)))
 
     search = Search(at, lambda here: pseudo_gradient(here.x, here.gradient, l1), partial(_step, at, problem), problem)
@@ -55,11 +56,11 @@ def _step(at: Callable[[Array], Point], values: Values, here: Point, slope: Arra
     direction = pairs.direction(slope)
     direction[direction * slope >= 0] = 0.0
     orthant = np.copysign(1.0, np.where(here.x != 0, here.x, -slope))  # np.sign takes ten times as long
-    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope)))
+    length = 1.0 if pairs else min(1.0, 1.0 / np.sqrt(dot(slope, slope, values.means)))
     for _ in range(HALVINGS):
-        x = here.x + (direction if length == 1.0 else length * direction)
+        x = moved(here.x, length, direction, values.means)
         x[x * orthant <= 0] = 0.0
-        promised = dot(slope, x - here.x)
+        promised = dot(slope, x - here.x, values.means)
         if not -promised > values.resolution * abs(here.value):
             return None
         there = at(x)

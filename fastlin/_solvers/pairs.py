@@ -20,6 +20,7 @@ from fastlin._check import Array
 from fastlin._check.states import Entries
 from fastlin._solvers.linalg import Means, combined_rows, row_products
 from fastlin._solvers.problem import MOST_KEPT
+from fastlin._solvers.vectors import dot, in_blocks
 
 UPPER = np.triu(np.ones((MOST_KEPT, MOST_KEPT)))
 
@@ -37,7 +38,6 @@ class Pairs:
         # One more than there are pairs: a checkpoint of those before a new one may not be written yet.
         self._rows = np.zeros((self.most + 1, 2, self._size))
         self._products = np.zeros((2, self.most + 1, self.most + 1))  # S^T Y and Y^T Y, but for those of the last y
-        self._two = np.empty((2, self._size))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -46,9 +46,13 @@ class Pairs:
         """One more pair, of the x and gradients after and before a step, if the function curves upwards along it."""
         place = (self._places[-1] + 1) % (self.most + 1) if self._places else 0
         pair = self._rows[place]
-        np.subtract(*x, out=pair[0])
-        np.subtract(*gradient, out=pair[1])
-        if dot(*pair) > 0:
+
+        def take(some: slice) -> float:
+            np.subtract(x[0][some], x[1][some], out=pair[0, some])
+            np.subtract(gradient[0][some], gradient[1][some], out=pair[1, some])
+            return float(np.einsum("i,i", *pair[:, some]))
+
+        if sum(in_blocks(take, self._size, self._means)) > 0:
             self._places = [*self._places, place][-self.most :]
         else:
             pair[...] = 0.0  # NaN times 0 is NaN
@@ -60,8 +64,7 @@ class Pairs:
         some, last = self._places, self._places[-1]
         known = max(some) + 1
         rows = self._rows[:known].reshape(2 * known, self._size)
-        self._two[0], self._two[1] = self._rows[last, 1], gradient
-        products = row_products(rows, self._two, self._means).reshape(known, 2, 2)
+        products = row_products(rows, [self._rows[last, 1], gradient], self._means).reshape(known, 2, 2)
         self._products[:, :known, last] = products[:, :, 0].T
         self._products[1, last, :known] = products[:, 1, 0]
         SY, YY = self._products[:, some][:, :, some]
@@ -75,7 +78,11 @@ class Pairs:
         factors = np.zeros((known, 2))
         factors[some, 0], factors[some, 1] = -of_S, gamma * p
         direction: Array = combined_rows(factors.reshape(1, -1), rows, self._means)[0]
-        direction -= gamma * gradient
+
+        def finish(some: slice) -> None:
+            direction[some] -= gamma * gradient[some]
+
+        in_blocks(finish, self._size, self._means)
         return direction
 
     def frame(self) -> dict[str, Any]:
@@ -96,12 +103,6 @@ class Pairs:
         for place in self._places:  # what else is there is forgotten, and may be anything
             pair = self._rows[place]
             pair[...] = rows[place]
-            if not dot(*pair) > 0:
-                raise ValueError(
-                    f"resume: a step and its change in the state's {name}.pairs have a product {dot(*pair)}"
-                )
-
-
-def dot(a: Array, b: Array) -> float:
-    """Their inner product, without BLAS."""
-    return float(np.einsum("i,i", a, b))
+            product = dot(pair[0], pair[1], self._means)
+            if not product > 0:
+                raise ValueError(f"resume: a step and its change in the state's {name}.pairs have a product {product}")

@@ -11,6 +11,7 @@ O(d) numbers and one pass over X. As a changes with W, the basis is made anew af
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from fastlin._check import Array
 from fastlin._solvers import bases
 from fastlin._solvers.memory import Memory
 from fastlin._solvers.problem import Point, Problem
+from fastlin._solvers.vectors import in_blocks
 
 ROWS = 1000  # that tell the curvature of the loss, and dense columns
 
@@ -28,42 +30,61 @@ class Basis:
     def __init__(self, problem: Problem, root: Array, mean: Array, of_b: float) -> None:
         self._shape, self._bias = problem.W.shape, problem.objective.bias
         self._root, self._mean, self._of_b = root[:, None], mean[:, None], of_b
+        self._means = problem.means
 
     def to_W(self, v: Array) -> Array:
         """x of V."""
         V, d = v.reshape(self._shape), len(self._root)
         W = np.empty_like(V)
-        np.divide(V[:d], self._root, out=W[:d])
+
+        def divide(some: slice) -> Any:
+            np.divide(V[some], self._root[some], out=W[some])
+            return self._product(W, some)
+
+        moved = self._in_blocks(divide)
         if self._bias:
-            W[d] = V[d] / self._of_b - self._moved(W[:d])
+            W[d] = V[d] / self._of_b - moved
         return W.ravel()
 
     def of_W(self, x: Array) -> Array:
         """V of x."""
         W, d = x.reshape(self._shape), len(self._root)
         V = np.empty_like(W)
-        np.multiply(W[:d], self._root, out=V[:d])
+
+        def multiply(some: slice) -> Any:
+            np.multiply(W[some], self._root[some], out=V[some])
+            return self._product(W, some)
+
+        moved = self._in_blocks(multiply)
         if self._bias:
-            V[d] = (W[d] + self._moved(W[:d])) * self._of_b
+            V[d] = (W[d] + moved) * self._of_b
         return V.ravel()
 
     def gradient(self, gradient: Array) -> Array:
         """The gradient in V, of that in W."""
         dW, d = gradient.reshape(self._shape), len(self._root)
         dV = np.empty_like(dW)
+
+        def divide(some: slice) -> None:
+            if self._bias:
+                np.multiply(self._mean[some], -dW[d], out=dV[some])
+                dV[some] += dW[some]
+                dV[some] /= self._root[some]
+            else:
+                np.divide(dW[some], self._root[some], out=dV[some])
+
+        in_blocks(divide, d, self._means, self._shape[1])
         if self._bias:
-            np.multiply(self._mean, -dW[d], out=dV[:d])
-            dV[:d] += dW[:d]
-            dV[:d] /= self._root
             dV[d] = dW[d] / self._of_b
-        else:
-            np.divide(dW, self._root, out=dV)
         return dV.ravel()
 
-    def _moved(self, W: Array) -> Array:
-        """m @ W, without BLAS: the same bits for any number of threads."""
-        moved: Array = np.einsum("ki,kj->j", self._mean, W)
-        return moved
+    def _in_blocks(self, work: Callable[[slice], Any]) -> Any:
+        """The sum of what work(some) returns for some rows of W after the other: m @ W by `_product`."""
+        return sum(in_blocks(work, len(self._root), self._means, self._shape[1]))
+
+    def _product(self, W: Array, some: slice) -> Any:
+        """m @ W of some rows, without BLAS; 0 where no b needs it."""
+        return np.einsum("ki,kj->j", self._mean[some], W[some]) if self._bias else 0
 
 
 def basis(problem: Problem, x: Array) -> Basis:
