@@ -122,12 +122,12 @@ def test_no_more_threads_than_allowed(limit, compiled, monkeypatch):
     assert set(asked) == {limit}
 
 
-def run_script(lines, **how):
+def run_script(lines, env=os.environ, **how):
     """Runs Python in a process of its own, whose threads can be counted and which may hang.
 
     `make coverage` does not look into it: an interruption can leave a lock of coverage's own held.
     """
-    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+    own = {name: value for name, value in env.items() if not name.startswith("COVERAGE_PROCESS")}
     done = subprocess.run(
         [sys.executable, "-c", lines], timeout=300, capture_output=True, text=True, check=False, cwd="/", env=own, **how
     )
