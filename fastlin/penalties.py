@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from fastlin import _check
 from fastlin._check import Array
 from fastlin._laps import laps
+
+TOGETHER = 1 << 15  # entries of W that a sum goes through at once
 
 
 @runtime_checkable
@@ -56,7 +58,7 @@ class L2:
 
     def value(self, W: Array) -> float:
         """lam * sum(W^2), summed in float64."""
-        return float(self.lam * np.square(W, dtype=np.float64).sum())
+        return float(self.lam * _sum(np.square, W))
 
     def gradient(self, W: Array) -> Array:
         """2 lam W."""
@@ -90,7 +92,7 @@ class L1:
 
     def value(self, W: Array) -> float:
         """lam * sum(|W|), summed in float64."""
-        return float(self.lam * np.abs(W, dtype=np.float64).sum())
+        return float(self.lam * _sum(np.abs, W))
 
     def gradient(self, W: Array) -> Array:
         """lam * sign(W)."""
@@ -155,6 +157,15 @@ def penalty(reg: float | Penalty) -> Penalty | None:
     lam = _check.number("reg", reg, "[0, inf)")
     _check.number("2 * reg", 2.0 * lam, "[0, inf)")
     return L2(lam) if lam else None
+
+
+def _sum(function: Any, W: Array) -> float:
+    """The sum of function(W) in float64, some entries after the other: they stay in the cache."""
+    flat = np.ravel(W, order="K")
+    return sum(
+        float(function(flat[first : first + TOGETHER], dtype=np.float64).sum())
+        for first in range(0, flat.size, TOGETHER)
+    )
 
 
 # ---- Regularisation that is not a term of the loss --------------------------------------------------------

@@ -169,6 +169,18 @@ def test_lecture_loss_at_the_start(backend, dtype):
     assert fl.softmax_loss(W, X, y, backend=backend)[0] == pytest.approx(math.log(10), rel=1e-6)
 
 
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_penalties_of_large_weights(order):
+    """They are summed some entries after the other, in float64."""
+    W = np.random.default_rng(0).standard_normal((9000, 12)).astype(np.float32) + np.float32(3.0)
+    W = W[::2, 1:] if order == "strided" else np.array(W, order=order)
+    squares, sizes = (math.fsum(map(function, W.ravel().tolist())) for function in (lambda w: w * w, abs))
+    assert fl.L2(0.3).value(W) == pytest.approx(0.3 * squares, rel=1e-13)
+    assert fl.L1(0.3).value(W) == pytest.approx(0.3 * sizes, rel=1e-13)
+    assert fl.ElasticNet(0.3, 0.7).value(W) == pytest.approx(0.3 * (0.7 * squares + sizes), rel=1e-13)
+    assert fl.L2(0.3).value(W[:0]) == 0.0
+
+
 def test_lecture_penalties():
     """w1 = [1,0,0,0] and w2 = [.25,.25,.25,.25] give one score; L2 prefers w2, L1 has no preference."""
     w1, w2, x = np.array([[1.0, 0, 0, 0]]).T, np.full((4, 1), 0.25), np.ones((1, 4))

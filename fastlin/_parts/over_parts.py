@@ -200,7 +200,7 @@ class PartsProblem(Problem):
         W = self.weights(x)
         total = self._whole(sums(objective, self.parts, W, self.scale_shift, None))
         value, dW = finished(objective, W, total, self._divisor)
-        return point(x, value, dW.ravel().astype(np.float64))
+        return point(x, value, dW.ravel(), self.means)
 
     def product(self, x: Array) -> Product:
         W, objective = self.weights(x), alone(self.objective, self.parts)

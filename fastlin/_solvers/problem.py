@@ -13,6 +13,7 @@ from fastlin._check import Array, Inputs, read_only
 from fastlin._csr import Csr
 from fastlin._objective import Objective, order_beside
 from fastlin._solvers.linalg import Means, few_rows
+from fastlin._solvers.vectors import HERE, widened
 from fastlin.penalties import L1, L2, ElasticNet
 
 Product = Callable[[Array], Array]
@@ -37,14 +38,9 @@ class Point(NamedTuple):
     steepest: float  # the largest entry of the gradient in W, whatever basis x is in
 
 
-def point(x: Array, value: float, gradient: Array) -> Point:
-    """A point in the basis of W."""
-    return Point(x, value, gradient, largest(gradient))
-
-
-def largest(v: Array) -> float:
-    """The size of the largest entry, or NaN."""
-    return float(np.maximum(v.max(initial=0.0), -v.min(initial=0.0)))
+def point(x: Array, value: float, gradient: Array, means: Means = HERE) -> Point:
+    """A point in the basis of W, whose gradient may be of any float type."""
+    return Point(x, value, *widened(gradient, means))
 
 
 class Problem:
@@ -138,7 +134,7 @@ class Problem:
         self.latest = x
         here = self._narrowed(x) if self.narrow else self.inputs._replace(W=self.weights(x))
         value, dW = objective.at(here, self.scale_shift, self.inputs.X.shape[0], None)
-        return point(x, value, dW.ravel().astype(np.float64))
+        return point(x, value, dW.ravel(), self.means)
 
     def _narrowed(self, x: Array) -> Inputs:
         W = np.array(x.reshape(self.W.shape), np.float32, order=self._order)

@@ -43,16 +43,29 @@ def dot(a: Array, b: Array, means: Means = HERE) -> float:
     return sum(in_blocks(lambda some: float(np.einsum("i,i", a[some], b[some])), len(a), means))
 
 
+def largest(v: Array) -> float:
+    """The size of the largest entry, or NaN."""
+    return float(np.maximum(v.max(initial=0.0), -v.min(initial=0.0)))
+
+
+def widened(v: Array, means: Means) -> tuple[Array, float]:
+    """A copy in float64, and the size of its largest entry, or NaN."""
+    found = np.empty(len(v))
+
+    def take(some: slice) -> float:
+        found[some] = v[some]
+        return largest(found[some])
+
+    return found, float(np.max(in_blocks(take, len(v), means)))
+
+
 def moved(x: Array, length: float, direction: Array, means: Means) -> Array:
     """x + length * direction."""
     found = np.empty_like(x)
 
     def add(some: slice) -> None:
-        if length == 1.0:
-            np.add(x[some], direction[some], out=found[some])
-        else:
-            np.multiply(direction[some], length, out=found[some])
-            found[some] += x[some]
+        np.multiply(direction[some], length, out=found[some])
+        found[some] += x[some]
 
     in_blocks(add, len(x), means)
     return found
