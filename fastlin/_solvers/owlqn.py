@@ -35,7 +35,7 @@ def minimize(
         x = own.to_W(z)
         smooth = problem.smooth_at(x)
         values = in_blocks(lambda some: float(np.einsum("i,i", l1[some], np.abs(z[some]))), len(z), means)
-        steepest = in_blocks(lambda some: largest(slope(x, smooth.gradient, of_W, some)), len(x), means)
+        steepest = in_blocks(lambda some: largest(_pseudo_gradient(x, smooth.gradient, of_W, some)), len(x), means)
         return Point(z, smooth.value + sum(values), own.gradient(smooth.gradient), float(np.max(steepest)))
 
     def slope_of(here: Point) -> Array:
@@ -54,14 +54,14 @@ def pseudo_gradient(x: Array, gradient: Array, l1: Array, means: Means = HERE) -
     found = np.empty_like(gradient)
 
     def fill(some: slice) -> None:
-        found[some] = slope(x, gradient, l1, some)
+        found[some] = _pseudo_gradient(x, gradient, l1, some)
 
     in_blocks(fill, len(x), means)
     return found
 
 
-def slope(x: Array, gradient: Array, l1: Array, some: slice) -> Array:
-    """Some entries of the pseudo-gradient."""
+def _pseudo_gradient(x: Array, gradient: Array, l1: Array, some: slice) -> Array:
+    """Some entries of it."""
     x, gradient, l1 = x[some], gradient[some], l1[some]
     found: Array = gradient - np.clip(gradient, -l1, l1)
     moved = np.flatnonzero(x)  # few of them: np.where takes three times as long
