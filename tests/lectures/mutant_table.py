@@ -160,11 +160,11 @@ REGULARISATION: dict[str, Mutant | list[Mutant]] = {
         (OBJECTIVE, "dW[:d] += R_gradient", "dW[:d] -= R_gradient"),
     ],
     "l2-spreads-out": [
-        (PENALTIES, "np.square(W, dtype=np.float64).sum()", "np.abs(W, dtype=np.float64).sum()"),
+        (PENALTIES, "_sum(np.square, W)", "_sum(np.abs, W)"),
         (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
     ],
     "l1-does-not-mind": [
-        (PENALTIES, "np.abs(W, dtype=np.float64).sum()", "np.square(W, dtype=np.float64).sum()"),
+        (PENALTIES, "_sum(np.abs, W)", "_sum(np.square, W)"),
         (PENALTIES, "return np.sign(W) * self.lam", "return np.zeros_like(W)"),
     ],
     "elastic-net": [
@@ -175,11 +175,11 @@ REGULARISATION: dict[str, Mutant | list[Mutant]] = {
             "return np.zeros_like(W)",
         ),
     ],
-    "l2-chooses-between-w-and-2w": (PENALTIES, "np.square(W, dtype=np.float64).sum()", "np.sign(np.abs(W)).sum()"),
+    "l2-chooses-between-w-and-2w": (PENALTIES, "_sum(np.square, W)", "np.sign(np.abs(W)).sum()"),
     "l2-is-a-gaussian-prior": (
         PENALTIES,
-        "return float(self.lam * np.square",
-        "return float(0.5 * self.lam * np.square",
+        "return float(self.lam * _sum(np.square",
+        "return float(0.5 * self.lam * _sum(np.square",
     ),
     "l2-adds-curvature": (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
     "prefer-simpler-models": (PENALTIES, "return W * (2.0 * self.lam)", "return 0.0 * W"),
