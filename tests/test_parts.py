@@ -383,7 +383,7 @@ def test_arrow_files_that_are_refused(tmp_path):
     with pytest.raises(ValueError, match="has no column for X; found 'label'"):
         fl.Parts.from_arrow(path, "label")
     write(pa.table({"x": []}))
-    with pytest.raises(ValueError, match="the Arrow files have no record batches"):
+    with pytest.raises(ValueError, match="paths: there are no record batches in these files"):
         fl.Parts.from_arrow(path)
     write({"x": pa.FixedSizeListArray.from_arrays(pa.array([1.0, None]), 1)})
     with pytest.raises(ValueError, match="part 0: column 'x' has 1 nulls"):

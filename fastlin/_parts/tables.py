@@ -6,10 +6,10 @@ Like all sources (see `sources`) they are a few words, and open their file where
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -38,67 +38,86 @@ class _Names(NamedTuple):
         return (X, *(None if name is None else _numbers(table, name) for name in (self.y, self.sample_weight)))
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    """Of a Parquet file."""
+class _Format(NamedTuple):
+    """A kind of file, and what its pieces are called."""
 
+    kind: str
+    pieces: str
+    otherwise: str  # what a file is that cannot be read
+    look: Callable[[IO[bytes]], tuple[list[str], int]]  # the names of the columns, and the number of pieces
+    read: Callable[[str, int, list[str]], Any]  # piece `number` of a path, with these columns at least
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One of a file."""
+
+    read: Callable[[str, int, list[str]], Any]
     path: str
     number: int
     names: _Names
 
     def __call__(self) -> Pieces:
-        with _parquet().ParquetFile(self.path) as file:
-            return self.names.pieces(file.read_row_group(self.number, columns=[*self.names.X, *self.names.beside]))
+        return self.names.pieces(self.read(self.path, self.number, [*self.names.X, *self.names.beside]))
 
 
-@dataclass(frozen=True)
-class _RecordBatch:
-    """Of an Arrow file, which is mapped: what is not compressed is not copied."""
-
-    path: str
-    number: int
-    names: _Names
-
-    def __call__(self) -> Pieces:
-        pyarrow = _arrow()
-        with pyarrow.memory_map(self.path) as mapped:
-            # All columns: asked for some, pyarrow reads them into memory of its own.
-            return self.names.pieces(pyarrow.ipc.open_file(mapped).get_batch(self.number))
+def _pieces(form: _Format, paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_Piece]:
+    found, first = [], None
+    for path in paths_of("paths", paths, f"{form.kind} file"):
+        with store.opened(path, form.otherwise) as file:
+            columns, count = form.look(file)
+        first = first or columns
+        names = _names(path, columns, first, X, y, sample_weight)
+        found += [_Piece(form.read, os.fspath(path.absolute()), i, names) for i in range(count)]
+    if not found:
+        raise ValueError(f"paths: there are no {form.pieces} in these files")
+    return found
 
 
-def row_groups(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_RowGroup]:
+# ---- Parquet -----------------------------------------------------------------------------------------------------
+
+
+def row_groups(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_Piece]:
     """The parts of `Parts.from_parquet`."""
-    parquet, found, first = _parquet(), [], None
-    for path in paths_of("paths", paths, "a Parquet file"):
-        with store.opened(path, "is no Parquet file") as file:
-            opened = parquet.ParquetFile(file)
-            columns, count = opened.schema_arrow.names, opened.num_row_groups
-        first = first or columns
-        names = _names(path, columns, first, X, y, sample_weight)
-        found += [_RowGroup(os.fspath(path.absolute()), i, names) for i in range(count)]
-    if not found:
-        raise ValueError("the Parquet files have no row groups")
-    return found
+    parquet = _parquet()
+
+    def look(file: IO[bytes]) -> tuple[list[str], int]:
+        opened = parquet.ParquetFile(file)
+        return opened.schema_arrow.names, opened.num_row_groups
+
+    form = _Format("a Parquet", "row groups", "is no Parquet file", look, _row_group)
+    return _pieces(form, paths, X, y, sample_weight)
 
 
-NO_ARROW = "is no Arrow file, which pyarrow.ipc.new_file or Feather writes (a stream is none)"
+def _row_group(path: str, number: int, columns: list[str]) -> Any:
+    with _parquet().ParquetFile(path) as file:
+        return file.read_row_group(number, columns=columns)
 
 
-def record_batches(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_RecordBatch]:
+# ---- Arrow -------------------------------------------------------------------------------------------------------
+
+
+def record_batches(paths: Any, X: Any, y: str | None, sample_weight: str | None) -> list[_Piece]:
     """The parts of `Parts.from_arrow`."""
-    pyarrow, found, first = _arrow(), [], None
-    for path in paths_of("paths", paths, "an Arrow file"):
-        with store.opened(
-            path, "is no Arrow file, which pyarrow.ipc.new_file or Feather writes (a stream is none)"
-        ) as file:
-            opened = pyarrow.ipc.open_file(file)
-            columns, count = opened.schema.names, opened.num_record_batches
-        first = first or columns
-        names = _names(path, columns, first, X, y, sample_weight)
-        found += [_RecordBatch(os.fspath(path.absolute()), i, names) for i in range(count)]
-    if not found:
-        raise ValueError("the Arrow files have no record batches")
-    return found
+    pyarrow = _arrow()
+
+    def look(file: IO[bytes]) -> tuple[list[str], int]:
+        opened = pyarrow.ipc.open_file(file)
+        return opened.schema.names, opened.num_record_batches
+
+    otherwise = "is no Arrow file, which pyarrow.ipc.new_file or Feather writes (a stream is none)"
+    form = _Format("an Arrow", "record batches", otherwise, look, _record_batch)
+    return _pieces(form, paths, X, y, sample_weight)
+
+
+def _record_batch(path: str, number: int, columns: list[str]) -> Any:
+    """Of a file that is mapped: what is not compressed is not copied, but if asked for some columns pyarrow copies."""
+    pyarrow = _arrow()
+    with pyarrow.memory_map(path) as mapped:
+        return pyarrow.ipc.open_file(mapped).get_batch(number)
+
+
+# ---- Columns -----------------------------------------------------------------------------------------------------
 
 
 def _names(

@@ -213,7 +213,7 @@ def _gathered(client: Any, futures: list[Any], advance: Callable[[str], None], n
     """Their results, all at once: asking for each takes as long as a small task. Who fails leaves nothing queued.
 
     near : every worker can be reached from here. Gradients then come from the workers; by way of the scheduler, as
-    Dask does where a firewall may be between, they are sent twice, and an evaluation of 2 GB takes a tenth longer.
+    Dask does where a firewall may be between, they are sent twice.
     """
     from distributed import as_completed
 
