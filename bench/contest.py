@@ -33,6 +33,8 @@ THREAD_VARIABLES = (
     *("NUMBA_NUM_THREADS", "FASTLIN_NUM_THREADS"),
     "NPROC",  # XLA's number of cores
 )
+# Where these are set, NumPy and the limit "gemm" would work as on another processor than this one, half as fast.
+OLDER_CPU_VARIABLES = "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"
 Limits = dict[str, float]  # the machine's limits in a row: seconds
 
 
@@ -212,6 +214,8 @@ def cpus() -> list[int]:
 def limit_threads(threads: int) -> None:
     """Workers inherit the variables and the CPUs: a library that ignores the variables is limited to these CPUs."""
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"JAX_PLATFORMS": "cpu"}
+    for variable in OLDER_CPU_VARIABLES:
+        os.environ.pop(variable, None)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus()[:threads])
 

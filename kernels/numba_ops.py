@@ -20,6 +20,7 @@ from fastlin.kernels.numba_losses import *  # noqa: F403  (exp and the epilogues
 from fastlin.kernels.numba_math import column, float_from_half, row, smaller, window
 from fastlin.kernels.numba_tile import (
     ACTIVE_ROWS,
+    ALIGNED_VECTORS,
     GRADIENT_CLASSES,
     SCORE_CLASSES,
     SCORE_ROWS,
@@ -29,6 +30,7 @@ from fastlin.kernels.numba_tile import (
     gradient_tile,
     gradient_vectors,
     scores_tile,
+    unaligned_columns,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
 from fastlin.kernels.numba_wide import WIDE_CLASSES, WIDE_LEAST_ROWS, add_panels, classes_of_tile, wide_scores
@@ -152,12 +154,17 @@ def add_few_tiles(X, G, total):
     """The same for few classes or columns."""
     c, rows = G.shape
     classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
-    width = columns_of_tile(classes) * VECTOR_BYTES // total.itemsize
+    d, lanes = X.shape[1], VECTOR_BYTES // total.itemsize
+    width = columns_of_tile(classes) * lanes
+    first = unaligned_columns(X) if d >= ALIGNED_VECTORS * lanes else 0
     for r in range(0, rows, ACTIVE_ROWS):
-        active = active_rows(G, r)
-        for k in range(0, X.shape[1], width):
+        active, k = active_rows(G, r), 0
+        while k < d:
+            stop = first if k < first else d
+            some = window(X, 0, rows, 0, stop)
             for j in range(0, c, classes):
-                gradient_tile(X, G, total, r, active, j, smaller(classes, c - j), k)
+                gradient_tile(some, G, total, r, active, j, smaller(classes, c - j), k)
+            k = smaller(k + width, stop)
 
 
 def product(add_tiles, name):

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from fastlin.kernels.numba_math import CPU_FEATURES
 
 VECTOR_BYTES = 64 if "+avx512f" in CPU_FEATURES else 32 if "+avx2" in CPU_FEATURES else 16
+ALIGNED_VECTORS = 32  # with fewer in a row, the columns before an aligned vector take longer than it gains
 _REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in CPU_FEATURES else 16
 SCORE_ROWS = 4
 SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
@@ -395,6 +396,23 @@ def rows_after(typingctx, X):
         return context.make_tuple(b, result, [b.ptrtoint(X.row(X.rows), intp_t), size])
 
     return result(X), emit
+
+
+@intrinsic
+def unaligned_columns(typingctx, X):
+    """Columns before the first one that begins at a multiple of VECTOR_BYTES in every row; 0 if rows differ.
+
+    NumPy's large arrays begin 16 bytes behind such a multiple.
+    """
+
+    def emit(context, b, signature, args):
+        X = Matrix(context, b, signature.args[0], args[0])
+        start, low = b.ptrtoint(X.data, intp_t), intp_t(VECTOR_BYTES - 1)
+        bytes_before = b.and_(b.neg(start), low)
+        same = b.icmp_signed("==", b.and_(b.or_(X.row_bytes, b.urem(start, intp_t(X.bytes))), low), intp_t(0))
+        return b.select(same, b.udiv(bytes_before, intp_t(X.bytes)), intp_t(0))
+
+    return types.intp(X), emit
 
 
 @intrinsic

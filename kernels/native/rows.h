@@ -10,12 +10,12 @@ INLINE VEC NAME(load)(const REAL *p) { return *(const NAME(unaligned) *)p; }
 INLINE void NAME(store)(REAL *p, VEC v) { *(NAME(unaligned) *)p = v; }
 INLINE VEC NAME(keep)(BITS mask, VEC v) { return (VEC)(mask & (BITS)v); }
 
-/* The last d % V columns of a row are read with its last V columns; this mask clears the other lanes, whose
- * columns were used already. So no code reads outside the row, and no masked instruction is needed.
- * (Rows shorter than a vector have functions of their own.) */
-INLINE BITS NAME(end_mask)(ptrdiff_t d) {
+/* The last columns of a row that do not fill a vector are read with its last V columns; a mask clears the other lanes,
+ * whose columns were used already. So no code reads outside the row, and no masked instruction is needed.
+ * (Rows shorter than a vector have functions of their own.) This mask keeps the lanes from `first` to before `last`. */
+INLINE BITS NAME(mask)(ptrdiff_t first, ptrdiff_t last) {
     BITS mask;
-    for (ptrdiff_t i = 0; i < V; i++) mask[i] = i >= V - d % V ? -1 : 0;
+    for (ptrdiff_t i = 0; i < V; i++) mask[i] = i >= first && i < last ? -1 : 0;
     return mask;
 }
 
@@ -88,7 +88,7 @@ INLINE void NAME(scores_tile)(
         }
     }
     if (k < end) {
-        const BITS mask = NAME(end_mask)(d);
+        const BITS mask = NAME(mask)(V - d % V, V);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(keep)(mask, NAME(load)(W + j * ldw + d - V));
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC whole = NAME(load)(x[i] + d - V);
@@ -164,7 +164,7 @@ static void NAME(few_scores)(
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL);
     const char *next = hint ? hint->start : (const char *)X;
     const ptrdiff_t turns = divide_up(rows, SCORES_ROWS) * (d / V) * divide_up(c, SCORES_CLASSES);
-    const ptrdiff_t step = hint ? hint->bytes / 2 / turns : 0;
+    const ptrdiff_t step = hint ? early_bytes(hint) / turns : 0;
     for (ptrdiff_t k = 0; k < d; k += panel)
         for (ptrdiff_t r = 0; r < rows; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
@@ -244,7 +244,7 @@ INLINE void NAME(gradient_tile)(
         UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (VEC){0};
     for (int i = 0; i < n; i++) {
         const REAL *x = X + active[i] * ldx, *g = G + active[i];
-        if (vectors > 1) prefetch(next + i * step, step, vectors);
+        if (vectors > 1) prefetch(next + i * step, step, GRADIENT_VECTORS);
         UNROLL for (int v = 0; v < vectors; v++) xk[v] = NAME(load)(x + v * V);
         UNROLL for (int j = 0; j < classes; j++)
             UNROLL for (int v = 0; v < vectors; v++) sum[j][v] += g[j * ldg] * xk[v];
@@ -335,40 +335,51 @@ static int NAME(active_rows)(
     return n;
 }
 
+/* Columns before the first one that begins at a multiple of VECTOR_BYTES in every row: NumPy's large arrays begin 16
+ * bytes behind one. 0 if rows differ. */
+INLINE ptrdiff_t NAME(unaligned_columns)(const REAL *X, ptrdiff_t ldx) {
+    const ptrdiff_t beyond = (ptrdiff_t)((size_t)X % VECTOR_BYTES), bytes = sizeof(REAL);
+    return ldx % V || beyond % bytes ? 0 : (VECTOR_BYTES - beyond) % VECTOR_BYTES / bytes;
+}
+
 /* At most MAX_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
  * from L1 again. */
 static void NAME(gradient_block)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
     REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const prefetch_hint *hint
 ) {
-    const BITS whole = (BITS)((VEC){0} == (VEC){0});
     int active[MAX_ROWS];
     const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
     if (d < V) {
         NAME(gradient_short)(X, ldx, d, active, n, G, ldg, c, dW, lddw);
         return;
     }
-    const BITS end = NAME(end_mask)(d);
     const int many = c > GRADIENT_CLASSES && c <= MANY_CLASSES;
     const ptrdiff_t width = (many ? MANY_VECTORS : GRADIENT_VECTORS) * V;
-    const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES);
-    const ptrdiff_t step = hint ? hint->bytes / 2 / (rows * divide_up(d, width) * divide_up(c, most)) : 0;
-    const char *next = hint ? hint->start + hint->bytes / 2 : (const char *)X;
+    const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES), few = share(c, MAX_CLASSES);
+    const ptrdiff_t late = hint ? hint->bytes - early_bytes(hint) : 0;
+    const ptrdiff_t step = late / (rows * divide_up(d, width) * divide_up(c, most));
+    const char *next = hint ? hint->start + early_bytes(hint) : (const char *)X;
     ptrdiff_t k = 0;
     if (n && c >= WIDE_CLASSES) {
         k = NAME(wide_gradient)(X, ldx, d, active, n, G, ldg, c, dW, lddw, next, step);
         next += k / width * divide_up(c, most) * n * step;
+    } else if (n && d >= ALIGNED_VECTORS * V) {
+        k = NAME(unaligned_columns)(X, ldx);
+        for (ptrdiff_t j = 0; k && j < c; j += few)
+            NAME(gradient_narrow)(X, ldx, active, n, G + j * ldg, ldg, dW + j * lddw, lddw, NAME(mask)(0, k),
+                                  (int)smaller(few, c - j));
     }
     for (; n && k + width <= d; k += width)
         for (ptrdiff_t j = 0; j < c; j += most, next += n * step)
             (many ? NAME(gradient_many) : NAME(gradient_wide))(
                 X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step,
                 (int)smaller(most, c - j));
-    for (const ptrdiff_t few = share(c, MAX_CLASSES); n && k < d; k += V) {
+    for (; n && k < d; k += V) {
         const ptrdiff_t from = smaller(k, d - V);
         for (ptrdiff_t j = 0; j < c; j += few)
             NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
-                                  from == k ? whole : end, (int)smaller(few, c - j));
+                                  NAME(mask)(k - from, V), (int)smaller(few, c - j));
     }
 }
 

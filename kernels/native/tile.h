@@ -34,6 +34,7 @@ enum { WIDE_ROWS = 6, WIDE_VECTORS = 2 };
 enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
 enum { MAX_ROWS = 128 };       /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
+enum { ALIGNED_VECTORS = 32 };  /* with fewer in a row, the columns before an aligned vector take longer than it gains */
 
 /* With many classes (wide.h): */
 enum { WIDE_CLASSES = 16, WIDE_LEAST_ROWS = 40 };
@@ -95,12 +96,21 @@ typedef struct {
     const void *panels;        /* W's copy in panels (wide.h), or NULL */
 } tile_sizes;
 
-/* The memory that is likely to be read after a block. The scores prefetch one half of it into L2, and the gradient the
- * other half. */
+/* The memory that is likely to be read after a block. The scores prefetch the first part of it into L2, and the gradient
+ * the rest. */
 typedef struct {
     const char *start;
     ptrdiff_t bytes;
 } prefetch_hint;
+
+#if defined(__x86_64__)
+#define IS_AMD __builtin_cpu_is("amd")
+#else
+#define IS_AMD 0
+#endif
+
+/* The part of the scores: they wait for memory themselves, and an AMD processor drops prefetches meanwhile. */
+INLINE ptrdiff_t early_bytes(const prefetch_hint *hint) { return hint->bytes / (IS_AMD ? 4 : 2); }
 
 /* Prefetches `step` bytes at next, one cache line at most for every two that `vectors` vectors fill. */
 INLINE void prefetch(const char *next, ptrdiff_t step, const int vectors) {

@@ -89,7 +89,7 @@ static ptrdiff_t NAME(wide_scores)(
 ) {
     const ptrdiff_t rows = sizes->rows, c = sizes->c, most = WIDE_VECTORS * V;
     const ptrdiff_t turns = divide_up(c, most) * divide_up(rows, WIDE_ROWS) * divide_up(sizes->d, 4);
-    const ptrdiff_t step = hint ? hint->bytes / 2 / turns : 0;
+    const ptrdiff_t step = hint ? early_bytes(hint) / turns : 0;
     const char *next = hint ? hint->start : (const char *)X;
     ptrdiff_t j = 0;
     while (c - j > 2 * MAX_CLASSES) {

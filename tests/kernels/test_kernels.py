@@ -302,6 +302,24 @@ def test_bad_scale(images, changes, kind, message):
         fl.svm_loss(np.zeros((70, 5)), X, y, **changes)
 
 
+@pytest.mark.parametrize("c", [1, 4, 6, 7, 10, 13, 15])
+@pytest.mark.parametrize("d", [512, 1023, 1040])
+def test_the_bits_do_not_depend_on_where_rows_begin(d, c, compiled, dtype):
+    """The gradient goes through long rows from their first whole vector on, which other columns precede."""
+    n, stride, rng = 70, -(-d // 16) * 16, np.random.default_rng(d + c)  # whole vectors from one row to the next
+    values, W, y = rng.standard_normal((n, d)), rng.normal(0, 0.1, (d, c)).astype(dtype), rng.integers(0, c, n)
+    expected = fl.softmax_loss(W.astype("float64"), values, y, reg=0.3, backend="numpy")[1]
+    found = []
+    for beyond in (0, 1, 4, 15):
+        memory = np.empty(n * stride + 32, dtype)
+        start = -memory.ctypes.data % 64 // memory.itemsize + beyond
+        X = memory[start : start + n * stride].reshape(n, stride)[:, :d]
+        X[:] = values
+        found.append(fl.softmax_loss(W, X, y, reg=0.3, backend=compiled)[1])
+        np.testing.assert_array_equal(found[-1], found[0])
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=30 * np.finfo(dtype).eps)
+
+
 def test_warmup(backend):
     fl.warmup(backend)
 
