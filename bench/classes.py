@@ -1,8 +1,8 @@
-"""Draws the speed of a softmax loss with 1 to 300 classes: docs/classes.png, and the figures in a CSV file.
+"""Draws the speed of a softmax loss with 1 to 300 classes, and with 1 to 300 features (docs/classes.png, a CSV file).
 
-One thread; float32 and float64, three numbers of features. NumPy's two products and epilogue are beside it. The number
-of classes decides between the tile for few classes and the one for many (docs/kernels.md): a step in a curve is a
-wrong choice.
+One thread; float32 and float64. NumPy's two products and epilogue are beside it. The number of classes decides between
+the tile for few classes and the one for many, and that of features how rows end (docs/kernels.md): a step in a curve is
+a wrong choice.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ from fastlin import machine
 from fastlin.compare import blas_threads
 
 FEATURES = (64, 768, 3072)
-MOST_CLASSES = 300
+CLASSES = (2, 10, 100)
+MOST = 300  # classes, or features
 NUMBERS = 3_000_000  # of X: more than the caches of a core hold
+ROWS = 10_000  # where the number of features varies
 BURST = 0.02  # seconds of calls, of which the median counts
 ROUNDS = 3
 BENCH = Path(__file__).parent
 FILE = BENCH / "results" / f"classes-{slug(machine.cpu_name())}.csv"
 PICTURE = BENCH.parent / "docs" / "classes.png"
+
+COLUMN = {"classes": "c", "features": "d"}
+VARY = {"classes": ("features", FEATURES), "features": ("classes", CLASSES)}  # what varies, for numbers of the other
 
 Line = dict[str, object]
 
@@ -39,14 +44,17 @@ Line = dict[str, object]
 def figures(dtype: str) -> Iterator[tuple[Line, Callable[[], object], float]]:
     """What is timed: its line, the call, and its flops."""
     rng = np.random.default_rng(0)
-    for d in FEATURES:
-        n = NUMBERS // d
-        X = rng.standard_normal((n, d)).astype(dtype)
-        for c in range(1, MOST_CLASSES + 1):
-            W, y = 0.01 * rng.standard_normal((d, c)).astype(dtype), rng.integers(0, c, n)
-            for backend in ("cython", "numpy") if c % 10 == 0 else ("cython",):
-                call = partial(fl.softmax_loss, W, X, y, backend=backend, threads=1)
-                yield {"dtype": dtype, "d": d, "c": c, "library": backend}, call, 4.0 * n * d * c
+    counts = range(1, MOST + 1)
+    by_classes = [(NUMBERS // d, d, c, "classes") for d, c in product(FEATURES, counts)]
+    by_features = [(ROWS, d, c, "features") for c, d in product(CLASSES, counts)]
+    X = np.empty((0, 0), dtype)
+    for n, d, c, varies in by_classes + by_features:
+        if X.shape != (n, d):
+            X = rng.standard_normal((n, d), dtype)
+        W, y = 0.01 * rng.standard_normal((d, c), dtype), rng.integers(0, c, n)
+        for backend in ("cython", "numpy") if (c if varies == "classes" else d) % 10 == 0 else ("cython",):
+            call = partial(fl.softmax_loss, W, X, y, backend=backend, threads=1)
+            yield {"dtype": dtype, "varies": varies, "d": d, "c": c, "library": backend}, call, 4.0 * n * d * c
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -78,24 +86,28 @@ def measure() -> list[Line]:
 
 
 def draw(lines: list[dict[str, str]], path: Path) -> None:
-    """A curve for each number of features, a panel for each type."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for panel, dtype in zip(panels, ("float32", "float64"), strict=True):
-        for number, d in enumerate(FEATURES):
+    """A curve for each number of features, and below for each number of classes; a column of panels for each type."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    for panel, (varies, dtype) in zip(panels.flat, product(VARY, ("float32", "float64")), strict=True):
+        fixed, numbers = VARY[varies]
+        for color, number in enumerate(numbers):
             for library, style in (("cython", "-"), ("numpy", ":")):
-                own = curve(lines, dtype, d, library)
-                points = [int(line["c"]) for line in own], [float(line["gf_s"]) for line in own]
-                label = f"{d} features" + (", NumPy" if library == "numpy" else "")
-                panel.plot(*points, style, color=f"C{number}", linewidth=1.3, label=label)
-        panel.set(title=dtype, xlabel="classes", ylabel="GF/s, one thread", xlim=(0, MOST_CLASSES), ylim=(0, None))
+                own = curve(lines, dtype, varies, number, library)
+                points = [int(line[COLUMN[varies]]) for line in own], [float(line["gf_s"]) for line in own]
+                label = f"{number} {fixed}" + (", NumPy" if library == "numpy" else "")
+                panel.plot(*points, style, color=f"C{color}", linewidth=1.3, label=label)
+        panel.set(title=dtype, xlabel=varies, ylabel="GF/s, one thread", xlim=(0, MOST), ylim=(0, None))
         panel.grid(alpha=0.3)
-    figure.legend(*panels[0].get_legend_handles_labels(), fontsize="small", ncols=6, loc="outside lower center")
+    for panel in panels[:, 1]:
+        panel.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(f"Softmax loss with its gradient on {lines[0]['cpu']} ({lines[0]['isa']})", fontsize="medium")
     figure.savefig(path, dpi=110)
 
 
-def curve(lines: list[dict[str, str]], dtype: str, d: int, library: str) -> list[dict[str, str]]:
-    return [line for line in lines if (line["dtype"], line["d"], line["library"]) == (dtype, str(d), library)]
+def curve(lines: list[dict[str, str]], dtype: str, varies: str, number: int, library: str) -> list[dict[str, str]]:
+    fixed = COLUMN[VARY[varies][0]]
+    wanted = dtype, varies, str(number), library
+    return [line for line in lines if (line["dtype"], line["varies"], line[fixed], line["library"]) == wanted]
 
 
 def main() -> None:
@@ -117,12 +129,17 @@ def main() -> None:
 
 
 def largest_step(lines: list[dict[str, str]]) -> str:
-    """The largest ratio of the speeds of c and c + 1 classes."""
+    """The largest step between neighbours: how much more than its share one more class or feature takes, or how much
+    less time than without it."""
     steps = []
-    for dtype, d in product(("float32", "float64"), FEATURES):
-        for pair in pairwise(curve(lines, dtype, d, "cython")):
-            low, high = sorted(float(line["gf_s"]) for line in pair)
-            steps.append((high / low, f"{dtype}, {d} features, {' and '.join(line['c'] for line in pair)} classes"))
+    for dtype, (varies, (fixed, numbers)) in product(("float32", "float64"), VARY.items()):
+        for number in numbers:
+            for pair in pairwise(curve(lines, dtype, varies, number, "cython")):
+                speeds = [float(line["gf_s"]) for line in pair]
+                times = [int(line[COLUMN[varies]]) / speed for line, speed in zip(pair, speeds, strict=True)]
+                which = " and ".join(line[COLUMN[varies]] for line in pair)
+                step = max(speeds[0] / speeds[1], times[0] / times[1])
+                steps.append((step, f"{dtype}, {number} {fixed}, {which} {varies}"))
     ratio, where = max(steps)
     return f"{ratio:.2f} ({where})"
 
