@@ -139,36 +139,22 @@ static void NAME(scores_of_few)(
     }
 }
 
-/* B = A with zeros behind each row, to the length of a vector. */
-static void NAME(lengthen)(const REAL *A, ptrdiff_t lda, ptrdiff_t rows, ptrdiff_t d, REAL *B) {
-    memset(B, 0, (size_t)(rows * VECTOR_BYTES));
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t k = 0; k < d; k++) B[r * V + k] = A[r * lda + k];
-}
-
-/* For rows shorter than a vector: the tile goes over copies of X and W whose rows are as long as one. */
+/* For rows shorter than a vector: from a copy of X whose columns lie one behind the other, so that vectors are of rows. */
 NOINLINE void NAME(scores_short)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, ptrdiff_t c,
     REAL *scores, ptrdiff_t ld
 ) {
-    REAL X_long[MAX_ROWS * V], W_long[SCORES_CLASSES * V];
-    const ptrdiff_t most = share(c, SCORES_CLASSES);
+    REAL columns[V * MAX_ROWS];
     for (ptrdiff_t first = 0; first < rows; first += MAX_ROWS) {
         const ptrdiff_t n = smaller(MAX_ROWS, rows - first);
-        NAME(lengthen)(X + first * ldx, ldx, n, d, X_long);
-        for (ptrdiff_t j = 0; j < c; j += most) {
-            const ptrdiff_t classes = smaller(most, c - j);
-            NAME(lengthen)(W + j * ldw, ldw, classes, d, W_long);
-            for (ptrdiff_t r = 0; r < n; r += SCORES_ROWS) {
-                const REAL *x[SCORES_ROWS];
-                REAL *s = scores + j * ld + first + r;
-                for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) x[i] = X_long + smaller(r + i, n - 1) * V;
-                if (r + SCORES_ROWS <= n)
-                    NAME(scores_group)(x, W_long, V, 0, V, V, s, ld, (const char *)X, 0, (int)classes);
-                else
-                    NAME(scores_of_few)(x, W_long, V, classes, 0, V, V, s, ld, n - r);
+        for (ptrdiff_t r = 0; r < n; r++)
+            for (ptrdiff_t k = 0; k < d; k++) columns[k * MAX_ROWS + r] = X[(first + r) * ldx + k];
+        for (ptrdiff_t j = 0; j < c; j++)
+            for (ptrdiff_t k = 0; k < d; k++) {
+                const REAL w = W[j * ldw + k];
+                REAL *s = scores + j * ld + first;
+                for (ptrdiff_t r = 0; r < n; r++) s[r] += w * columns[k * MAX_ROWS + r];
             }
-        }
     }
 }
 
@@ -311,18 +297,20 @@ NOINLINE void NAME(gradient_narrow)(
                  (const char *)X, 0, 1)
 }
 
-/* The same for the gradient, of at most MAX_ROWS rows. */
+/* For rows shorter than a vector, at most MAX_ROWS: from a copy of X with zeros behind each row. */
 NOINLINE void NAME(gradient_short)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const int *active, int n, const REAL *G, ptrdiff_t ldg,
     ptrdiff_t c, REAL *dW, ptrdiff_t lddw
 ) {
-    REAL X_long[MAX_ROWS * V], sums[MAX_CLASSES * V];
+    REAL copy[MAX_ROWS * V], sums[MAX_CLASSES * V];
     const ptrdiff_t most = share(c, MAX_CLASSES);
-    NAME(lengthen)(X, ldx, rows, d, X_long);
+    memset(copy, 0, (size_t)rows * VECTOR_BYTES);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t k = 0; k < d; k++) copy[r * V + k] = X[r * ldx + k];
     for (ptrdiff_t j = 0; j < c; j += most) {
         const ptrdiff_t classes = smaller(most, c - j);
         memset(sums, 0, sizeof(sums));
-        NAME(gradient_narrow)(X_long, V, active, n, G + j * ldg, ldg, sums, V, NAME(mask)(0, V), (int)classes);
+        NAME(gradient_narrow)(copy, V, active, n, G + j * ldg, ldg, sums, V, NAME(mask)(0, V), (int)classes);
         for (ptrdiff_t i = 0; i < classes; i++)
             for (ptrdiff_t k = 0; k < d; k++) dW[(j + i) * lddw + k] += sums[i * V + k];
     }
