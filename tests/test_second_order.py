@@ -164,6 +164,7 @@ def test_no_other_thread_takes_part_in_the_steps():
     run_script(
         """
 import threading
+import time
 from pathlib import Path
 import scipy.linalg  # SciPy has BLAS threads of its own
 
@@ -175,7 +176,10 @@ def turns():
 rng = np.random.default_rng(0)
 X, y = rng.standard_normal((178, 13)) * np.logspace(0, 3, 13), rng.integers(0, 3, 178)
 np.dot(X.T, X)
-before = turns()
+before = None
+while before != turns():  # until the threads of this product, and those that have just begun, sleep
+    before = turns()
+    time.sleep(0.2)
 for solver in ("lbfgs", "whitened-lbfgs", "newton-cg", "newton-cholesky", "owlqn"):
     found = fl.minimize(X, y, solver=solver, max_iter=100, tol=0, threads=1)
     assert len(found.history["loss"]) > 4, solver
