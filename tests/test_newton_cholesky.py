@@ -172,7 +172,7 @@ def test_systems_small_and_large(d, backend):
     np.testing.assert_allclose(linalg.solved(A.copy(), b, linalg.Means(backend, 2)), np.linalg.solve(A, b), rtol=1e-9)
 
 
-def test_ctrl_c_between_two_steps(monkeypatch):
+def test_ctrl_c_between_two_steps(monkeypatch, ctrl_c):
     """A signal that comes while a Hessian is made ends the fit there."""
     X, y, _ = case("softmax")
     made, before = [], newton_cholesky.Hessian.__call__
