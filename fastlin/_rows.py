@@ -121,16 +121,17 @@ class Storage:
         """What its functions promise.
 
         scores, gradient: of the rows start, start + 1, ... of X, as many as `scores` has columns. gather_scores,
-        gather_gradient: of the rows `order` of X, and of the columns first ... last - 1 only; b belongs to column 0.
-        The gradient finds in `row_buffer` what the scores have left there. `scale_shift` is (2, d), what each column
-        is multiplied by and what is then added, or (0, d): as they are.
+        gather_gradient: of the rows order[0], order[1], ..., as many again, and of the columns first ... last - 1
+        only; b belongs to column 0. The rows behind them in the order may be prefetched. The gradient finds in
+        `row_buffer` what the scores have left there, or reads X again. `scale_shift` is (2, d), what each column is
+        multiplied by and what is then added, or (0, d): as they are.
         """
         X, W, S = self.X, "real (c, d+1) rows", "real (c, rows) rows"
         some = {"X": X, "start": "size"}
-        several = {"X": X, "order": "int64 (rows) contiguous", "first": "size", "last": "size"}
+        several = {"X": X, "order": "int64 (known) contiguous", "first": "size", "last": "size"}
         buffer = {"row_buffer": "real (block, d) rows"}
         inside = ("start + rows <= n", *(("rows <= block",) if self.converts else ()))
-        gathered = ("first <= last", "last <= d", "rows <= block")
+        gathered = ("first <= last", "last <= d", "rows <= block", "rows <= known")
         scale_shift = {"scale_shift": "real (0|2, d) contiguous"}
         return {
             f"{self.name}_scores": Op(
@@ -146,7 +147,10 @@ class Storage:
                 where=gathered,
             ),
             f"{self.name}_gather_gradient": Op(
-                "gather", {**several, **buffer, "dscores": S, "dW": W}, writes=("dW",), where=gathered
+                "gather",
+                {**several, **scale_shift, **buffer, "dscores": S, "dW": W},
+                writes=("dW",),
+                where=gathered,
             ),
         }
 

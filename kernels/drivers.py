@@ -116,7 +116,7 @@ def epoch_driver(
         gather_scores(data.X, rows, 0, d, data.scale_shift, workspace.row_buffer, weights.W, S)
         workspace.losses[step] += epilogue(S, data.y[rows], data.sample_weight[rows], scratch, *data.hyper)
         S *= S.dtype.type(1.0 / rows_of_batch(data, step))
-        gather_gradient(data.X, rows, 0, d, workspace.row_buffer, S, weights.dW)
+        gather_gradient(data.X, rows, 0, d, data.scale_shift, workspace.row_buffer, S, weights.dW)
 
     def finish_gradient(data, steps, weights, workspace, step):
         """Adds the penalty's gradient; returns the factor that keeps the gradient's norm within its limit."""

@@ -83,7 +83,7 @@ def dense_gradient(X, start, row_buffer, dscores, dW):
 @quiet
 def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
     weights, b = W[:, first:last].astype(np.float64), W[:, -1].astype(np.float64)
-    for r, i in enumerate(order):
+    for r, i in enumerate(order[: scores.shape[1]]):
         x = X[i, first:last].astype(np.float64)
         if len(scale_shift):
             x = x * scale_shift[0, first:last] + scale_shift[1, first:last]
@@ -92,9 +92,9 @@ def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, score
         scores[:, r] = s + b if first == 0 else s
 
 
-def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+def dense_gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
     sums = dW[:, -1] if first == 0 else dW[:, -1].copy()
-    add_product(row_buffer[: len(order), first:last], dscores, dW[:, first:last], sums)
+    add_product(row_buffer[: dscores.shape[1], first:last], dscores, dW[:, first:last], sums)
 
 
 uint8_scores = float16_scores = float32_scores = dense_scores

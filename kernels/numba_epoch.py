@@ -169,7 +169,7 @@ def begin_block_with(gather_scores):
         scores, column_blocks = workspace.scores, workspace.squares.size
         c, d = weights.W.shape[0], weights.W.shape[1] - 1
         start, stop = rows_of_block(data, number, scores.shape[2])
-        rows = slice_of(data.order, start, stop)
+        rows = slice_of(data.order, start, data.order.size)
         for i in range(share.first_block, share.last_block):
             first, last = column_range(i, i + 1, column_blocks, d)
             partial = window(matrix(workspace.partial, number % 2 * column_blocks + i), 0, c, 0, stop - start)
@@ -192,16 +192,16 @@ def end_block_with(epilogue, gather_gradient, take_y):
             if number % blocks % apart == 0:
                 clear(gradient, share.first, share.last)
         start, stop = rows_of_block(data, number, S.shape[1])
-        rows = slice_of(data.order, start, stop)
+        rows = slice_of(data.order, start, data.order.size)
         own, scratch = window(S, 0, c, 0, stop - start), window(S, c, S.shape[0] - c, 0, S.shape[1])
         sum_partial(own, workspace.partial, number % 2 * column_blocks, column_blocks)
         own_y, own_weight = gathered.y[share.number], row(gathered.sample_weight, share.number)
-        take_y(rows, data.y, data.sample_weight, own_y, own_weight)
+        take_y(slice_of(rows, 0, stop - start), data.y, data.sample_weight, own_y, own_weight)
         loss = epilogue(pieces.epilogue, (own, own_y, own_weight, scratch, *data.hyper))
         if share.number == 0:  # every share computes the same loss
             workspace.losses[number // blocks] += loss
         scale_rows(own, 1.0 / rows_of_batch(data, number // blocks))
-        where = data.X, rows, share.first, share.last
+        where = data.X, rows, share.first, share.last, data.scale_shift
         gather_gradient(pieces.gather_gradient, (*where, workspace.row_buffer, own, gradient))
         count = number % blocks + 1
         if apart != 0 and (count == blocks or count % apart == 0):
@@ -381,7 +381,7 @@ def piece_types(stored, real, y_ndim, hyper):
     return {
         "gather_scores": (types.none, *rows, scale_shift, matrix, matrix, matrix),
         "epilogue": (number, matrix, y, flat, matrix, *[number] * hyper),
-        "gather_gradient": (types.none, *rows, matrix, matrix, matrix),
+        "gather_gradient": (types.none, *rows, scale_shift, matrix, matrix, matrix),
         "finish_block": (UniTuple(number, 2), matrix, matrix, matrix, number, number, types.boolean),
         "clip_stage": (types.none, flat, flat, number, number),
         "update": (types.none, flat, flat, state, types.intp, number, others),

@@ -116,8 +116,8 @@ def add_few_scores(X, W, scores):
 
 
 @inlined
-def add_gathered_scores(X, order, copies, W, scores):
-    """scores += W X[order]^T for few classes. It also copies these rows of X."""
+def add_gathered_scores(X, order, W, scores):
+    """scores += W X[order]^T for few classes."""
     c, rows = scores.shape
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
@@ -125,7 +125,7 @@ def add_gathered_scores(X, order, copies, W, scores):
         stop = smaller(k + panel, X.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                gather_scores_tile(X, order, copies, j == 0, W, scores, (r, j, smaller(classes, c - j), k, stop))
+                gather_scores_tile(X, order, W, scores, (r, j, smaller(classes, c - j), k, stop))
 
 
 @inlined
@@ -141,17 +141,17 @@ columns_of_tile = inlined(gradient_vectors)
 
 
 @inlined
-def add_many_tiles(X, G, total):
-    """total += G X"""
+def add_many_tiles(X, order, G, total):
+    """total += G X; `order` is None."""
     (c, rows), d = G.shape, X.shape[1]
     done = add_panels(X, G, total)
     if done < d:
-        add_few_tiles(window(X, 0, rows, done, d - done), G, window(total, 0, c, done, d - done))
+        add_few_tiles(window(X, 0, rows, done, d - done), None, G, window(total, 0, c, done, d - done))
 
 
 @inlined
-def add_few_tiles(X, G, total):
-    """The same for few classes or columns."""
+def add_few_tiles(X, order, G, total):
+    """The same for few classes or columns. If there is an order, X is X[order], but for rows that follow behind G's."""
     c, rows = G.shape
     classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
     d, lanes = X.shape[1], VECTOR_BYTES // total.itemsize
@@ -161,16 +161,16 @@ def add_few_tiles(X, G, total):
         active, k = active_rows(G, r), 0
         while k < d:
             stop = first if k < first else d
-            some = window(X, 0, rows, 0, stop)
+            some = window(X, 0, X.shape[0], 0, stop)
             for j in range(0, c, classes):
-                gradient_tile(some, G, total, r, active, j, smaller(classes, c - j), k)
+                gradient_tile(some, order, G, total, r, active, j, smaller(classes, c - j), k)
             k = smaller(k + width, stop)
 
 
 def product(add_tiles, name):
     def add_product(X, G, total, sums):
         add_row_sums(G, sums)
-        add_tiles(X, G, total)
+        add_tiles(X, None, G, total)
 
     return jit(add_product, name)
 
@@ -199,37 +199,38 @@ def dense_storage(add_scores, add_tiles):
         d = X.shape[1]
         some = window(X, start, dscores.shape[1], 0, d)
         add_row_sums(dscores, column(dW, d))
-        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
+        add_tiles(some, None, dscores, window(dW, 0, dW.shape[0], 0, d))
 
     def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
-        width, many = last - first, W.shape[0] >= WIDE_CLASSES and order.size >= WIDE_LEAST_ROWS
-        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
+        width = last - first
+        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, scores.shape[1], first, width)
         fill_with_bias(W, first, scores)
-        if many or scale_shift.shape[0]:
+        if W.shape[0] >= WIDE_CLASSES or scale_shift.shape[0]:
             gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
             add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
         else:
-            add_gathered_scores(some, order, copies, window(W, 0, W.shape[0], first, width), scores)
+            add_gathered_scores(some, order, window(W, 0, W.shape[0], first, width), scores)
 
-    found = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
-    return found | {"gather_gradient": gradient_of_copies(add_tiles)}
-
-
-def gradient_of_copies(add_tiles):
-    def gather_gradient(X, order, first, last, row_buffer, dscores, dW):
-        width = last - first
-        copies, d = window(row_buffer, 0, order.size, first, width), dW.shape[1] - 1
+    def gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
+        width, d = last - first, dW.shape[1] - 1
+        total = window(dW, 0, dW.shape[0], first, width)
         if first == 0:
             add_row_sums(dscores, column(dW, d))
-        add_tiles(copies, dscores, window(dW, 0, dW.shape[0], first, width))
+        if dW.shape[0] >= WIDE_CLASSES or scale_shift.shape[0]:
+            add_tiles(window(row_buffer, 0, dscores.shape[1], first, width), None, dscores, total)
+        else:
+            add_few_tiles(window(X, 0, X.shape[0], first, width), order, dscores, total)
 
-    return gather_gradient
+    return {
+        "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,
+        "gather_gradient": gather_gradient,
+    }  # fmt: skip
 
 
 @inlined
 def gather(number, X, order, scale_shift, copies):
-    """Copies rows of X as number(x), scaled and shifted."""
-    for r in range(order.size):
+    """Copies rows of X, as many as `copies` has, as number(x), scaled and shifted."""
+    for r in range(copies.shape[0]):
         x, out = row(X, order[r]), row(copies, r)
         for k in range(x.size):
             out[k] = number(x[k])
@@ -258,17 +259,26 @@ def converting_storage(add_scores, add_tiles, number):
         d = dW.shape[1] - 1
         some = window(row_buffer, 0, dscores.shape[1], 0, d)
         add_row_sums(dscores, column(dW, d))
-        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
+        add_tiles(some, None, dscores, window(dW, 0, dW.shape[0], 0, d))
 
     def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
         width = last - first
-        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, order.size, first, width)
+        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, scores.shape[1], first, width)
         gather(number, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
         fill_with_bias(W, first, scores)
         add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
 
-    found = {"scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores}
-    return found | {"gather_gradient": gradient_of_copies(add_tiles)}
+    def gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
+        width, d = last - first, dW.shape[1] - 1
+        if first == 0:
+            add_row_sums(dscores, column(dW, d))
+        copies = window(row_buffer, 0, dscores.shape[1], first, width)
+        add_tiles(copies, None, dscores, window(dW, 0, dW.shape[0], first, width))
+
+    return {
+        "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,
+        "gather_gradient": gather_gradient,
+    }  # fmt: skip
 
 
 @inlined

@@ -110,6 +110,19 @@ class Matrix:
         return self.b.call(cgutils.get_or_insert_function(self.b.module, signature, name), args)
 
 
+class Order:
+    """The numbers of rows, one behind the other."""
+
+    def __init__(self, context, b, kind, value):
+        array = context.make_array(kind)(context, b, value)
+        self.b, self.data = b, array.data
+        self.last = b.sub(b.extract_value(array.shape, 0), intp_t(1))
+
+    def number(self, r):
+        """That of row r in the order; the last one stands for those behind it."""
+        return self.b.load(self.b.gep(self.data, [least(self.b, r, self.last)]))
+
+
 def first_lanes(b, count, lanes):
     """The mask of lanes 0, 1, ... count - 1."""
     count = b.trunc(least(b, count, intp_t(lanes)), _lane_t)
@@ -225,39 +238,26 @@ def scores_tile(typingctx, X, W, scores, tile):
 
 
 @intrinsic
-def gather_scores_tile(typingctx, X, order, copies, fresh, W, scores, tile):
-    """The same for rows order[r:r+4] of X if `fresh`, else for rows r:r+4 of `copies`.
-
-    Fresh rows are copied there, and the four rows that follow in the order are prefetched.
-    """
+def gather_scores_tile(typingctx, X, order, W, scores, tile):
+    """The same for rows order[r:r+4] of X. The four rows that follow in the order are prefetched."""
 
     def emit(context, b, signature, args):
-        matrices = (0, 2, 4, 5)
-        X, copies, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in matrices)
-        order = context.make_array(signature.args[1])(context, b, args[1]).data
-        fresh, where = args[3], cgutils.unpack_tuple(b, args[6])
-        r = where[0]
-        last = b.sub(scores.columns, intp_t(1))
-
-        def number(i):
-            return least(b, b.add(r, intp_t(i)), last)
-
-        def row(i):
-            found, copy = X.row(b.load(b.gep(order, [number(i)]))), copies.row(number(i))
-            return b.select(fresh, found, b.bitcast(copy, found.type))
-
-        rows = [row(i) for i in range(SCORE_ROWS)]
-        copying = [(copies.row(number(i)), row(i + SCORE_ROWS)) for i in range(SCORE_ROWS)]
+        X, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
+        order = Order(context, b, signature.args[1], args[1])
+        where = cgutils.unpack_tuple(b, args[4])
+        rows, following = (
+            [X.row(order.number(b.add(where[0], intp_t(first + i)))) for i in range(SCORE_ROWS)]
+            for first in (0, SCORE_ROWS)
+        )
 
         def meanwhile(k, x, mask):
-            for found, (copy, following) in zip(x, copying, strict=True):
-                copies.store_at(found, copy, k, mask)
-                copies.prefetch(following, k, cache=3)
+            for row in following:
+                X.prefetch(row, k, cache=3)
 
         _emit_scores(b, W, scores, where, rows, meanwhile)
         return context.get_dummy_value()
 
-    return types.void(X, order, copies, fresh, W, scores, tile), emit
+    return types.void(X, order, W, scores, tile), emit
 
 
 def _emit_scores(b, W, scores, where, rows, meanwhile):
@@ -473,16 +473,18 @@ def active_rows(typingctx, dscores, r):
 
 
 @intrinsic
-def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
+def gradient_tile(typingctx, X, order, dscores, dW, r, active, j, classes, k):
     """dW[j:j+classes, k:k+width] += dscores[j:j+classes, r:] X[r:, k:k+width] over the active rows from r on.
 
-    width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
+    width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES. `order` is None,
+    or the rows are those with the numbers in the order, which may be longer: what follows there is prefetched.
     """
 
     def emit(context, b, signature, args):
-        X, G, dW = (Matrix(context, b, *pair) for pair in zip(signature.args[:3], args[:3], strict=True))
-        r, active, j, classes, start = args[3:]
-        lanes = X.lanes
+        X, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
+        r, active, j, classes, start = args[4:]
+        lanes, in_order = X.lanes, signature.args[1] == types.none
+        numbers = None if in_order else Order(context, b, signature.args[1], args[1])
 
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
@@ -496,11 +498,16 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
 
             def step(active, *sums):
                 row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
-                x = [X.load(row, column, lanes, mask) for column in columns]
-                if mask is None:
+                x_row = X.row(row if in_order else numbers.number(row))
+                x = [X.load_at(x_row, column, lanes, mask) for column in columns]
+                if mask is None and in_order:
                     for v in range(fetched):
                         number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
                         X.prefetch(prefetch_hint, b.add(done, b.mul(number, intp_t(lanes))))
+                elif mask is None:
+                    following = X.row(numbers.number(b.add(row, G.columns)))
+                    for column in columns:
+                        X.prefetch(following, column)
                 g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
                 pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
                 remaining = b.and_(active, b.sub(active, active.type(1)))  # all but the lowest bit
@@ -529,4 +536,4 @@ def gradient_tile(typingctx, X, dscores, dW, r, active, j, classes, k):
         specialise(b, classes, GRADIENT_CLASSES, emit_columns)
         return context.get_dummy_value()
 
-    return types.void(X, dscores, dW, r, active, j, classes, k), emit
+    return types.void(X, order, dscores, dW, r, active, j, classes, k), emit

@@ -68,8 +68,9 @@ def dense_gradient(X, start, row_buffer, dscores, dW):
 
 @quiet
 def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
-    rows = row_buffer[: len(order), first:last]
-    rows[...] = X[order, first:last]
+    count = scores.shape[1]
+    rows = row_buffer[:count, first:last]
+    rows[...] = X[order[:count], first:last]
     if len(scale_shift):
         rows *= scale_shift[0, first:last]
         rows += scale_shift[1, first:last]
@@ -78,9 +79,9 @@ def dense_gather_scores(X, order, first, last, scale_shift, row_buffer, W, score
         scores += W[:, -1:]
 
 
-def dense_gather_gradient(X, order, first, last, row_buffer, dscores, dW):
+def dense_gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
     sums = dW[:, -1] if first == 0 else dW[:, -1].copy()
-    add_product(row_buffer[: len(order), first:last], dscores, dW[:, first:last], sums)
+    add_product(row_buffer[: dscores.shape[1], first:last], dscores, dW[:, first:last], sums)
 
 
 def converted_scores(X, start, W, row_buffer, scores):

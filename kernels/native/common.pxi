@@ -64,9 +64,10 @@ cdef struct RowRange:
     Py_ssize_t next_start, next_count
 
 cdef struct RowSelection:
-    # Rows of X in any order, and their columns first ... last - 1. b belongs to column 0.
+    # Rows of X in any order, and their columns first ... last - 1. b belongs to column 0. The order goes on with rows
+    # that are likely to follow, which a storage may prefetch: `known` rows with them.
     const int64_t *order
-    Py_ssize_t count
+    Py_ssize_t count, known
     Py_ssize_t first, last
 
 cdef struct Sizes:
@@ -155,8 +156,8 @@ ctypedef void (*gather_scores_t)(
     const Samples *X, const RowSelection *rows, const Sizes *sizes, const void *x_scale, const void *x_shift,
     const void *weights, void *row_buffer, void *scores) noexcept nogil  # x_scale is NULL if X is not scaled
 ctypedef void (*gather_gradient_t)(
-    const Samples *X, const RowSelection *rows, const Sizes *sizes, const void *row_buffer, const void *dscores,
-    void *dW) noexcept nogil
+    const Samples *X, const RowSelection *rows, const Sizes *sizes, const void *x_scale, const void *row_buffer,
+    const void *dscores, void *dW) noexcept nogil
 ctypedef double (*epilogue_t)(void *scores, const ScoreBlock *block) noexcept nogil
 ctypedef void (*update_t)(
     void *w, const void *g, void **state, Py_ssize_t n, double t, const double *hyper) noexcept nogil

@@ -84,7 +84,8 @@ cdef inline RowSelection rows_of_block(EpochJob *job, Py_ssize_t number, Columns
     cdef Py_ssize_t step = number // job.blocks
     cdef Py_ssize_t start = number % job.blocks * job.block
     cdef Py_ssize_t count = max(<Py_ssize_t> 0, min(job.block, rows_of_batch(job, step) - start))
-    return RowSelection(job.order + step * job.batch_size + start, count, columns.first, columns.last)
+    start += step * job.batch_size
+    return RowSelection(job.order + start, count, job.n - start, columns.first, columns.last)
 
 
 cdef void begin_block(EpochJob *job, Py_ssize_t number, int column_block) noexcept nogil:
@@ -125,7 +126,8 @@ cdef double end_block(
         for r in range(rows.count):
             scores[j * stride + r] *= scale
     job.gather_gradient(
-        &job.X, &rows, &job.sizes, job.row_buffer, scores, job.subtotal if job.subtotal_blocks else job.dW)
+        &job.X, &rows, &job.sizes, job.x_scale, job.row_buffer, scores,
+        job.subtotal if job.subtotal_blocks else job.dW)
     if subtotal_ends(job, number):
         add_subtotal(job, columns, <floating *> job.dW, <const floating *> job.subtotal)
     return loss

@@ -65,25 +65,20 @@ static void NAME(transpose)(
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
  * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round
- * a vector is spilled where there are 16 registers. If `copies` is not NULL, the rows are copied there, and the
- * four rows `after` are prefetched instead. */
+ * a vector is spilled where there are 16 registers. If `after` is not NULL, these four rows are prefetched instead. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, REAL *const *copies, const REAL *const *after,
-    const int classes
+    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, const REAL *const *after, const int classes
 ) {
     VEC sum[MAX_CLASSES][SCORES_ROWS], w[MAX_CLASSES];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) sum[j][i] = (VEC){0};
     for (; k + V <= end; k += V, next += step) {
-        if (!copies) prefetch(next, step, SCORES_ROWS);
+        if (!after) prefetch(next, step, SCORES_ROWS);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC xi = NAME(load)(x[i] + k);
-            if (copies) {
-                NAME(store)(copies[i] + k, xi);
-                __builtin_prefetch(after[i] + k);
-            }
+            if (after) __builtin_prefetch(after[i] + k);
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -91,9 +86,7 @@ INLINE void NAME(scores_tile)(
         const BITS mask = NAME(mask)(V - d % V, V);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(keep)(mask, NAME(load)(W + j * ldw + d - V));
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
-            const VEC whole = NAME(load)(x[i] + d - V);
-            const VEC xi = NAME(keep)(mask, whole); /* both: 0 * Inf would be NaN */
-            if (copies) NAME(store)(copies[i] + d - V, whole);
+            const VEC xi = NAME(keep)(mask, NAME(load)(x[i] + d - V)); /* both: 0 * Inf would be NaN */
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -105,14 +98,14 @@ NOINLINE void NAME(scores_group)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, next, step, NULL, NULL)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, next, step, NULL)
 }
 
-NOINLINE void NAME(scores_group_copying)(
+NOINLINE void NAME(scores_group_before)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, REAL *const *copies, const REAL *const *after, int classes
+    REAL *scores, ptrdiff_t ld, const REAL *const *after, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, copies, after)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, after)
 }
 
 /* All classes of four rows. Returns the next prefetch address. */
@@ -187,6 +180,15 @@ static void NAME(few_scores)(
         }
 }
 
+/* The rows of a block whose gradient is not zero in every class. */
+typedef struct {
+    int n;
+    int number[MAX_ROWS];       /* of each, its column of G */
+    const REAL *x[MAX_ROWS];    /* its first column */
+    const char *next[MAX_ROWS]; /* what it prefetches: in each tile `step` bytes, each time `turn` bytes further */
+    ptrdiff_t step, turn;
+} NAME(active_rows);
+
 #include "wide.h"
 
 /* scores = W X^T + b. */
@@ -201,60 +203,64 @@ static void NAME(tile_scores)(
         NAME(few_scores)(X, W + j * sizes->W, b + j * sizes->b, scores + j * sizes->scores, &rest, j ? NULL : hint);
 }
 
-/* The scores of the rows order[0], order[1], ... of X, whose rows lie row_step bytes apart, and copies of these rows.
- * One pass does both, so that memory is read while the first classes' sums are made; the other classes read the
- * copies, for which the stride of X in `sizes` holds. */
+/* Whether rows in any order are read where they lie, for the scores and again for the gradient, and not copied: short
+ * rows and those of many classes take loops that need them a stride apart. */
+INLINE int NAME(reads_in_place)(const tile_sizes *sizes) { return sizes->c < WIDE_CLASSES && sizes->d >= V; }
+
+INLINE const REAL *NAME(row_of)(const row_order *rows, ptrdiff_t r) { return (const REAL *)nth_row(rows, r); }
+
+/* The scores of the first sizes->rows rows in an order. Rows that are not read in place are copied, a stride sizes->X
+ * apart. */
 static void NAME(tile_gather_scores)(
-    const char *X, ptrdiff_t row_step, const int64_t *order, REAL *copies, const REAL *W, const REAL *b, REAL *scores,
-    const tile_sizes *sizes
+    const row_order *rows, REAL *copies, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes
 ) {
-    const ptrdiff_t rows = sizes->rows, d = sizes->d, c = sizes->c;
-    const ptrdiff_t ldc = sizes->X, ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
-    const int many = c >= WIDE_CLASSES && rows >= WIDE_LEAST_ROWS;
-    const ptrdiff_t fours = d < V || many ? 0 : rows / SCORES_ROWS * SCORES_ROWS;
+    const ptrdiff_t count = sizes->rows, d = sizes->d, c = sizes->c;
+    const ptrdiff_t ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
+    if (!NAME(reads_in_place)(sizes)) {
+        for (ptrdiff_t r = 0; r < count; r++) {
+            prefetch_row(nth_row(rows, r + SCORES_ROWS), d * (ptrdiff_t)sizeof(REAL));
+            memcpy(copies + r * sizes->X, nth_row(rows, r), (size_t)d * sizeof(REAL));
+        }
+        NAME(tile_scores)(copies, W, b, scores, sizes, NULL);
+        return;
+    }
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), classes = share(c, SCORES_CLASSES);
     for (ptrdiff_t j = 0; j < c; j++)
-        for (ptrdiff_t r = 0; r < fours; r++) scores[j * ld + r] = b[j * incb];
+        for (ptrdiff_t r = 0; r < count; r++) scores[j * ld + r] = b[j * incb];
     for (ptrdiff_t k = 0; k < d; k += panel)
-        for (ptrdiff_t r = 0; r < fours; r += SCORES_ROWS) {
+        for (ptrdiff_t r = 0; r < count; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
             const REAL *x[SCORES_ROWS], *after[SCORES_ROWS];
-            REAL *copy[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
-                x[i] = (const REAL *)(X + order[r + i] * row_step);
-                after[i] = (const REAL *)(X + order[smaller(r + i + SCORES_ROWS, rows - 1)] * row_step);
-                copy[i] = copies + (r + i) * ldc;
+                x[i] = NAME(row_of)(rows, r + i);
+                after[i] = NAME(row_of)(rows, r + i + SCORES_ROWS);
             }
-            NAME(scores_group_copying)(x, W, ldw, k, end, d, scores + r, ld, copy, after, (int)smaller(classes, c));
+            if (r + SCORES_ROWS > count) {
+                NAME(scores_of_few)(x, W, ldw, c, k, end, d, scores + r, ld, count - r);
+                break;
+            }
+            NAME(scores_group_before)(x, W, ldw, k, end, d, scores + r, ld, after, (int)classes);
             for (ptrdiff_t j = classes; j < c; j += classes)
-                NAME(scores_group)((const REAL *const *)copy, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld,
-                                   (const char *)*copy, 0, (int)smaller(classes, c - j));
+                NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld, (const char *)*x, 0,
+                                   (int)smaller(classes, c - j));
         }
-    for (ptrdiff_t r = fours; r < rows; r++) {
-        const char *after = X + order[smaller(r + SCORES_ROWS, rows - 1)] * row_step;
-        for (ptrdiff_t k = 0; k < d; k += 64 / (ptrdiff_t)sizeof(REAL)) __builtin_prefetch(after + k * sizeof(REAL));
-        memcpy(copies + r * ldc, X + order[r] * row_step, (size_t)d * sizeof(REAL));
-    }
-    tile_sizes rest = *sizes;
-    rest.rows = rows - fours;
-    NAME(tile_scores)(copies + fours * ldc, W, b, scores + fours, &rest, NULL);
 }
 
 /* ---- Gradient ------------------------------------------------------------------------------------------- */
 
-/* dW[j][k] += the sum of G[j][r] X[r][k] over the n active rows r, for `classes` classes and `vectors` vectors
- * of columns from where X and dW start. The sum begins at 0: added to dW one by one, rows would be rounded to dW.
- * mask clears lanes if there is one vector. Each row prefetches `step` bytes at next. */
+/* dW[j][k] += the sum of G[j][r] X[r][k] over the active rows r, for `classes` classes and `vectors` vectors of columns
+ * from column k of X, which is the first one of dW here. The sum begins at 0: added to dW one by one, rows would be
+ * rounded to dW. mask clears lanes if there is one vector. `done` bytes of what each row prefetches are done. */
 INLINE void NAME(gradient_tile)(
-    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, BITS mask, const char *next, ptrdiff_t step, const int vectors, const int classes
+    const NAME(active_rows) *rows, ptrdiff_t k, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw, BITS mask,
+    ptrdiff_t done, const int vectors, const int classes
 ) {
     VEC sum[MANY_CLASSES][GRADIENT_VECTORS], xk[GRADIENT_VECTORS];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < vectors; v++) sum[j][v] = (VEC){0};
-    for (int i = 0; i < n; i++) {
-        const REAL *x = X + active[i] * ldx, *g = G + active[i];
-        if (vectors > 1) prefetch(next + i * step, step, GRADIENT_VECTORS);
+    for (int i = 0; i < rows->n; i++) {
+        const REAL *x = rows->x[i] + k, *g = G + rows->number[i];
+        if (vectors > 1) prefetch(rows->next[i] + done, rows->step, GRADIENT_VECTORS);
         UNROLL for (int v = 0; v < vectors; v++) xk[v] = NAME(load)(x + v * V);
         UNROLL for (int j = 0; j < classes; j++)
             UNROLL for (int v = 0; v < vectors; v++) sum[j][v] += g[j * ldg] * xk[v];
@@ -268,49 +274,47 @@ INLINE void NAME(gradient_tile)(
 }
 
 NOINLINE void NAME(gradient_wide)(
-    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step, int classes
+    const NAME(active_rows) *rows, ptrdiff_t k, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw, ptrdiff_t done,
+    int classes
 ) {
     if (classes == GRADIENT_CLASSES) {
-        NAME(gradient_tile)(X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next, step, GRADIENT_VECTORS,
-                            GRADIENT_CLASSES);
+        NAME(gradient_tile)(rows, k, G, ldg, dW, lddw, (BITS){0}, done, GRADIENT_VECTORS, GRADIENT_CLASSES);
         return;
     }
-    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next, step,
+    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), rows, k, G, ldg, dW, lddw, (BITS){0}, done,
                  GRADIENT_VECTORS)
 }
 
 /* More classes on fewer vectors: X is read once. */
 NOINLINE void NAME(gradient_many)(
-    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step, int classes
+    const NAME(active_rows) *rows, ptrdiff_t k, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw, ptrdiff_t done,
+    int classes
 ) {
-    WITH_MANY_CLASSES(classes, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, (BITS){0}, next,
-                      step, MANY_VECTORS)
+    WITH_MANY_CLASSES(classes, NAME(gradient_tile), rows, k, G, ldg, dW, lddw, (BITS){0}, done, MANY_VECTORS)
 }
 
 NOINLINE void NAME(gradient_narrow)(
-    const REAL *X, ptrdiff_t ldx, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    REAL *dW, ptrdiff_t lddw, BITS mask, int classes
+    const NAME(active_rows) *rows, ptrdiff_t k, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw, BITS mask,
+    int classes
 ) {
-    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), X, ldx, active, n, G, ldg, dW, lddw, mask,
-                 (const char *)X, 0, 1)
+    WITH_CLASSES(classes, MAX_CLASSES, NAME(gradient_tile), rows, k, G, ldg, dW, lddw, mask, 0, 1)
 }
 
-/* For rows shorter than a vector, at most MAX_ROWS: from a copy of X with zeros behind each row. */
+/* For rows shorter than a vector: from a copy of them with zeros behind each. */
 NOINLINE void NAME(gradient_short)(
-    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const int *active, int n, const REAL *G, ptrdiff_t ldg,
-    ptrdiff_t c, REAL *dW, ptrdiff_t lddw
+    NAME(active_rows) *rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c, REAL *dW, ptrdiff_t lddw
 ) {
     REAL copy[MAX_ROWS * V], sums[MAX_CLASSES * V];
     const ptrdiff_t most = share(c, MAX_CLASSES);
-    memset(copy, 0, (size_t)rows * VECTOR_BYTES);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t k = 0; k < d; k++) copy[r * V + k] = X[r * ldx + k];
+    memset(copy, 0, (size_t)rows->n * VECTOR_BYTES);
+    for (int i = 0; i < rows->n; i++) {
+        for (ptrdiff_t k = 0; k < d; k++) copy[i * V + k] = rows->x[i][k];
+        rows->x[i] = copy + i * V;
+    }
     for (ptrdiff_t j = 0; j < c; j += most) {
         const ptrdiff_t classes = smaller(most, c - j);
         memset(sums, 0, sizeof(sums));
-        NAME(gradient_narrow)(copy, V, active, n, G + j * ldg, ldg, sums, V, NAME(mask)(0, V), (int)classes);
+        NAME(gradient_narrow)(rows, 0, G + j * ldg, ldg, sums, V, NAME(mask)(0, V), (int)classes);
         for (ptrdiff_t i = 0; i < classes; i++)
             for (ptrdiff_t k = 0; k < d; k++) dW[(j + i) * lddw + k] += sums[i * V + k];
     }
@@ -323,10 +327,10 @@ INLINE VEC NAME(load_few)(const REAL *p, ptrdiff_t n) {
     return v;
 }
 
-/* Lists the rows (at most MAX_ROWS) whose gradient is not zero in every class, and adds each class's sum to
- * db. With a hinge loss, rows that meet their margin are not in the list and take no further time. */
-static int NAME(active_rows)(
-    const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, ptrdiff_t incdb, int *active
+/* Lists the numbers of the rows (at most MAX_ROWS) whose gradient is not zero in every class, and adds each class's sum
+ * to db. With a hinge loss, rows that meet their margin are not in the list and take no further time. */
+static int NAME(list_active)(
+    const REAL *G, ptrdiff_t ldg, ptrdiff_t rows, ptrdiff_t c, REAL *db, ptrdiff_t incdb, int *number
 ) {
     BITS any[MAX_ROWS / V] = {0};
     for (ptrdiff_t j = 0; j < c; j += 4) {
@@ -346,10 +350,19 @@ static int NAME(active_rows)(
     }
     int n = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        active[n] = (int)r;
+        number[n] = (int)r;
         n += any[r / V][r % V] != 0;
     }
     return n;
+}
+
+INLINE ptrdiff_t NAME(tile_columns)(ptrdiff_t c) { return (takes_many(c) ? MANY_VECTORS : GRADIENT_VECTORS) * V; }
+
+/* How many tiles a gradient has; 1 if it has no columns. */
+INLINE ptrdiff_t NAME(tiles)(const tile_sizes *sizes) {
+    const ptrdiff_t most = takes_many(sizes->c) ? MANY_CLASSES : GRADIENT_CLASSES;
+    const ptrdiff_t tiles = divide_up(sizes->d, NAME(tile_columns)(sizes->c)) * divide_up(sizes->c, share(sizes->c, most));
+    return tiles ? tiles : 1;
 }
 
 /* Columns before the first one that begins at a multiple of VECTOR_BYTES in every row: NumPy's large arrays begin 16
@@ -359,44 +372,38 @@ INLINE ptrdiff_t NAME(unaligned_columns)(const REAL *X, ptrdiff_t ldx) {
     return ldx % V || beyond % bytes ? 0 : (VECTOR_BYTES - beyond) % VECTOR_BYTES / bytes;
 }
 
-/* At most MAX_ROWS rows. All classes are done on a few vectors of columns before the next, so that these come
- * from L1 again. */
+/* All classes are done on a few vectors of columns before the next, so that these come from L1 again. */
 static void NAME(gradient_block)(
-    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, REAL *db, ptrdiff_t incdb, const prefetch_hint *hint
+    NAME(active_rows) *rows, ptrdiff_t ldx, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c, REAL *dW,
+    ptrdiff_t lddw
 ) {
-    int active[MAX_ROWS];
-    const int n = NAME(active_rows)(G, ldg, rows, c, db, incdb, active);
+    if (!rows->n) return;
     if (d < V) {
-        NAME(gradient_short)(X, ldx, rows, d, active, n, G, ldg, c, dW, lddw);
+        NAME(gradient_short)(rows, d, G, ldg, c, dW, lddw);
         return;
     }
-    const int many = c > GRADIENT_CLASSES && c <= MANY_CLASSES;
-    const ptrdiff_t width = (many ? MANY_VECTORS : GRADIENT_VECTORS) * V;
+    const int many = takes_many(c);
+    const ptrdiff_t width = NAME(tile_columns)(c);
     const ptrdiff_t most = share(c, many ? MANY_CLASSES : GRADIENT_CLASSES), few = share(c, MAX_CLASSES);
-    const ptrdiff_t late = hint ? hint->bytes - early_bytes(hint) : 0;
-    const ptrdiff_t step = late / (rows * divide_up(d, width) * divide_up(c, most));
-    const char *next = hint ? hint->start + early_bytes(hint) : (const char *)X;
-    ptrdiff_t k = 0;
-    if (n && c >= WIDE_CLASSES) {
-        k = NAME(wide_gradient)(X, ldx, d, active, n, G, ldg, c, dW, lddw, next, step);
-        next += k / width * divide_up(c, most) * n * step;
-    } else if (n && d >= ALIGNED_VECTORS * V) {
-        k = NAME(unaligned_columns)(X, ldx);
+    ptrdiff_t k = 0, done = 0;
+    if (c >= WIDE_CLASSES) {
+        k = NAME(wide_gradient)(rows, d, G, ldg, c, dW, lddw);
+        done = k / width * divide_up(c, most) * rows->turn;
+    } else if (d >= ALIGNED_VECTORS * V) {
+        k = NAME(unaligned_columns)(rows->x[0], ldx);
         for (ptrdiff_t j = 0; k && j < c; j += few)
-            NAME(gradient_narrow)(X, ldx, active, n, G + j * ldg, ldg, dW + j * lddw, lddw, NAME(mask)(0, k),
+            NAME(gradient_narrow)(rows, 0, G + j * ldg, ldg, dW + j * lddw, lddw, NAME(mask)(0, k),
                                   (int)smaller(few, c - j));
     }
-    for (; n && k + width <= d; k += width)
-        for (ptrdiff_t j = 0; j < c; j += most, next += n * step)
+    for (; k + width <= d; k += width)
+        for (ptrdiff_t j = 0; j < c; j += most, done += rows->turn)
             (many ? NAME(gradient_many) : NAME(gradient_wide))(
-                X + k, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + k, lddw, next, step,
-                (int)smaller(most, c - j));
-    for (; n && k < d; k += V) {
+                rows, k, G + j * ldg, ldg, dW + j * lddw + k, lddw, done, (int)smaller(most, c - j));
+    for (; k < d; k += V) {
         const ptrdiff_t from = smaller(k, d - V);
         for (ptrdiff_t j = 0; j < c; j += few)
-            NAME(gradient_narrow)(X + from, ldx, active, n, G + j * ldg, ldg, dW + j * lddw + from, lddw,
-                                  NAME(mask)(k - from, V), (int)smaller(few, c - j));
+            NAME(gradient_narrow)(rows, from, G + j * ldg, ldg, dW + j * lddw + from, lddw, NAME(mask)(k - from, V),
+                                  (int)smaller(few, c - j));
     }
 }
 
@@ -404,10 +411,41 @@ static void NAME(gradient_block)(
 static void NAME(tile_gradient)(
     const REAL *X, const REAL *G, REAL *dW, REAL *db, const tile_sizes *sizes, const prefetch_hint *hint
 ) {
-    for (ptrdiff_t r = 0; r < sizes->rows; r += MAX_ROWS)
-        NAME(gradient_block)(
-            X + r * sizes->X, sizes->X, smaller(MAX_ROWS, sizes->rows - r), sizes->d, G + r, sizes->scores, sizes->c,
-            dW, sizes->W, db, sizes->b, hint);
+    const ptrdiff_t early = hint ? early_bytes(hint) : 0, late = hint ? hint->bytes - early : 0;
+    const char *next = hint ? hint->start + early : (const char *)X;
+    NAME(active_rows) active;
+    for (ptrdiff_t r = 0; r < sizes->rows; r += MAX_ROWS) {
+        const ptrdiff_t rows = smaller(MAX_ROWS, sizes->rows - r);
+        active.n = NAME(list_active)(G + r, sizes->scores, rows, sizes->c, db, sizes->b, active.number);
+        active.step = late / (rows * NAME(tiles)(sizes));
+        active.turn = active.n * active.step;
+        for (int i = 0; i < active.n; i++) {
+            active.x[i] = X + (r + active.number[i]) * sizes->X;
+            active.next[i] = next + i * active.step;
+        }
+        NAME(gradient_block)(&active, sizes->X, sizes->d, G + r, sizes->scores, sizes->c, dW, sizes->W);
+    }
+}
+
+/* The same with the first sizes->rows rows in an order, which lie in `copies` unless that is NULL. Each row prefetches
+ * one of those behind them in the order. */
+static void NAME(tile_gather_gradient)(
+    const row_order *rows, const REAL *copies, const REAL *G, REAL *dW, REAL *db, const tile_sizes *sizes
+) {
+    const ptrdiff_t count = sizes->rows, bytes = sizes->d * rows->itemsize;
+    const ptrdiff_t ldx = copies ? sizes->X : rows->step / (ptrdiff_t)sizeof(REAL);
+    NAME(active_rows) active;
+    active.step = active.turn = bytes / NAME(tiles)(sizes);
+    for (ptrdiff_t r = 0; r < count; r += MAX_ROWS) {
+        active.n = NAME(list_active)(G + r, sizes->scores, smaller(MAX_ROWS, count - r), sizes->c, db, sizes->b,
+                                     active.number);
+        for (int i = 0; i < active.n; i++) {
+            const ptrdiff_t number = r + active.number[i];
+            active.x[i] = copies ? copies + number * sizes->X : NAME(row_of)(rows, number);
+            active.next[i] = nth_row(rows, count + r + i);
+        }
+        NAME(gradient_block)(&active, ldx, sizes->d, G + r, sizes->scores, sizes->c, dW, sizes->W);
+    }
 }
 
 #undef VEC

@@ -17,18 +17,33 @@ cdef extern from "tile.h" nogil:
     void tile_scores_double(
         const double *X, const double *W, const double *b, double *scores, const ProductSizes *sizes,
         const PrefetchHint *hint) noexcept
-    void tile_gather_scores_float(
-        const char *X, Py_ssize_t row_step, const int64_t *order, float *copies, const float *W, const float *b,
-        float *scores, const ProductSizes *sizes) noexcept
-    void tile_gather_scores_double(
-        const char *X, Py_ssize_t row_step, const int64_t *order, double *copies, const double *W, const double *b,
-        double *scores, const ProductSizes *sizes) noexcept
     void tile_gradient_float(
         const float *X, const float *G, float *dW, float *db, const ProductSizes *sizes,
         const PrefetchHint *hint) noexcept
     void tile_gradient_double(
         const double *X, const double *G, double *dW, double *db, const ProductSizes *sizes,
         const PrefetchHint *hint) noexcept
+    ctypedef struct RowOrder "row_order":
+        const char *X
+        Py_ssize_t step, itemsize
+        const int64_t *order
+        Py_ssize_t known
+    const char *nth_row(const RowOrder *rows, Py_ssize_t r) noexcept
+    void prefetch_row(const char *row, Py_ssize_t bytes) noexcept
+    bint reads_in_place_float(const ProductSizes *sizes) noexcept
+    bint reads_in_place_double(const ProductSizes *sizes) noexcept
+    void tile_gather_scores_float(
+        const RowOrder *rows, float *copies, const float *W, const float *b, float *scores,
+        const ProductSizes *sizes) noexcept
+    void tile_gather_scores_double(
+        const RowOrder *rows, double *copies, const double *W, const double *b, double *scores,
+        const ProductSizes *sizes) noexcept
+    void tile_gather_gradient_float(
+        const RowOrder *rows, const float *copies, const float *G, float *dW, float *db,
+        const ProductSizes *sizes) noexcept
+    void tile_gather_gradient_double(
+        const RowOrder *rows, const double *copies, const double *G, double *dW, double *db,
+        const ProductSizes *sizes) noexcept
     void transpose_float(
         const float *A, Py_ssize_t lda, Py_ssize_t rows, Py_ssize_t columns, float scale, float *B,
         Py_ssize_t ldb) noexcept
@@ -140,7 +155,7 @@ cdef class GatherScores(StoragePiece):
             self, X, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, ndarray scale_shift,
             ndarray row_buffer, ndarray W, ndarray scores):
         cdef gather_scores_t gather = <gather_scores_t> fn_of(self, is_single(W))
-        cdef RowSelection rows = RowSelection(&order[0], order.shape[0], first, last)
+        cdef RowSelection rows = RowSelection(&order[0], PyArray_DIM(scores, 1), order.shape[0], first, last)
         cdef Sizes sizes = Sizes(
             PyArray_DIM(W, 1) - 1, PyArray_DIM(W, 0), stride_of(row_buffer), stride_of(W), stride_of(scores), 0, NULL)
         cdef const char *x_scale = NULL
@@ -157,17 +172,19 @@ cdef class GatherScores(StoragePiece):
 
 cdef class GatherGradient(StoragePiece):
     def __call__(
-            self, X, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, ndarray row_buffer, ndarray dscores,
-            ndarray dW):
+            self, X, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, ndarray scale_shift,
+            ndarray row_buffer, ndarray dscores, ndarray dW):
         cdef gather_gradient_t gather = <gather_gradient_t> fn_of(self, is_single(dW))
-        cdef RowSelection rows = RowSelection(&order[0], order.shape[0], first, last)
+        cdef RowSelection rows = RowSelection(&order[0], PyArray_DIM(dscores, 1), order.shape[0], first, last)
+        cdef const char *x_scale = PyArray_BYTES(scale_shift) if PyArray_DIM(scale_shift, 0) else NULL
         cdef Sizes sizes = Sizes(
             PyArray_DIM(dW, 1) - 1, PyArray_DIM(dW, 0), stride_of(row_buffer), 0, stride_of(dscores), stride_of(dW),
             NULL)
         cdef Samples samples
         self.storage.describe(X, is_single(dW), &samples)
         with nogil:
-            gather(&samples, &rows, &sizes, PyArray_DATA(row_buffer), PyArray_DATA(dscores), PyArray_DATA(dW))
+            gather(&samples, &rows, &sizes, x_scale, PyArray_DATA(row_buffer), PyArray_DATA(dscores),
+                   PyArray_DATA(dW))
 
 
 # ---- The layout of W and dW ---------------------------------------------------------------------------------
@@ -308,38 +325,70 @@ cdef void gradient_in_place(
     tile_gradient(<const floating *> (X.data + rows.start * X.row_step), dscores, dW, dW + sizes.d, &product, &hint)
 
 
-cdef void gather_scores_copied(
+# ---- Rows in any order, of every type ------------------------------------------------------------------------
+
+cdef enum:
+    ROWS_BEFORE = 4  # a row is prefetched so many rows before it is converted
+
+
+cdef void gather_scores(
         const Samples *X, const RowSelection *rows, const Sizes *sizes, const floating *x_scale,
         const floating *x_shift, const floating *weights, floating *row_buffer, floating *scores) noexcept nogil:
-    cdef const char *data = X.data + rows.first * X.itemsize
+    cdef RowOrder order = order_of(X, rows)
     cdef floating *copies = row_buffer + rows.first
     cdef floating zero = 0
     cdef bint with_b = rows.first == 0
     cdef const floating *b = weights + sizes.d if with_b else &zero
     cdef ProductSizes product = gathered_sizes(rows, sizes, sizes.weights_stride, with_b)
-    cdef Py_ssize_t r
-    if x_scale != NULL:
-        for r in range(rows.count):
-            memcpy(copies + r * sizes.row_buffer_stride, data + rows.order[r] * X.row_step,
-                   product.d * sizeof(floating))
-        scale_and_shift(copies, &product, x_scale + rows.first, x_shift + rows.first)
+    if X.convert != NULL or x_scale != NULL:
+        copy_rows(X, &order, x_scale, x_shift, rows.first, copies, &product)
         tile_scores(copies, weights + rows.first, b, scores, &product, NULL)
     elif floating is float:
-        tile_gather_scores_float(
-            data, X.row_step, rows.order, copies, weights + rows.first, b, scores, &product)
+        tile_gather_scores_float(&order, copies, weights + rows.first, b, scores, &product)
     else:
-        tile_gather_scores_double(
-            data, X.row_step, rows.order, copies, weights + rows.first, b, scores, &product)
+        tile_gather_scores_double(&order, copies, weights + rows.first, b, scores, &product)
 
 
-cdef void gather_gradient_of_buffer(
-        const Samples *X, const RowSelection *rows, const Sizes *sizes, const floating *row_buffer,
-        const floating *dscores, floating *dW) noexcept nogil:
+cdef void gather_gradient(
+        const Samples *X, const RowSelection *rows, const Sizes *sizes, const floating *x_scale,
+        const floating *row_buffer, const floating *dscores, floating *dW) noexcept nogil:
+    cdef RowOrder order = order_of(X, rows)
+    cdef const floating *copies = row_buffer + rows.first
     cdef floating ignored = 0
     cdef bint with_b = rows.first == 0
     cdef floating *db = dW + sizes.d if with_b else &ignored
     cdef ProductSizes product = gathered_sizes(rows, sizes, sizes.dW_stride, with_b)
-    tile_gradient(row_buffer + rows.first, dscores, dW + rows.first, db, &product, NULL)
+    cdef bint as_stored = X.convert == NULL and x_scale == NULL
+    if floating is float:
+        if as_stored and reads_in_place_float(&product):
+            copies = NULL
+        tile_gather_gradient_float(&order, copies, dscores, dW + rows.first, db, &product)
+    else:
+        if as_stored and reads_in_place_double(&product):
+            copies = NULL
+        tile_gather_gradient_double(&order, copies, dscores, dW + rows.first, db, &product)
+
+
+cdef inline RowOrder order_of(const Samples *X, const RowSelection *rows) noexcept nogil:
+    return RowOrder(X.data + rows.first * X.itemsize, X.row_step, X.itemsize, rows.order, rows.known)
+
+
+cdef void copy_rows(
+        const Samples *X, const RowOrder *order, const floating *x_scale, const floating *x_shift, Py_ssize_t first,
+        floating *copies, const ProductSizes *sizes) noexcept nogil:
+    # Converted, and if x_scale is not NULL scaled and shifted, each while it is in L1.
+    cdef floating *copy
+    cdef Py_ssize_t r, k
+    for r in range(sizes.rows):
+        copy = copies + r * sizes.X
+        prefetch_row(nth_row(order, r + ROWS_BEFORE), sizes.d * order.itemsize)
+        if X.convert != NULL:
+            X.convert(nth_row(order, r), sizes.d, copy)
+        else:
+            memcpy(copy, nth_row(order, r), sizes.d * sizeof(floating))
+        if x_scale != NULL:
+            for k in range(sizes.d):
+                copy[k] = copy[k] * x_scale[first + k] + x_shift[first + k]
 
 
 cdef inline ProductSizes gathered_sizes(
@@ -348,16 +397,6 @@ cdef inline ProductSizes gathered_sizes(
     return ProductSizes(
         rows.count, rows.last - rows.first, sizes.c, sizes.row_buffer_stride, weights_stride,
         weights_stride if with_b else 0, sizes.scores_stride, NULL)
-
-
-cdef inline void scale_and_shift(
-        floating *copies, const ProductSizes *sizes, const floating *x_scale, const floating *x_shift) noexcept nogil:
-    cdef floating *x
-    cdef Py_ssize_t r, k
-    for r in range(sizes.rows):
-        x = copies + r * sizes.X
-        for k in range(sizes.d):
-            x[k] = x[k] * x_scale[k] + x_shift[k]
 
 
 # ---- Rows of another type, converted into row_buffer: "uint8", "float16", "float32" beside float64 weights -----
@@ -383,23 +422,6 @@ cdef void gradient_of_converted(
         rows.count, sizes.d, sizes.c, sizes.row_buffer_stride, sizes.dW_stride, sizes.dW_stride, sizes.scores_stride,
         NULL)
     tile_gradient(row_buffer, dscores, dW, dW + sizes.d, &product, &hint)
-
-
-cdef void gather_scores_converted(
-        const Samples *X, const RowSelection *rows, const Sizes *sizes, const floating *x_scale,
-        const floating *x_shift, const floating *weights, floating *row_buffer, floating *scores) noexcept nogil:
-    cdef const char *data = X.data + rows.first * X.itemsize
-    cdef floating *converted = row_buffer + rows.first
-    cdef floating zero = 0
-    cdef bint with_b = rows.first == 0
-    cdef const floating *b = weights + sizes.d if with_b else &zero
-    cdef ProductSizes product = gathered_sizes(rows, sizes, sizes.weights_stride, with_b)
-    cdef Py_ssize_t r
-    for r in range(rows.count):
-        X.convert(data + rows.order[r] * X.row_step, product.d, converted + r * sizes.row_buffer_stride)
-    if x_scale != NULL:
-        scale_and_shift(converted, &product, x_scale + rows.first, x_shift + rows.first)
-    tile_scores(converted, weights + rows.first, b, scores, &product, NULL)
 
 
 cdef void convert_uint8(const uint8_t *x, Py_ssize_t d, floating *row) noexcept nogil:
@@ -443,7 +465,7 @@ cdef tuple bind_storage(str name, Storage storage, StorageFunctions floats, Stor
         bind_to(storage, GatherScores(), f"{name}_gather_scores", floats.gather_scores, doubles.gather_scores,
                 "X order first last scale_shift row_buffer W scores"),
         bind_to(storage, GatherGradient(), f"{name}_gather_gradient", floats.gather_gradient,
-                doubles.gather_gradient, "X order first last row_buffer dscores dW"),
+                doubles.gather_gradient, "X order first last scale_shift row_buffer dscores dW"),
     )
 
 
@@ -457,22 +479,22 @@ cdef tuple bind_converting(str name, Py_ssize_t itemsize, void *float_convert, v
     if float_convert != NULL:
         floats = StorageFunctions(
             <void *> scores_of_converted[float], <void *> gradient_of_converted[float],
-            <void *> gather_scores_converted[float], <void *> gather_gradient_of_buffer[float])
+            <void *> gather_scores[float], <void *> gather_gradient[float])
     if double_convert != NULL:
         doubles = StorageFunctions(
             <void *> scores_of_converted[double], <void *> gradient_of_converted[double],
-            <void *> gather_scores_converted[double], <void *> gather_gradient_of_buffer[double])
+            <void *> gather_scores[double], <void *> gather_gradient[double])
     return bind_storage(name, storage, floats, doubles)
 
 
 dense_scores, dense_gradient, dense_gather_scores, dense_gather_gradient = bind_storage(
     "dense", Storage(),
     StorageFunctions(
-        <void *> scores_in_place[float], <void *> gradient_in_place[float], <void *> gather_scores_copied[float],
-        <void *> gather_gradient_of_buffer[float]),
+        <void *> scores_in_place[float], <void *> gradient_in_place[float], <void *> gather_scores[float],
+        <void *> gather_gradient[float]),
     StorageFunctions(
-        <void *> scores_in_place[double], <void *> gradient_in_place[double], <void *> gather_scores_copied[double],
-        <void *> gather_gradient_of_buffer[double]))
+        <void *> scores_in_place[double], <void *> gradient_in_place[double], <void *> gather_scores[double],
+        <void *> gather_gradient[double]))
 uint8_scores, uint8_gradient, uint8_gather_scores, uint8_gather_gradient = bind_converting(
     "uint8", sizeof(uint8_t), <void *> convert_uint8[float], <void *> convert_uint8[double])
 float16_scores, float16_gradient, float16_gather_scores, float16_gather_gradient = bind_converting(

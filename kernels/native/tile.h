@@ -96,6 +96,9 @@ typedef struct {
     const void *panels;        /* W's copy in panels (wide.h), or NULL */
 } tile_sizes;
 
+/* Whether the gradient's tiles have many classes and few vectors of columns. */
+INLINE int takes_many(ptrdiff_t c) { return c > GRADIENT_CLASSES && c <= MANY_CLASSES; }
+
 /* The memory that is likely to be read after a block. The scores prefetch the first part of it into L2, and the gradient
  * the rest. */
 typedef struct {
@@ -116,6 +119,23 @@ INLINE ptrdiff_t early_bytes(const prefetch_hint *hint) { return hint->bytes / (
 INLINE void prefetch(const char *next, ptrdiff_t step, const int vectors) {
     const int lines = vectors * VECTOR_BYTES > 128 ? vectors * VECTOR_BYTES / 128 : 1;
     UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(next + i * step / lines, 0, 2);
+}
+
+INLINE void prefetch_row(const char *row, ptrdiff_t bytes) {
+    for (ptrdiff_t k = 0; k < bytes; k += 64) __builtin_prefetch(row + k);
+}
+
+/* Rows of X in any order, `known` of them: those behind a block are likely to be read after it. */
+typedef struct {
+    const char *X; /* the first column that is read */
+    ptrdiff_t step, itemsize; /* from a row to the next, and of a stored number, in bytes */
+    const int64_t *order;
+    ptrdiff_t known;
+} row_order;
+
+/* Row r in the order; the last one stands for those that are not known. */
+INLINE const char *nth_row(const row_order *rows, ptrdiff_t r) {
+    return rows->X + rows->order[smaller(r, rows->known - 1)] * rows->step;
 }
 
 typedef float vec_float __attribute__((vector_size(VECTOR_BYTES)));

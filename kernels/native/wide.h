@@ -127,18 +127,18 @@ static void NAME(pack_panels)(
  * Its tile has features in the lanes, like that of rows.h, but all classes read the same columns of X, and rows a
  * power of two apart share L1 sets: so these columns of the active rows are copied into a panel first. */
 
-/* dW[j][.] += the sum over i of G[j][active[i]] panel[i][.], for `classes` classes and GRADIENT_VECTORS vectors of
- * columns of a panel. Each row prefetches `step` bytes at next. */
+/* dW[j][.] += the sum over the active rows i of G[j][number[i]] panel[i][.], for `classes` classes and
+ * GRADIENT_VECTORS vectors of columns of a panel. `done` bytes of what each row prefetches are done. */
 INLINE void NAME(panel_tile)(
-    const REAL *panel, const int *active, int n, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw,
-    const char *next, ptrdiff_t step, const int classes
+    const NAME(active_rows) *rows, const REAL *panel, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw,
+    ptrdiff_t done, const int classes
 ) {
     VEC sum[GRADIENT_CLASSES][GRADIENT_VECTORS], x[GRADIENT_VECTORS];
     UNROLL for (int j = 0; j < classes; j++)
         UNROLL for (int v = 0; v < GRADIENT_VECTORS; v++) sum[j][v] = (VEC){0};
-    for (int i = 0; i < n; i++) {
-        const REAL *g = G + active[i];
-        prefetch(next + i * step, step, GRADIENT_VECTORS);
+    for (int i = 0; i < rows->n; i++) {
+        const REAL *g = G + rows->number[i];
+        prefetch(rows->next[i] + done, rows->step, GRADIENT_VECTORS);
         UNROLL for (int v = 0; v < GRADIENT_VECTORS; v++) x[v] = NAME(load)(panel + (i * PANEL_VECTORS + v) * V);
         UNROLL for (int j = 0; j < classes; j++)
             UNROLL for (int v = 0; v < GRADIENT_VECTORS; v++) sum[j][v] += g[j * ldg] * x[v];
@@ -151,31 +151,30 @@ INLINE void NAME(panel_tile)(
 }
 
 NOINLINE void NAME(panel_group)(
-    const REAL *panel, const int *active, int n, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw,
-    const char *next, ptrdiff_t step, int classes
+    const NAME(active_rows) *rows, const REAL *panel, const REAL *G, ptrdiff_t ldg, REAL *dW, ptrdiff_t lddw,
+    ptrdiff_t done, int classes
 ) {
     if (classes == GRADIENT_CLASSES) {
-        NAME(panel_tile)(panel, active, n, G, ldg, dW, lddw, next, step, GRADIENT_CLASSES);
+        NAME(panel_tile)(rows, panel, G, ldg, dW, lddw, done, GRADIENT_CLASSES);
         return;
     }
-    WITH_CLASSES(classes, MAX_CLASSES, NAME(panel_tile), panel, active, n, G, ldg, dW, lddw, next, step)
+    WITH_CLASSES(classes, MAX_CLASSES, NAME(panel_tile), rows, panel, G, ldg, dW, lddw, done)
 }
 
 /* The gradient of the columns that make whole panels. Returns how many these are; the rest is for rows.h. */
 static ptrdiff_t NAME(wide_gradient)(
-    const REAL *X, ptrdiff_t ldx, ptrdiff_t d, const int *active, int n, const REAL *G, ptrdiff_t ldg, ptrdiff_t c,
-    REAL *dW, ptrdiff_t lddw, const char *next, ptrdiff_t step
+    const NAME(active_rows) *rows, ptrdiff_t d, const REAL *G, ptrdiff_t ldg, ptrdiff_t c, REAL *dW, ptrdiff_t lddw
 ) {
     const ptrdiff_t width = PANEL_VECTORS * V, most = share(c, GRADIENT_CLASSES);
     REAL panel[MAX_ROWS * PANEL_VECTORS * V] __attribute__((aligned(VECTOR_BYTES)));
-    ptrdiff_t k = 0;
+    ptrdiff_t k = 0, done = 0;
     for (; k + width <= d; k += width) {
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < rows->n; i++)
             UNROLL for (int v = 0; v < PANEL_VECTORS; v++)
-                NAME(store)(panel + i * width + v * V, NAME(load)(X + active[i] * ldx + k + v * V));
+                NAME(store)(panel + i * width + v * V, NAME(load)(rows->x[i] + k + v * V));
         for (ptrdiff_t j = 0; j < c; j += most)
-            for (ptrdiff_t v = 0; v < width; v += GRADIENT_VECTORS * V, next += n * step)
-                NAME(panel_group)(panel + v, active, n, G + j * ldg, ldg, dW + j * lddw + k + v, lddw, next, step,
+            for (ptrdiff_t v = 0; v < width; v += GRADIENT_VECTORS * V, done += rows->turn)
+                NAME(panel_group)(rows, panel + v, G + j * ldg, ldg, dW + j * lddw + k + v, lddw, done,
                                   (int)smaller(most, c - j));
     }
     return k;

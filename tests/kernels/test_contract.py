@@ -229,7 +229,9 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
         assert (S[c:] == -1).all()
         assert (S[:, count:] == -1).all()
         slopes = random.normal(size=(c, count)).astype(dtype)
-        ops.kernel(f"{storage}_gather_gradient", backend, dtype)(*where, buffer[:, :37], slopes, dW[:, :38])
+        ops.kernel(f"{storage}_gather_gradient", backend, dtype)(
+            *where, scale_shift, buffer[:, :37], slopes, dW[:, :38]
+        )
         gradient = np.full((c, 40), 2.0)
         gradient[:, first:last] += slopes.astype(np.float64) @ rows
         gradient[:, 37] += slopes.astype(np.float64).sum(axis=1) if first == 0 else 0
