@@ -210,11 +210,13 @@ def sections(n: int) -> list[slice]:
 
 # In an epoch threads divide blocks of columns (kernels/native/epoch_driver.pxi), and blocks of rows follow each other.
 EPOCH_ROWS = 64  # of a block: as many as the gradient tile adds at once, so that threads rarely wait for each other
+EPOCH_BYTES = 400 << 10  # of these rows: a thread's share of them, and of those that are prefetched, stays in L2
+LEAST_EPOCH_ROWS = 16  # however long
 EPOCH_SCORES = 5  # arrays of all scores of a block, for each column block
 STEP_ARRAYS = 5  # that an update reads and writes: W, dW and at most three of state
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
-COLUMN_BLOCK_FLOPS = 250_000  # of a column block in a block of rows: 2.5 us, while a barrier takes threads about 2
+COLUMN_BLOCK_BYTES = 500_000  # of products in a block of rows: some 3 us, while a barrier takes threads 1 to 2
 SUBTOTAL_BLOCKS = 256  # of rows, which are summed before they are added to the gradient of a larger batch
 
 
@@ -235,17 +237,18 @@ def epoch_plan(d: int, c: int, itemsize: int, batch_size: int, compiled: bool) -
     if not compiled:
         block = min(batch_size, SECTION_ROWS)
         return EpochPlan(1, block, call=_epoch_call(block, d, c, itemsize, batch_size), threads=1)
-    blocks = 1
-    block = max(1, min(WIDE_BLOCK if c >= WIDE_CLASSES else EPOCH_ROWS, batch_size))
+    row_bytes, blocks = max(d, 1) * itemsize, 1
+    fitting = max(LEAST_EPOCH_ROWS, EPOCH_BYTES // row_bytes // 16 * 16)
+    block = max(1, min(WIDE_BLOCK if c >= WIDE_CLASSES else min(EPOCH_ROWS, fitting), batch_size))
     while (
         blocks < MOST_COLUMN_BLOCKS
         and d >= 2 * blocks * COLUMN_BLOCK
-        and 4 * block * d * c >= 2 * blocks * COLUMN_BLOCK_FLOPS
+        and block * d * c * itemsize >= 2 * blocks * COLUMN_BLOCK_BYTES
     ):
         blocks *= 2
     scores = EPOCH_SCORES * blocks * c * itemsize
     flops = 4 * max(d, 1) * c
-    most = min(BLOCK_BYTES * blocks // (max(d, 1) * itemsize), BLOCKS_BYTES // scores, CHUNK_FLOPS // flops)
+    most = min(BLOCK_BYTES * blocks // row_bytes, BLOCKS_BYTES // scores, CHUNK_FLOPS // flops)
     block = max(1, min(block, most))
     subtotal = SUBTOTAL_BLOCKS if batch_size > SUBTOTAL_BLOCKS * block else 0
     return EpochPlan(

@@ -29,13 +29,15 @@ from fastlin.kernels.numba_tile import (
     gather_scores_tile,
     gradient_tile,
     gradient_vectors,
+    prefetch_row,
     scores_tile,
     unaligned_columns,
 )
 from fastlin.kernels.numba_updates import *  # noqa: F403  (the optimizer steps)
-from fastlin.kernels.numba_wide import WIDE_CLASSES, WIDE_LEAST_ROWS, add_panels, classes_of_tile, wide_scores
+from fastlin.kernels.numba_wide import WIDE_LEAST_ROWS, add_panels, classes_of_tile, wide_scores
 
 COPIED_COLUMNS = 256  # of all classes: they stay in L1 while they are copied
+ROWS_BEFORE = 4  # a row is prefetched so many rows before it is copied
 
 
 # ---- Layout ----------------------------------------------------------------------------------------------
@@ -141,17 +143,35 @@ columns_of_tile = inlined(gradient_vectors)
 
 
 @inlined
-def add_many_tiles(X, order, G, total):
-    """total += G X; `order` is None."""
+def add_many_tiles(X, G, total):
+    """total += G X"""
     (c, rows), d = G.shape, X.shape[1]
     done = add_panels(X, G, total)
     if done < d:
-        add_few_tiles(window(X, 0, rows, done, d - done), None, G, window(total, 0, c, done, d - done))
+        add_few_tiles(window(X, 0, rows, done, d - done), G, window(total, 0, c, done, d - done))
 
 
 @inlined
-def add_few_tiles(X, order, G, total):
-    """The same for few classes or columns. If there is an order, X is X[order], but for rows that follow behind G's."""
+def add_few_tiles(X, G, total):
+    """The same for few classes or columns."""
+    add_tiles_of(X, None, None, G, total)
+
+
+@inlined
+def add_many_copies(copies, X, order, G, total):
+    """total += G copies, which are the rows X[order]; those that follow in the order may be prefetched."""
+    add_many_tiles(copies, G, total)
+
+
+@inlined
+def add_few_copies(copies, X, order, G, total):
+    """The same for few classes."""
+    add_tiles_of(copies, None, (X, order), G, total)
+
+
+@inlined
+def add_tiles_of(X, numbers, ahead, G, total):
+    """total += G X[numbers]; gradient_tile says what `numbers` and `ahead` are."""
     c, rows = G.shape
     classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
     d, lanes = X.shape[1], VECTOR_BYTES // total.itemsize
@@ -163,14 +183,14 @@ def add_few_tiles(X, order, G, total):
             stop = first if k < first else d
             some = window(X, 0, X.shape[0], 0, stop)
             for j in range(0, c, classes):
-                gradient_tile(some, order, G, total, r, active, j, smaller(classes, c - j), k)
+                gradient_tile(some, numbers, ahead, G, total, r, active, j, smaller(classes, c - j), k)
             k = smaller(k + width, stop)
 
 
 def product(add_tiles, name):
     def add_product(X, G, total, sums):
         add_row_sums(G, sums)
-        add_tiles(X, None, G, total)
+        add_tiles(X, G, total)
 
     return jit(add_product, name)
 
@@ -183,14 +203,17 @@ add_product = ByClasses(product(add_few_tiles, "add_product"), product(add_many_
 
 def by_classes(make, name, *how):
     """The four functions of a storage, of which make(add_scores, add_tiles, *how) makes one form for few classes."""
-    few, many = make(add_few_scores, add_few_tiles, *how), make(add_many_scores, add_many_tiles, *how)
+    few = make(add_few_scores, add_few_tiles, add_few_copies, *how)
+    many = make(add_many_scores, add_many_tiles, add_many_copies, *how)
     return [
         ByClasses(jit(few[what], f"{name}_{what}"), jit(many[what], f"{name}_{what}_many"))
         for what in ("scores", "gradient", "gather_scores", "gather_gradient")
     ]
 
 
-def dense_storage(add_scores, add_tiles):
+def dense_storage(add_scores, add_tiles, add_copies):
+    in_place = add_tiles is add_few_tiles
+
     def scores_of(X, start, W, row_buffer, scores):
         fill_with_bias(W, 0, scores)
         add_scores(window(X, start, scores.shape[1], 0, X.shape[1]), W, scores)
@@ -199,27 +222,27 @@ def dense_storage(add_scores, add_tiles):
         d = X.shape[1]
         some = window(X, start, dscores.shape[1], 0, d)
         add_row_sums(dscores, column(dW, d))
-        add_tiles(some, None, dscores, window(dW, 0, dW.shape[0], 0, d))
+        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
 
     def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
         width = last - first
         some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, scores.shape[1], first, width)
         fill_with_bias(W, first, scores)
-        if W.shape[0] >= WIDE_CLASSES or scale_shift.shape[0]:
+        if in_place and not scale_shift.shape[0]:
+            add_gathered_scores(some, order, window(W, 0, W.shape[0], first, width), scores)
+        else:
             gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
             add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
-        else:
-            add_gathered_scores(some, order, window(W, 0, W.shape[0], first, width), scores)
 
     def gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
         width, d = last - first, dW.shape[1] - 1
-        total = window(dW, 0, dW.shape[0], first, width)
+        some, total = window(X, 0, X.shape[0], first, width), window(dW, 0, dW.shape[0], first, width)
         if first == 0:
             add_row_sums(dscores, column(dW, d))
-        if dW.shape[0] >= WIDE_CLASSES or scale_shift.shape[0]:
-            add_tiles(window(row_buffer, 0, dscores.shape[1], first, width), None, dscores, total)
+        if in_place and not scale_shift.shape[0]:
+            add_tiles_of(some, order, (some, order), dscores, total)
         else:
-            add_few_tiles(window(X, 0, X.shape[0], first, width), order, dscores, total)
+            add_copies(window(row_buffer, 0, dscores.shape[1], first, width), some, order, dscores, total)
 
     return {
         "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,
@@ -231,6 +254,7 @@ def dense_storage(add_scores, add_tiles):
 def gather(number, X, order, scale_shift, copies):
     """Copies rows of X, as many as `copies` has, as number(x), scaled and shifted."""
     for r in range(copies.shape[0]):
+        prefetch_row(X, order, r + ROWS_BEFORE)
         x, out = row(X, order[r]), row(copies, r)
         for k in range(x.size):
             out[k] = number(x[k])
@@ -240,7 +264,7 @@ def gather(number, X, order, scale_shift, copies):
                 out[k] = out[k] * scale[k] + shift[k]
 
 
-def converting_storage(add_scores, add_tiles, number):
+def converting_storage(add_scores, add_tiles, add_copies, number):
     """A storage whose rows are converted a block at a time.
 
     number(x) : an entry of X as a number, which is stored into `row_buffer` and so becomes one of W's dtype.
@@ -259,7 +283,7 @@ def converting_storage(add_scores, add_tiles, number):
         d = dW.shape[1] - 1
         some = window(row_buffer, 0, dscores.shape[1], 0, d)
         add_row_sums(dscores, column(dW, d))
-        add_tiles(some, None, dscores, window(dW, 0, dW.shape[0], 0, d))
+        add_tiles(some, dscores, window(dW, 0, dW.shape[0], 0, d))
 
     def gather_scores(X, order, first, last, scale_shift, row_buffer, W, scores):
         width = last - first
@@ -272,8 +296,8 @@ def converting_storage(add_scores, add_tiles, number):
         width, d = last - first, dW.shape[1] - 1
         if first == 0:
             add_row_sums(dscores, column(dW, d))
-        copies = window(row_buffer, 0, dscores.shape[1], first, width)
-        add_tiles(copies, None, dscores, window(dW, 0, dW.shape[0], first, width))
+        copies, some = window(row_buffer, 0, dscores.shape[1], first, width), window(X, 0, X.shape[0], first, width)
+        add_copies(copies, some, order, dscores, window(dW, 0, dW.shape[0], first, width))
 
     return {
         "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,

@@ -19,7 +19,9 @@ from fastlin.kernels.numba_math import CPU_FEATURES
 VECTOR_BYTES = 64 if "+avx512f" in CPU_FEATURES else 32 if "+avx2" in CPU_FEATURES else 16
 ALIGNED_VECTORS = 32  # with fewer in a row, the columns before an aligned vector take longer than it gains
 _REGISTERS = 32 if VECTOR_BYTES == 64 or "+neon" in CPU_FEATURES else 16
+CACHE_LINE = 64
 SCORE_ROWS = 4
+ROWS_AHEAD = 16  # in any order: a row is prefetched so many before its scores, some 0.5 us
 SCORE_CLASSES = 5 if _REGISTERS == 32 else 3  # the sums, a vector of each class and one of X must fit
 # Many classes on few vectors read X once; with few classes more vectors make up the sums that hide latency.
 GRADIENT_CLASSES = 10 if _REGISTERS == 32 else 5
@@ -239,7 +241,7 @@ def scores_tile(typingctx, X, W, scores, tile):
 
 @intrinsic
 def gather_scores_tile(typingctx, X, order, W, scores, tile):
-    """The same for rows order[r:r+4] of X. The four rows that follow in the order are prefetched."""
+    """The same for rows order[r:r+4] of X. Four rows that follow in the order are prefetched."""
 
     def emit(context, b, signature, args):
         X, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
@@ -247,12 +249,12 @@ def gather_scores_tile(typingctx, X, order, W, scores, tile):
         where = cgutils.unpack_tuple(b, args[4])
         rows, following = (
             [X.row(order.number(b.add(where[0], intp_t(first + i)))) for i in range(SCORE_ROWS)]
-            for first in (0, SCORE_ROWS)
+            for first in (0, ROWS_AHEAD)
         )
 
         def meanwhile(k, x, mask):
             for row in following:
-                X.prefetch(row, k, cache=3)
+                X.prefetch(row, k)
 
         _emit_scores(b, W, scores, where, rows, meanwhile)
         return context.get_dummy_value()
@@ -416,6 +418,24 @@ def unaligned_columns(typingctx, X):
 
 
 @intrinsic
+def prefetch_row(typingctx, X, order, r):
+    """Prefetches row order[r] of X, or the order's last one."""
+
+    def emit(context, b, signature, args):
+        X, order = Matrix(context, b, signature.args[0], args[0]), Order(context, b, signature.args[1], args[1])
+        start = X.row(order.number(args[2]))
+
+        def step(k):
+            X.prefetch(start, k, cache=3)
+            return [b.add(k, intp_t(CACHE_LINE // X.bytes))]
+
+        loop(b, [intp_t(0)], lambda k: b.icmp_signed("<", k, X.columns), step)
+        return context.get_dummy_value()
+
+    return types.void(X, order, r), emit
+
+
+@intrinsic
 def transpose_square(typingctx, A, i, j, B):
     """B[j:j+side, i:i+side] = A[i:i+side, j:j+side]^T for a side of 16 bytes: shuffles inside 16 bytes are cheap."""
 
@@ -473,41 +493,36 @@ def active_rows(typingctx, dscores, r):
 
 
 @intrinsic
-def gradient_tile(typingctx, X, order, dscores, dW, r, active, j, classes, k):
+def gradient_tile(typingctx, X, numbers, ahead, dscores, dW, r, active, j, classes, k):
     """dW[j:j+classes, k:k+width] += dscores[j:j+classes, r:] X[r:, k:k+width] over the active rows from r on.
 
-    width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES. `order` is None,
-    or the rows are those with the numbers in the order, which may be longer: what follows there is prefetched.
+    width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
+    numbers : those of the rows of X, or None: 0, 1, ....
+    ahead : (stored, order) if the rows are stored[order[0]], ..., or copies of them: rows behind them in the order are
+        prefetched. None: the rows behind X in memory are.
     """
 
     def emit(context, b, signature, args):
-        X, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
-        r, active, j, classes, start = args[4:]
-        lanes, in_order = X.lanes, signature.args[1] == types.none
-        numbers = None if in_order else Order(context, b, signature.args[1], args[1])
+        X, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 3, 4))
+        r, active, j, classes, start = args[5:]
+        lanes = X.lanes
+        order = None if numbers == types.none else Order(context, b, signature.args[1], args[1])
+        following = None
+        if ahead != types.none:
+            pair = zip(signature.args[2], cgutils.unpack_tuple(b, args[2]), strict=True)
+            following = [make(context, b, *one) for make, one in zip((Matrix, Order), pair, strict=True)]
 
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
-            # The scores have prefetched the first part of the next block. A half remains, or three quarters where
-            # there are few classes.
-            fetched = 3 if vectors == 4 else 1
-            missing = b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))
-            prefetch_hint = X.rows_after(b.sub(X.rows, missing))
-            done = b.sdiv(b.mul(b.mul(k, X.rows), intp_t(fetched)), intp_t(vectors))
+            prefetch = _prefetching_in_order(b, *following, G, columns) if following else _prefetching(b, X, columns)
 
             def step(active, *sums):
                 row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
-                x_row = X.row(row if in_order else numbers.number(row))
+                x_row = X.row(order.number(row) if order else row)
                 x = [X.load_at(x_row, column, lanes, mask) for column in columns]
-                if mask is None and in_order:
-                    for v in range(fetched):
-                        number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
-                        X.prefetch(prefetch_hint, b.add(done, b.mul(number, intp_t(lanes))))
-                elif mask is None:
-                    following = X.row(numbers.number(b.add(row, G.columns)))
-                    for column in columns:
-                        X.prefetch(following, column)
+                if mask is None:
+                    prefetch(row)
                 g = [in_all_lanes(b, b.load(G.at(i, row)), lanes) for i in class_rows]
                 pairs = ((g[i], x[v]) for i in range(classes) for v in range(vectors))
                 remaining = b.and_(active, b.sub(active, active.type(1)))  # all but the lowest bit
@@ -536,4 +551,35 @@ def gradient_tile(typingctx, X, order, dscores, dW, r, active, j, classes, k):
         specialise(b, classes, GRADIENT_CLASSES, emit_columns)
         return context.get_dummy_value()
 
-    return types.void(X, order, dscores, dW, r, active, j, classes, k), emit
+    return types.void(X, numbers, ahead, dscores, dW, r, active, j, classes, k), emit
+
+
+def _prefetching(b, X, columns):
+    """What a row prefetches of the rows behind X in memory, while a tile of these columns is computed.
+
+    The scores have prefetched the first part. A half remains, or three quarters where there are few classes.
+    """
+    vectors = len(columns)
+    fetched = 3 if vectors == 4 else 1
+    missing = b.sdiv(b.mul(X.rows, intp_t(fetched)), intp_t(vectors))
+    start = X.rows_after(b.sub(X.rows, missing))
+    done = b.sdiv(b.mul(b.mul(columns[0], X.rows), intp_t(fetched)), intp_t(vectors))
+
+    def prefetch(row):
+        for v in range(fetched):
+            number = b.add(b.mul(row, intp_t(fetched)), intp_t(v))
+            X.prefetch(start, b.add(done, b.mul(number, intp_t(X.lanes))))
+
+    return prefetch
+
+
+def _prefetching_in_order(b, stored, order, G, columns):
+    """The same of the rows behind those of G in the order: these columns of one."""
+    step = max(1, CACHE_LINE // (G.lanes * stored.bytes))  # vectors whose columns share a cache line
+
+    def prefetch(row):
+        after = stored.row(order.number(b.add(row, G.columns)))
+        for column in columns[::step]:
+            stored.prefetch(after, column)
+
+    return prefetch

@@ -121,7 +121,7 @@ def sizes(monkeypatch):
 
 def small(sizes, **others):
     """Column blocks of 16 columns, blocks of 8 rows, three blocks a kernel call."""
-    changed = {"COLUMN_BLOCK": 16, "COLUMN_BLOCK_FLOPS": 1, "EPOCH_ROWS": 8, "CHUNK_FLOPS": 3 * 4 * 8 * 150 * 5}
+    changed = {"COLUMN_BLOCK": 16, "COLUMN_BLOCK_BYTES": 1, "EPOCH_ROWS": 8, "CHUNK_FLOPS": 3 * 4 * 8 * 150 * 5}
     sizes(**changed | others)
 
 

@@ -78,7 +78,7 @@ INLINE void NAME(scores_tile)(
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC xi = NAME(load)(x[i] + k);
-            if (after) __builtin_prefetch(after[i] + k);
+            if (after) __builtin_prefetch(after[i] + k, 0, 2);
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -233,7 +233,7 @@ static void NAME(tile_gather_scores)(
             const REAL *x[SCORES_ROWS], *after[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
                 x[i] = NAME(row_of)(rows, r + i);
-                after[i] = NAME(row_of)(rows, r + i + SCORES_ROWS);
+                after[i] = NAME(row_of)(rows, r + i + ROWS_AHEAD);
             }
             if (r + SCORES_ROWS > count) {
                 NAME(scores_of_few)(x, W, ldw, c, k, end, d, scores + r, ld, count - r);

@@ -32,6 +32,7 @@ enum { SCORES_CLASSES = 3, GRADIENT_CLASSES = 5, GRADIENT_VECTORS = 2, MANY_CLAS
 enum { WIDE_ROWS = 6, WIDE_VECTORS = 2 };
 #endif
 enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
+enum { ROWS_AHEAD = 16 };      /* in any order: a row is prefetched so many before its scores, some 0.5 us */
 enum { MAX_ROWS = 128 };       /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
 enum { ALIGNED_VECTORS = 32 };  /* with fewer in a row, the columns before an aligned vector take longer than it gains */

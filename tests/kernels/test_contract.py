@@ -213,7 +213,7 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
     random, (first, last) = np.random.default_rng(0), columns
     scale_shift = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
     W = random.normal(size=(c, 40)).astype(dtype)[:, :38]
-    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)[:count]
+    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)  # the first `count` of them; the others may be prefetched
     for A in (scale_shift, order):
         A.flags.writeable = False
     for layout in ("C", "padded", "rows-reversed"):
@@ -222,7 +222,7 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
         where = X, order, first, last
         kernel = ops.kernel(f"{storage}_gather_scores", backend, dtype)
         kernel(*where, scale_shift, buffer[:, :37], W, S[:c, :count])
-        rows = X[order].astype(np.float64)
+        rows = X[order[:count]].astype(np.float64)
         rows = (rows * scale_shift[0] + scale_shift[1] if mapped else rows)[:, first:last]
         exact = W[:, first:last].astype(np.float64) @ rows.T + (W[:, 37:] if first == 0 else 0)
         assert testing.error(S[:c, :count], exact, 2000.0) <= testing.tolerance(dtype, 37)

@@ -15,6 +15,7 @@ SIZES = {
     "d": 5,
     "c": 3,
     "rows": 4,
+    "known": 6,
     "block": 8,
     "start": 2,
     "first": 1,
