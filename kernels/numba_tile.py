@@ -247,10 +247,9 @@ def gather_scores_tile(typingctx, X, order, W, scores, tile):
         X, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
         order = Order(context, b, signature.args[1], args[1])
         where = cgutils.unpack_tuple(b, args[4])
-        rows, following = (
-            [X.row(order.number(b.add(where[0], intp_t(first + i)))) for i in range(SCORE_ROWS)]
-            for first in (0, ROWS_AHEAD)
-        )
+        last = b.sub(scores.columns, intp_t(1))  # rows behind it in the order may not be read
+        rows = [X.row(order.number(least(b, b.add(where[0], intp_t(i)), last))) for i in range(SCORE_ROWS)]
+        following = [X.row(order.number(b.add(where[0], intp_t(ROWS_AHEAD + i)))) for i in range(SCORE_ROWS)]
 
         def meanwhile(k, x, mask):
             for row in following:

@@ -232,7 +232,7 @@ static void NAME(tile_gather_scores)(
             const ptrdiff_t end = smaller(k + panel, d);
             const REAL *x[SCORES_ROWS], *after[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
-                x[i] = NAME(row_of)(rows, r + i);
+                x[i] = NAME(row_of)(rows, smaller(r + i, count - 1)); /* rows behind these may not be read */
                 after[i] = NAME(row_of)(rows, r + i + ROWS_AHEAD);
             }
             if (r + SCORES_ROWS > count) {
@@ -360,8 +360,8 @@ INLINE ptrdiff_t NAME(tile_columns)(ptrdiff_t c) { return (takes_many(c) ? MANY_
 
 /* How many tiles a gradient has; 1 if it has no columns. */
 INLINE ptrdiff_t NAME(tiles)(const tile_sizes *sizes) {
-    const ptrdiff_t most = takes_many(sizes->c) ? MANY_CLASSES : GRADIENT_CLASSES;
-    const ptrdiff_t tiles = divide_up(sizes->d, NAME(tile_columns)(sizes->c)) * divide_up(sizes->c, share(sizes->c, most));
+    const ptrdiff_t most = share(sizes->c, takes_many(sizes->c) ? MANY_CLASSES : GRADIENT_CLASSES);
+    const ptrdiff_t tiles = divide_up(sizes->d, NAME(tile_columns)(sizes->c)) * divide_up(sizes->c, most);
     return tiles ? tiles : 1;
 }
 

@@ -116,7 +116,7 @@ typedef struct {
 /* The part of the scores: they wait for memory themselves, and an AMD processor drops prefetches meanwhile. */
 INLINE ptrdiff_t early_bytes(const prefetch_hint *hint) { return hint->bytes / (IS_AMD ? 4 : 2); }
 
-/* Prefetches `step` bytes at next, one cache line at most for every two that `vectors` vectors fill. */
+/* Prefetches `step` bytes at next, in at most half as many cache lines as `vectors` vectors fill. */
 INLINE void prefetch(const char *next, ptrdiff_t step, const int vectors) {
     const int lines = vectors * VECTOR_BYTES > 128 ? vectors * VECTOR_BYTES / 128 : 1;
     UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(next + i * step / lines, 0, 2);

@@ -213,7 +213,7 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
     random, (first, last) = np.random.default_rng(0), columns
     scale_shift = random.normal(size=(2 if mapped else 0, 37)).astype(dtype)
     W = random.normal(size=(c, 40)).astype(dtype)[:, :38]
-    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)  # the first `count` of them; the others may be prefetched
+    order = np.array([8, 0, 3, 3, 7, 2, 1, 6], np.int64)[:count]
     for A in (scale_shift, order):
         A.flags.writeable = False
     for layout in ("C", "padded", "rows-reversed"):
@@ -222,7 +222,7 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
         where = X, order, first, last
         kernel = ops.kernel(f"{storage}_gather_scores", backend, dtype)
         kernel(*where, scale_shift, buffer[:, :37], W, S[:c, :count])
-        rows = X[order[:count]].astype(np.float64)
+        rows = X[order].astype(np.float64)
         rows = (rows * scale_shift[0] + scale_shift[1] if mapped else rows)[:, first:last]
         exact = W[:, first:last].astype(np.float64) @ rows.T + (W[:, 37:] if first == 0 else 0)
         assert testing.error(S[:c, :count], exact, 2000.0) <= testing.tolerance(dtype, 37)
@@ -238,6 +238,22 @@ def test_gathering_agrees(storage, mapped, columns, c, count, backend, dtype):
         assert testing.error(dW, gradient, 2000.0) <= testing.tolerance(dtype, 37)
         assert (buffer[count:] == -1).all()
         assert (buffer[:, 37:] == -1).all()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_rows_behind_in_the_order_are_not_read(count, backend, dtype):
+    """They are prefetched, from any address: the first `count` rows alone have their scores and gradient added."""
+    random = np.random.default_rng(0)
+    X, W = random.normal(size=(9, 37)).astype(dtype), random.normal(size=(4, 38)).astype(dtype)
+    buffer, S, dW = np.empty((8, 37), dtype), np.empty((4, count), dtype), np.zeros((4, 38), dtype)
+    order, mapped = np.array([8, 0, 3, 3, 7, 2, *[0] * 20], np.int64), np.empty((0, 37), dtype)
+    order[count:] = 2**40
+    ops.kernel("dense_gather_scores", backend, dtype)(X, order, 0, 37, mapped, buffer, W, S)
+    rows = X[order[:count]]
+    assert testing.error(S, W[:, :37] @ rows.T + W[:, 37:], 2000.0) <= testing.tolerance(dtype, 37)
+    ops.kernel("dense_gather_gradient", backend, dtype)(X, order, 0, 37, mapped, buffer, S, dW)
+    assert testing.error(dW[:, :37], S @ rows, 2000.0) <= testing.tolerance(dtype, 37)
 
 
 def test_every_float16_is_converted_exactly(backend, dtype):
