@@ -165,7 +165,7 @@ def norm_scale(squares, most_norm):
 def begin_block_with(gather_scores):
     @inlined
     def begin_block(pieces, data, weights, workspace, number, share):
-        """Gathers the share's columns of the rows of a block, and computes their partial scores."""
+        """Computes the partial scores of the share's columns for the rows of a block."""
         scores, column_blocks = workspace.scores, workspace.squares.size
         c, d = weights.W.shape[0], weights.W.shape[1] - 1
         start, stop = rows_of_block(data, number, scores.shape[2])

@@ -202,7 +202,7 @@ add_product = ByClasses(product(add_few_tiles, "add_product"), product(add_many_
 
 
 def by_classes(make, name, *how):
-    """The four functions of a storage, of which make(add_scores, add_tiles, *how) makes one form for few classes."""
+    """The four functions of a storage, of which make(add_scores, add_tiles, add_copies, *how) makes one form."""
     few = make(add_few_scores, add_few_tiles, add_few_copies, *how)
     many = make(add_many_scores, add_many_tiles, add_many_copies, *how)
     return [

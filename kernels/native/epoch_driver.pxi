@@ -89,7 +89,7 @@ cdef inline RowSelection rows_of_block(EpochJob *job, Py_ssize_t number, Columns
 
 
 cdef void begin_block(EpochJob *job, Py_ssize_t number, int column_block) noexcept nogil:
-    # Gathers a column block of some rows, and computes what it contributes to their scores.
+    # Computes what a column block contributes to the scores of some rows.
     cdef RowSelection rows = rows_of_block(job, number, columns_of(job, column_block, column_block + 1))
     job.gather_scores(
         &job.X, &rows, &job.partial_sizes, job.x_scale, job.x_shift, job.W, job.row_buffer,
