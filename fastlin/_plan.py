@@ -216,7 +216,7 @@ EPOCH_SCORES = 5  # arrays of all scores of a block, for each column block
 STEP_ARRAYS = 5  # that an update reads and writes: W, dW and at most three of state
 COLUMN_BLOCK = 256  # at least: each column block adds up the lanes of its sums, and every thread adds up all scores
 MOST_COLUMN_BLOCKS = 8
-COLUMN_BLOCK_BYTES = 500_000  # of products in a block of rows: some 3 us, while a barrier takes threads 1 to 2
+COLUMN_BLOCK_BYTES = 500_000  # of its products x W of a block of rows: some 3 us, while a barrier takes threads 1 to 2
 SUBTOTAL_BLOCKS = 256  # of rows, which are summed before they are added to the gradient of a larger batch
 
 

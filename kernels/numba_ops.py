@@ -212,7 +212,7 @@ def by_classes(make, name, *how):
 
 
 def dense_storage(add_scores, add_tiles, add_copies):
-    in_place = add_tiles is add_few_tiles
+    in_place = add_tiles is add_few_tiles  # those for many classes need rows a stride apart: copies
 
     def scores_of(X, start, W, row_buffer, scores):
         fill_with_bias(W, 0, scores)

@@ -203,27 +203,18 @@ static void NAME(tile_scores)(
         NAME(few_scores)(X, W + j * sizes->W, b + j * sizes->b, scores + j * sizes->scores, &rest, j ? NULL : hint);
 }
 
-/* Whether rows in any order are read where they lie, for the scores and again for the gradient, and not copied: short
- * rows and those of many classes take loops that need them a stride apart. */
+/* Whether the scores and the gradient can read rows in any order where they lie: the loops for short rows and for many
+ * classes need them a stride apart. */
 INLINE int NAME(reads_in_place)(const tile_sizes *sizes) { return sizes->c < WIDE_CLASSES && sizes->d >= V; }
 
 INLINE const REAL *NAME(row_of)(const row_order *rows, ptrdiff_t r) { return (const REAL *)nth_row(rows, r); }
 
-/* The scores of the first sizes->rows rows in an order. Rows that are not read in place are copied, a stride sizes->X
- * apart. */
+/* The scores of the first sizes->rows rows in an order, which are read in place. */
 static void NAME(tile_gather_scores)(
-    const row_order *rows, REAL *copies, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes
+    const row_order *rows, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes
 ) {
     const ptrdiff_t count = sizes->rows, d = sizes->d, c = sizes->c;
     const ptrdiff_t ldw = sizes->W, incb = sizes->b, ld = sizes->scores;
-    if (!NAME(reads_in_place)(sizes)) {
-        for (ptrdiff_t r = 0; r < count; r++) {
-            prefetch_row(nth_row(rows, r + SCORES_ROWS), d * (ptrdiff_t)sizeof(REAL));
-            memcpy(copies + r * sizes->X, nth_row(rows, r), (size_t)d * sizeof(REAL));
-        }
-        NAME(tile_scores)(copies, W, b, scores, sizes, NULL);
-        return;
-    }
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL), classes = share(c, SCORES_CLASSES);
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < count; r++) scores[j * ld + r] = b[j * incb];

@@ -33,11 +33,9 @@ cdef extern from "tile.h" nogil:
     bint reads_in_place_float(const ProductSizes *sizes) noexcept
     bint reads_in_place_double(const ProductSizes *sizes) noexcept
     void tile_gather_scores_float(
-        const RowOrder *rows, float *copies, const float *W, const float *b, float *scores,
-        const ProductSizes *sizes) noexcept
+        const RowOrder *rows, const float *W, const float *b, float *scores, const ProductSizes *sizes) noexcept
     void tile_gather_scores_double(
-        const RowOrder *rows, double *copies, const double *W, const double *b, double *scores,
-        const ProductSizes *sizes) noexcept
+        const RowOrder *rows, const double *W, const double *b, double *scores, const ProductSizes *sizes) noexcept
     void tile_gather_gradient_float(
         const RowOrder *rows, const float *copies, const float *G, float *dW, float *db,
         const ProductSizes *sizes) noexcept
@@ -328,7 +326,7 @@ cdef void gradient_in_place(
 # ---- Rows in any order, of every type ------------------------------------------------------------------------
 
 cdef enum:
-    ROWS_BEFORE = 4  # a row is prefetched so many rows before it is converted
+    ROWS_BEFORE = 4  # a row is prefetched so many rows before it is copied
 
 
 cdef void gather_scores(
@@ -340,13 +338,13 @@ cdef void gather_scores(
     cdef bint with_b = rows.first == 0
     cdef const floating *b = weights + sizes.d if with_b else &zero
     cdef ProductSizes product = gathered_sizes(rows, sizes, sizes.weights_stride, with_b)
-    if X.convert != NULL or x_scale != NULL:
+    if not in_place(X, &product, x_scale):
         copy_rows(X, &order, x_scale, x_shift, rows.first, copies, &product)
         tile_scores(copies, weights + rows.first, b, scores, &product, NULL)
     elif floating is float:
-        tile_gather_scores_float(&order, copies, weights + rows.first, b, scores, &product)
+        tile_gather_scores_float(&order, weights + rows.first, b, scores, &product)
     else:
-        tile_gather_scores_double(&order, copies, weights + rows.first, b, scores, &product)
+        tile_gather_scores_double(&order, weights + rows.first, b, scores, &product)
 
 
 cdef void gather_gradient(
@@ -358,15 +356,19 @@ cdef void gather_gradient(
     cdef bint with_b = rows.first == 0
     cdef floating *db = dW + sizes.d if with_b else &ignored
     cdef ProductSizes product = gathered_sizes(rows, sizes, sizes.dW_stride, with_b)
-    cdef bint as_stored = X.convert == NULL and x_scale == NULL
+    if in_place(X, &product, x_scale):
+        copies = NULL
     if floating is float:
-        if as_stored and reads_in_place_float(&product):
-            copies = NULL
         tile_gather_gradient_float(&order, copies, dscores, dW + rows.first, db, &product)
     else:
-        if as_stored and reads_in_place_double(&product):
-            copies = NULL
         tile_gather_gradient_double(&order, copies, dscores, dW + rows.first, db, &product)
+
+
+cdef inline bint in_place(const Samples *X, const ProductSizes *sizes, const floating *x_scale) noexcept nogil:
+    # Whether rows in any order are read where they lie, for the scores and again for the gradient, and not copied.
+    if X.convert != NULL or x_scale != NULL:
+        return False
+    return reads_in_place_float(sizes) if floating is float else reads_in_place_double(sizes)
 
 
 cdef inline RowOrder order_of(const Samples *X, const RowSelection *rows) noexcept nogil:
