@@ -241,7 +241,8 @@ def scores_tile(typingctx, X, W, scores, tile):
 
 @intrinsic
 def gather_scores_tile(typingctx, X, order, W, scores, tile):
-    """The same for rows order[r:r+4] of X. Four rows that follow in the order are prefetched."""
+    """The same for rows order[r:r+4] of X. Four rows that follow in the order are prefetched: with the first classes
+    those ROWS_AHEAD later, and with others the next four."""
 
     def emit(context, b, signature, args):
         X, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
@@ -249,11 +250,13 @@ def gather_scores_tile(typingctx, X, order, W, scores, tile):
         where = cgutils.unpack_tuple(b, args[4])
         last = b.sub(scores.columns, intp_t(1))  # rows behind it in the order may not be read
         rows = [X.row(order.number(least(b, b.add(where[0], intp_t(i)), last))) for i in range(SCORE_ROWS)]
-        following = [X.row(order.number(b.add(where[0], intp_t(ROWS_AHEAD + i)))) for i in range(SCORE_ROWS)]
+        ahead = b.select(b.icmp_signed("==", where[1], intp_t(0)), intp_t(ROWS_AHEAD), intp_t(SCORE_ROWS))
+        next_row = b.add(where[0], ahead)
+        following = [X.row(order.number(b.add(next_row, intp_t(i)))) for i in range(SCORE_ROWS)]
 
         def meanwhile(k, x, mask):
             for row in following:
-                X.prefetch(row, k)
+                X.prefetch(row, k, cache=3)
 
         _emit_scores(b, W, scores, where, rows, meanwhile)
         return context.get_dummy_value()

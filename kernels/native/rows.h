@@ -65,10 +65,12 @@ static void NAME(transpose)(
 
 /* scores[j][r] += W[j][k:end] . x[r][k:end] for four rows and `classes` classes; end is d, or k plus whole
  * vectors. Each turn of the loop prefetches `step` bytes at next. W is held and X streams: the other way round
- * a vector is spilled where there are 16 registers. If `after` is not NULL, these four rows are prefetched instead. */
+ * a vector is spilled where there are 16 registers. If `after` is not NULL, these four rows are prefetched instead:
+ * into L1 if they are read `soon`, or else into L2. */
 INLINE void NAME(scores_tile)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
-    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, const REAL *const *after, const int classes
+    REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, const REAL *const *after, const int soon,
+    const int classes
 ) {
     VEC sum[MAX_CLASSES][SCORES_ROWS], w[MAX_CLASSES];
     UNROLL for (int j = 0; j < classes; j++)
@@ -78,7 +80,8 @@ INLINE void NAME(scores_tile)(
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
             const VEC xi = NAME(load)(x[i] + k);
-            if (after) __builtin_prefetch(after[i] + k, 0, 2);
+            if (after && soon) __builtin_prefetch(after[i] + k, 0, 3);
+            if (after && !soon) __builtin_prefetch(after[i] + k, 0, 2);
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;
         }
     }
@@ -98,14 +101,21 @@ NOINLINE void NAME(scores_group)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const char *next, ptrdiff_t step, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, next, step, NULL)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, next, step, NULL, 0)
 }
 
 NOINLINE void NAME(scores_group_before)(
     const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
     REAL *scores, ptrdiff_t ld, const REAL *const *after, int classes
 ) {
-    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, after)
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, after, 0)
+}
+
+NOINLINE void NAME(scores_group_soon)(
+    const REAL *const *x, const REAL *W, ptrdiff_t ldw, ptrdiff_t k, ptrdiff_t end, ptrdiff_t d,
+    REAL *scores, ptrdiff_t ld, const REAL *const *after, int classes
+) {
+    WITH_CLASSES(classes, SCORES_CLASSES, NAME(scores_tile), x, W, ldw, k, end, d, scores, ld, NULL, 0, after, 1)
 }
 
 /* All classes of four rows. Returns the next prefetch address. */
@@ -221,9 +231,10 @@ static void NAME(tile_gather_scores)(
     for (ptrdiff_t k = 0; k < d; k += panel)
         for (ptrdiff_t r = 0; r < count; r += SCORES_ROWS) {
             const ptrdiff_t end = smaller(k + panel, d);
-            const REAL *x[SCORES_ROWS], *after[SCORES_ROWS];
+            const REAL *x[SCORES_ROWS], *soon[SCORES_ROWS], *after[SCORES_ROWS];
             for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) {
                 x[i] = NAME(row_of)(rows, smaller(r + i, count - 1)); /* rows behind these may not be read */
+                soon[i] = NAME(row_of)(rows, r + i + SCORES_ROWS);
                 after[i] = NAME(row_of)(rows, r + i + ROWS_AHEAD);
             }
             if (r + SCORES_ROWS > count) {
@@ -232,8 +243,8 @@ static void NAME(tile_gather_scores)(
             }
             NAME(scores_group_before)(x, W, ldw, k, end, d, scores + r, ld, after, (int)classes);
             for (ptrdiff_t j = classes; j < c; j += classes)
-                NAME(scores_group)(x, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld, (const char *)*x, 0,
-                                   (int)smaller(classes, c - j));
+                NAME(scores_group_soon)(x, W + j * ldw, ldw, k, end, d, scores + j * ld + r, ld, soon,
+                                        (int)smaller(classes, c - j));
         }
 }
 
