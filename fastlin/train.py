@@ -392,13 +392,13 @@ def _run(
     callback: Callable[[int, TrainResult], Any] | None,
 ) -> TrainResult:
     """Epochs until there is nothing left to do."""
-    _update(result, training)
     warned = False
     with progress_bar("epochs", progress, epochs, training.epoch) as advance:
         while not training.finished(epochs, tol):
             with ops.use_backend(training.objective.backend):
                 training.run_epoch()
-            _update(result, training)
+            if checkpoint is not None or callback is not None:  # nobody else sees it before the end
+                _update(result, training)
             if not warned and not math.isfinite(training.history["loss"][-1]):
                 warned = True
                 warnings.warn(training.what_spoilt_the_loss(), RuntimeWarning, stacklevel=3)
@@ -407,6 +407,7 @@ def _run(
             advance(_last(training.history))
             if callback is not None and callback(training.epoch, result):
                 break
+    _update(result, training)
     if training.best_W is not None:
         result.W = training.best_W
     return result
