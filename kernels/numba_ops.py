@@ -4,6 +4,8 @@ The products with X are loops over tiles, whose sums stay in vector registers: s
 inner one runs along the weights, where memory is contiguous: LLVM vectorises it by itself.
 """
 
+from typing import Any, NamedTuple
+
 from fastlin.kernels.numba_cache import inlined, jit
 from fastlin.kernels.numba_csr import *  # noqa: F403  (sparse rows)
 from fastlin.kernels.numba_drivers import (  # noqa: F401  (what this module offers)
@@ -118,16 +120,22 @@ def add_few_scores(X, W, scores):
 
 
 @inlined
-def add_gathered_scores(X, order, W, scores):
-    """scores += W X[order]^T for few classes."""
+def add_few_gathered(copies, gathered, W, scores):
+    """The same for few classes and gathered rows."""
     c, rows = scores.shape
     classes = classes_of_tile(c, SCORE_CLASSES)
     panel = panel_of(c, W.itemsize)
-    for k in range(0, X.shape[1], panel):
-        stop = smaller(k + panel, X.shape[1])
+    for k in range(0, copies.shape[1], panel):
+        stop = smaller(k + panel, copies.shape[1])
         for r in range(0, rows, SCORE_ROWS):
             for j in range(0, c, classes):
-                gather_scores_tile(X, order, W, scores, (r, j, smaller(classes, c - j), k, stop))
+                gather_scores_tile(copies, gathered, W, scores, (r, j, smaller(classes, c - j), k, stop))
+
+
+@inlined
+def add_many_gathered(copies, gathered, W, scores):
+    """The same for many classes, which are read from the copies."""
+    add_many_scores(copies, W, scores)
 
 
 @inlined
@@ -154,36 +162,37 @@ def add_many_tiles(X, G, total):
 @inlined
 def add_few_tiles(X, G, total):
     """The same for few classes or columns."""
-    add_tiles_of(X, None, None, G, total)
+    add_tiles_of(X, None, unaligned_columns(X), G, total)
 
 
 @inlined
-def add_many_copies(copies, X, order, G, total):
-    """total += G copies, which are the rows X[order]; those that follow in the order may be prefetched."""
+def add_many_gathered_tiles(copies, gathered, G, total):
+    """total += G times gathered rows, which are read from the copies."""
     add_many_tiles(copies, G, total)
 
 
 @inlined
-def add_few_copies(copies, X, order, G, total):
-    """The same for few classes."""
-    add_tiles_of(copies, None, (X, order), G, total)
+def add_few_gathered_tiles(copies, gathered, G, total):
+    """The same for few classes, read where GatheredRows says."""
+    first = unaligned_columns(gathered[0]) if gathered[2] else unaligned_columns(copies)
+    add_tiles_of(copies, gathered, first, G, total)
 
 
 @inlined
-def add_tiles_of(X, numbers, ahead, G, total):
-    """total += G X[numbers]; gradient_tile says what `numbers` and `ahead` are."""
+def add_tiles_of(X, gathered, unaligned, G, total):
+    """total += G X, or G times gathered rows; `unaligned` columns come before the first that is aligned."""
     c, rows = G.shape
     classes = c if 5 < c <= GRADIENT_CLASSES else classes_of_tile(c, 5)  # all tiles have equally many vectors
     d, lanes = X.shape[1], VECTOR_BYTES // total.itemsize
     width = columns_of_tile(classes) * lanes
-    first = unaligned_columns(X) if d >= ALIGNED_VECTORS * lanes else 0
+    first = unaligned if d >= ALIGNED_VECTORS * lanes else 0
     for r in range(0, rows, ACTIVE_ROWS):
         active, k = active_rows(G, r), 0
         while k < d:
             stop = first if k < first else d
             some = window(X, 0, X.shape[0], 0, stop)
             for j in range(0, c, classes):
-                gradient_tile(some, numbers, ahead, G, total, r, active, j, smaller(classes, c - j), k)
+                gradient_tile(some, gathered, G, total, r, active, j, smaller(classes, c - j), k)
             k = smaller(k + width, stop)
 
 
@@ -201,18 +210,28 @@ add_product = ByClasses(product(add_few_tiles, "add_product"), product(add_many_
 # ---- Storages --------------------------------------------------------------------------------------------
 
 
+class Adders(NamedTuple):
+    """The products of rows that follow each other, and of gathered rows."""
+
+    scores: Any
+    tiles: Any
+    gathered: Any
+    gathered_tiles: Any
+
+
 def by_classes(make, name, *how):
-    """The four functions of a storage, of which make(add_scores, add_tiles, add_copies, *how) makes one form."""
-    few = make(add_few_scores, add_few_tiles, add_few_copies, *how)
-    many = make(add_many_scores, add_many_tiles, add_many_copies, *how)
+    """The four functions of a storage, of which make(adders, *how) makes one form."""
+    few = make(Adders(add_few_scores, add_few_tiles, add_few_gathered, add_few_gathered_tiles), *how)
+    many = make(Adders(add_many_scores, add_many_tiles, add_many_gathered, add_many_gathered_tiles), *how)
     return [
         ByClasses(jit(few[what], f"{name}_{what}"), jit(many[what], f"{name}_{what}_many"))
         for what in ("scores", "gradient", "gather_scores", "gather_gradient")
     ]
 
 
-def dense_storage(add_scores, add_tiles, add_copies):
-    in_place = add_tiles is add_few_tiles  # those for many classes need rows a stride apart: copies
+def dense_storage(adders):
+    add_scores, add_tiles, add_gathered, add_gathered_tiles = adders
+    reads_in_place = add_tiles is add_few_tiles  # those for many classes need rows a stride apart: copies
 
     def scores_of(X, start, W, row_buffer, scores):
         fill_with_bias(W, 0, scores)
@@ -228,21 +247,18 @@ def dense_storage(add_scores, add_tiles, add_copies):
         width = last - first
         some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, scores.shape[1], first, width)
         fill_with_bias(W, first, scores)
-        if in_place and not scale_shift.shape[0]:
-            add_gathered_scores(some, order, window(W, 0, W.shape[0], first, width), scores)
-        else:
+        in_place = reads_in_place and not scale_shift.shape[0]
+        if not in_place:
             gather(as_it_is, some, order, window(scale_shift, 0, scale_shift.shape[0], first, width), copies)
-            add_scores(copies, window(W, 0, W.shape[0], first, width), scores)
+        add_gathered(copies, (some, order, in_place), window(W, 0, W.shape[0], first, width), scores)
 
     def gather_gradient(X, order, first, last, scale_shift, row_buffer, dscores, dW):
         width, d = last - first, dW.shape[1] - 1
-        some, total = window(X, 0, X.shape[0], first, width), window(dW, 0, dW.shape[0], first, width)
+        some, copies = window(X, 0, X.shape[0], first, width), window(row_buffer, 0, dscores.shape[1], first, width)
         if first == 0:
             add_row_sums(dscores, column(dW, d))
-        if in_place and not scale_shift.shape[0]:
-            add_tiles_of(some, order, (some, order), dscores, total)
-        else:
-            add_copies(window(row_buffer, 0, dscores.shape[1], first, width), some, order, dscores, total)
+        gathered = some, order, reads_in_place and not scale_shift.shape[0]
+        add_gathered_tiles(copies, gathered, dscores, window(dW, 0, dW.shape[0], first, width))
 
     return {
         "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,
@@ -264,11 +280,12 @@ def gather(number, X, order, scale_shift, copies):
                 out[k] = out[k] * scale[k] + shift[k]
 
 
-def converting_storage(add_scores, add_tiles, add_copies, number):
+def converting_storage(adders, number):
     """A storage whose rows are converted a block at a time.
 
     number(x) : an entry of X as a number, which is stored into `row_buffer` and so becomes one of W's dtype.
     """
+    add_scores, add_tiles, _, add_gathered_tiles = adders
 
     def scores_of(X, start, W, row_buffer, scores):
         rows, d = scores.shape[1], X.shape[1]
@@ -297,7 +314,7 @@ def converting_storage(add_scores, add_tiles, add_copies, number):
         if first == 0:
             add_row_sums(dscores, column(dW, d))
         copies, some = window(row_buffer, 0, dscores.shape[1], first, width), window(X, 0, X.shape[0], first, width)
-        add_copies(copies, some, order, dscores, window(dW, 0, dW.shape[0], first, width))
+        add_gathered_tiles(copies, (some, order, False), dscores, window(dW, 0, dW.shape[0], first, width))
 
     return {
         "scores": scores_of, "gradient": gradient_of, "gather_scores": gather_scores,

@@ -125,6 +125,24 @@ class Order:
         return self.b.load(self.b.gep(self.data, [least(self.b, r, self.last)]))
 
 
+class GatheredRows:
+    """gathered = (stored, order, in_place): the rows stored[order[0]], stored[order[1]], ... which are read there, if
+    in_place, or else from `copies` of them. Where `stored` has another type of number, copies are all that can be read.
+    """
+
+    def __init__(self, context, b, kind, value, copies):
+        stored, order, self.in_place = cgutils.unpack_tuple(b, value)
+        self.b, self.copies = b, copies
+        self.stored, self.order = Matrix(context, b, kind[0], stored), Order(context, b, kind[1], order)
+
+    def row(self, r):
+        """The address of row r."""
+        copy = self.copies.row(r)
+        if self.stored.real != self.copies.real:
+            return copy
+        return self.b.select(self.in_place, self.stored.row(self.order.number(r)), copy)
+
+
 def first_lanes(b, count, lanes):
     """The mask of lanes 0, 1, ... count - 1."""
     count = b.trunc(least(b, count, intp_t(lanes)), _lane_t)
@@ -240,28 +258,28 @@ def scores_tile(typingctx, X, W, scores, tile):
 
 
 @intrinsic
-def gather_scores_tile(typingctx, X, order, W, scores, tile):
-    """The same for rows order[r:r+4] of X. Four rows that follow in the order are prefetched: with the first classes
-    those ROWS_AHEAD later, and with others the next four."""
+def gather_scores_tile(typingctx, copies, gathered, W, scores, tile):
+    """The same for gathered rows, which GatheredRows describes. Four rows that follow are prefetched: with the first
+    classes those ROWS_AHEAD later, and with others the next four.
+    """
 
     def emit(context, b, signature, args):
-        X, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
-        order = Order(context, b, signature.args[1], args[1])
+        copies, W, scores = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
+        rows = GatheredRows(context, b, signature.args[1], args[1], copies)
         where = cgutils.unpack_tuple(b, args[4])
         last = b.sub(scores.columns, intp_t(1))  # rows behind it in the order may not be read
-        rows = [X.row(order.number(least(b, b.add(where[0], intp_t(i)), last))) for i in range(SCORE_ROWS)]
+        starts = [rows.row(least(b, b.add(where[0], intp_t(i)), last)) for i in range(SCORE_ROWS)]
         ahead = b.select(b.icmp_signed("==", where[1], intp_t(0)), intp_t(ROWS_AHEAD), intp_t(SCORE_ROWS))
-        next_row = b.add(where[0], ahead)
-        following = [X.row(order.number(b.add(next_row, intp_t(i)))) for i in range(SCORE_ROWS)]
+        following = [rows.row(b.add(b.add(where[0], ahead), intp_t(i))) for i in range(SCORE_ROWS)]
 
         def meanwhile(k, x, mask):
             for row in following:
-                X.prefetch(row, k, cache=3)
+                copies.prefetch(row, k, cache=3)
 
-        _emit_scores(b, W, scores, where, rows, meanwhile)
+        _emit_scores(b, W, scores, where, starts, meanwhile)
         return context.get_dummy_value()
 
-    return types.void(X, order, W, scores, tile), emit
+    return types.void(copies, gathered, W, scores, tile), emit
 
 
 def _emit_scores(b, W, scores, where, rows, meanwhile):
@@ -495,33 +513,28 @@ def active_rows(typingctx, dscores, r):
 
 
 @intrinsic
-def gradient_tile(typingctx, X, numbers, ahead, dscores, dW, r, active, j, classes, k):
+def gradient_tile(typingctx, X, gathered, dscores, dW, r, active, j, classes, k):
     """dW[j:j+classes, k:k+width] += dscores[j:j+classes, r:] X[r:, k:k+width] over the active rows from r on.
 
     width is gradient_vectors(classes) vectors, or what is left of a row; classes <= GRADIENT_CLASSES.
-    numbers : those of the rows of X, or None: 0, 1, ....
-    ahead : (stored, order) if the rows are stored[order[0]], ..., or copies of them: rows behind them in the order are
-        prefetched. None: the rows behind X in memory are.
+    gathered : None, or what GatheredRows says of rows in an order, whose copies X would be. Those behind them in the
+        order are prefetched, or, if it is None, those behind X in memory.
     """
 
     def emit(context, b, signature, args):
-        X, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 3, 4))
-        r, active, j, classes, start = args[5:]
+        X, G, dW = (Matrix(context, b, signature.args[i], args[i]) for i in (0, 2, 3))
+        r, active, j, classes, start = args[4:]
         lanes = X.lanes
-        order = None if numbers == types.none else Order(context, b, signature.args[1], args[1])
-        following = None
-        if ahead != types.none:
-            pair = zip(signature.args[2], cgutils.unpack_tuple(b, args[2]), strict=True)
-            following = [make(context, b, *one) for make, one in zip((Matrix, Order), pair, strict=True)]
+        rows = None if gathered == types.none else GatheredRows(context, b, gathered, args[1], X)
 
         def emit_tile(classes, k, vectors, mask=None):
             class_rows = [b.add(j, intp_t(i)) for i in range(classes)]
             columns = [b.add(k, intp_t(v * lanes)) for v in range(vectors)]
-            prefetch = _prefetching_in_order(b, *following, G, columns) if following else _prefetching(b, X, columns)
+            prefetch = _prefetching_in_order(b, rows, G, columns) if rows else _prefetching(b, X, columns)
 
             def step(active, *sums):
                 row = b.add(r, b.cttz(active, ir.Constant(ir.IntType(1), 1)))
-                x_row = X.row(order.number(row) if order else row)
+                x_row = (rows or X).row(row)
                 x = [X.load_at(x_row, column, lanes, mask) for column in columns]
                 if mask is None:
                     prefetch(row)
@@ -553,7 +566,7 @@ def gradient_tile(typingctx, X, numbers, ahead, dscores, dW, r, active, j, class
         specialise(b, classes, GRADIENT_CLASSES, emit_columns)
         return context.get_dummy_value()
 
-    return types.void(X, numbers, ahead, dscores, dW, r, active, j, classes, k), emit
+    return types.void(X, gathered, dscores, dW, r, active, j, classes, k), emit
 
 
 def _prefetching(b, X, columns):
@@ -575,13 +588,13 @@ def _prefetching(b, X, columns):
     return prefetch
 
 
-def _prefetching_in_order(b, stored, order, G, columns):
+def _prefetching_in_order(b, rows, G, columns):
     """The same of the rows behind those of G in the order: these columns of one."""
-    step = max(1, CACHE_LINE // (G.lanes * stored.bytes))  # vectors whose columns share a cache line
+    step = max(1, CACHE_LINE // (G.lanes * rows.stored.bytes))  # vectors whose columns share a cache line
 
     def prefetch(row):
-        after = stored.row(order.number(b.add(row, G.columns)))
+        after = rows.stored.row(rows.order.number(b.add(row, G.columns)))
         for column in columns[::step]:
-            stored.prefetch(after, column)
+            rows.stored.prefetch(after, column)
 
     return prefetch
