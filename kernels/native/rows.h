@@ -142,8 +142,46 @@ static void NAME(scores_of_few)(
     }
 }
 
-/* For rows shorter than a vector: from a copy of X whose columns lie one behind the other, so that vectors are of rows. */
-NOINLINE void NAME(scores_short)(
+/* Copies a row shorter than a vector: half a vector or more as its first and its last half, which overlap. */
+INLINE void NAME(copy_short)(const REAL *row, ptrdiff_t d, REAL *copy) {
+    enum { HALF = VECTOR_BYTES / 2 };
+    if (d >= V / 2) {
+        memcpy(copy, row, HALF);
+        memcpy(copy + d - V / 2, row + d - V / 2, HALF);
+    } else
+        for (ptrdiff_t k = 0; k < d; k++) copy[k] = row[k];
+}
+
+/* For rows shorter than a vector: from copies with zeros behind each row of X and W, so that tiles have one vector. */
+NOINLINE void NAME(scores_of_padded)(
+    const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, ptrdiff_t c,
+    REAL *scores, ptrdiff_t ld
+) {
+    REAL copies[MAX_ROWS * V], w[MAX_CLASSES * V];
+    const ptrdiff_t most = share(c, SCORES_CLASSES);
+    memset(w, 0, sizeof(w));
+    for (ptrdiff_t first = 0; first < rows; first += MAX_ROWS) {
+        const ptrdiff_t n = smaller(MAX_ROWS, rows - first);
+        memset(copies, 0, (size_t)n * VECTOR_BYTES);
+        for (ptrdiff_t r = 0; r < n; r++) NAME(copy_short)(X + (first + r) * ldx, d, copies + r * V);
+        for (ptrdiff_t j = 0; j < c; j += most) {
+            const ptrdiff_t classes = smaller(most, c - j);
+            for (ptrdiff_t i = 0; i < classes; i++) NAME(copy_short)(W + (j + i) * ldw, d, w + i * V);
+            for (ptrdiff_t r = 0; r < n; r += SCORES_ROWS) {
+                const REAL *x[SCORES_ROWS];
+                REAL *s = scores + j * ld + first + r;
+                for (ptrdiff_t i = 0; i < SCORES_ROWS; i++) x[i] = copies + smaller(r + i, n - 1) * V;
+                if (r + SCORES_ROWS <= n)
+                    NAME(scores_group)(x, w, V, 0, V, V, s, ld, (const char *)*x, 0, (int)classes);
+                else
+                    NAME(scores_of_few)(x, w, V, classes, 0, V, V, s, ld, n - r);
+            }
+        }
+    }
+}
+
+/* For rows of few columns: from a copy of X whose columns lie one behind the other, so that vectors are of rows. */
+NOINLINE void NAME(scores_by_columns)(
     const REAL *X, ptrdiff_t ldx, ptrdiff_t rows, ptrdiff_t d, const REAL *W, ptrdiff_t ldw, ptrdiff_t c,
     REAL *scores, ptrdiff_t ld
 ) {
@@ -171,7 +209,7 @@ static void NAME(few_scores)(
     for (ptrdiff_t j = 0; j < c; j++)
         for (ptrdiff_t r = 0; r < rows; r++) scores[j * ld + r] = b[j * incb];
     if (d < V) {
-        NAME(scores_short)(X, ldx, rows, d, W, ldw, c, scores, ld);
+        (d >= PADDED_COLUMNS ? NAME(scores_of_padded) : NAME(scores_by_columns))(X, ldx, rows, d, W, ldw, c, scores, ld);
         return;
     }
     const ptrdiff_t panel = panel_bytes(c) / (ptrdiff_t)sizeof(REAL);
@@ -310,7 +348,7 @@ NOINLINE void NAME(gradient_short)(
     const ptrdiff_t most = share(c, MAX_CLASSES);
     memset(copy, 0, (size_t)rows->n * VECTOR_BYTES);
     for (int i = 0; i < rows->n; i++) {
-        for (ptrdiff_t k = 0; k < d; k++) copy[i * V + k] = rows->x[i][k];
+        NAME(copy_short)(rows->x[i], d, copy + i * V);
         rows->x[i] = copy + i * V;
     }
     for (ptrdiff_t j = 0; j < c; j += most) {

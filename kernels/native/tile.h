@@ -35,6 +35,7 @@ enum { SCORES_ROWS = 4, MAX_CLASSES = 5 };
 enum { ROWS_AHEAD = 16 };      /* in any order: a row is prefetched so many before its scores, some 0.5 us */
 enum { MAX_ROWS = 128 };       /* rows whose gradient is added at once */
 enum { PANEL_BYTES = 24576 };   /* W's part of the L1 cache, beside four rows of X */
+enum { PADDED_COLUMNS = 8 };    /* of rows shorter than a vector: scores of fewer take less time by columns */
 enum { ALIGNED_VECTORS = 32 };  /* with fewer in a row, the columns before an aligned vector take longer than it gains */
 
 /* With many classes (wide.h): */
