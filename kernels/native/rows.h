@@ -79,7 +79,8 @@ INLINE void NAME(scores_tile)(
         if (!after) prefetch(next, step, SCORES_ROWS);
         UNROLL for (int j = 0; j < classes; j++) w[j] = NAME(load)(W + j * ldw + k);
         UNROLL for (int i = 0; i < SCORES_ROWS; i++) {
-            const VEC xi = NAME(load)(x[i] + k);
+            VEC xi = NAME(load)(x[i] + k);
+            if (classes > 1) IN_REGISTER(xi);
             if (after && soon) __builtin_prefetch(after[i] + k, 0, 3);
             if (after && !soon) __builtin_prefetch(after[i] + k, 0, 2);
             UNROLL for (int j = 0; j < classes; j++) sum[j][i] += w[j] * xi;

@@ -51,6 +51,14 @@ enum { PANEL_VECTORS = 256 / VECTOR_BYTES }; /* of a row of a panel of X; with f
  * them out of a register occupies the only shuffle unit. */
 #define IN_MEMORY(a) __asm__("" : "+m"(a))
 
+/* Keeps the compiler from reading a vector of X from memory with each multiply-add that takes it, as gcc does where it
+ * takes few: most such loads cross a cache line. */
+#if defined(__x86_64__)
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define IN_REGISTER(v) __asm__("" : "+w"(v))
+#endif
+
 #define NOINLINE static __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline))
 
