@@ -26,7 +26,7 @@ def soak(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.numba
 def test_a_few_rounds():
-    command = [sys.executable, HERE / "soak.py", "--rounds", "4", "--only", *SHORT]
+    command = [sys.executable, "-X", "faulthandler", HERE / "soak.py", "--rounds", "4", "--only", *SHORT]
     # Not measured by coverage, whose lock another thread may hold at a fork: the child would wait for ever.
     free = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(command, timeout=900, capture_output=True, text=True, check=False, env=free)
