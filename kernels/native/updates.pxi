@@ -8,13 +8,15 @@
 # short arrays, so that every number is computed by the same instructions, whatever its place is.
 
 from libc.float cimport DBL_MIN, FLT_MIN
-from libc.math cimport exp as c_exp, expm1, log as c_log
+from libc.math cimport exp as c_exp, expm1, fabs, log as c_log
 
 cdef extern from "estimate.h" nogil:
     enum:
         LANES
     void roots_float(float *x) noexcept
     void roots_double(double *x) noexcept
+    void write_float(float *to, const float *x) noexcept
+    void write_double(double *to, const double *x) noexcept
 
 cdef enum:
     SQUARES = 16  # sums of squares side by side
@@ -120,7 +122,7 @@ cdef inline floating normal(floating moment) noexcept nogil:
     # stay for ever: 0.9 times 4 of the last units is rounded to 4. With such numbers processors are up to ten times as
     # slow.
     cdef floating least = FLT_MIN if floating is float else DBL_MIN
-    return 0 if (-moment if moment < 0 else moment) < least else moment  # keeps a NaN
+    return 0 if <floating> fabs(moment) < least else moment  # keeps a NaN
 
 
 # ---- Loops of LANES numbers -----------------------------------------------------------------------------------
@@ -130,6 +132,13 @@ cdef inline void take_roots(floating *x) noexcept nogil:
         roots_float(x)
     else:
         roots_double(x)
+
+
+cdef inline void write_lanes(floating *to, const floating *x) noexcept nogil:
+    if floating is float:
+        write_float(to, x)
+    else:
+        write_double(to, x)
 
 
 ctypedef void (*lanes_t)(
@@ -270,10 +279,8 @@ cdef inline void scaled_lanes(
         take_roots(root)
         for k in range(LANES):
             gradient[k] = w[i + k] - rate * gradient[k] / (root[k] + eps)
-        for k in range(LANES):
-            s[i + k] = squares[k]
-        for k in range(LANES):
-            w[i + k] = gradient[k]
+        write_lanes(s + i, squares)
+        write_lanes(w + i, gradient)
         i += LANES
 
 
@@ -320,12 +327,9 @@ cdef void adadelta(
             delta[k] = delta[k] * above[k] / below[k]
             recent[k] = keep * recent[k] + rest * delta[k] * delta[k]
             delta[k] = w[i + k] - rate * delta[k]
-        for k in range(LANES):
-            s[i + k] = squares[k]
-        for k in range(LANES):
-            u[i + k] = recent[k]
-        for k in range(LANES):
-            w[i + k] = delta[k]
+        write_lanes(s + i, squares)
+        write_lanes(u + i, recent)
+        write_lanes(w + i, delta)
         i += LANES
     finish_lanes[floating](adadelta[floating], 2, w, g, state, n, t, hyper)
 
@@ -375,17 +379,13 @@ cdef inline void adam_lanes(
                 now = second[k]
                 highest[k] = before if before >= now else now  # a NaN becomes the maximum
                 root[k] = highest[k] * bias_correction2
-            for k in range(LANES):
-                v_max[i + k] = highest[k]
+            write_lanes(v_max + i, highest)
         take_roots(root)
         for k in range(LANES):
             step[k] = w[i + k] - decoupled_decay * w[i + k] - step[k] / (root[k] + eps)
-        for k in range(LANES):
-            m[i + k] = first[k]
-        for k in range(LANES):
-            v[i + k] = second[k]
-        for k in range(LANES):
-            w[i + k] = step[k]
+        write_lanes(m + i, first)
+        write_lanes(v + i, second)
+        write_lanes(w + i, step)
         i += LANES
 
 
