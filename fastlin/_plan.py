@@ -49,6 +49,10 @@ CHUNK_FLOPS = 700_000_000
 CHUNK_BYTES = 64 << 20  # that are read
 CHUNK_NUMBERS = 5_000_000  # scores that an epilogue goes over, or weights that are updated: 10 ns each
 ROW_NUMBERS, BLOCK_NUMBERS = 10, 100  # as many of these as a row, or a block of rows, takes by itself
+# Of one thread of the pool (_pool.py), at least. Waking it and moving X to its cache takes 50 us or more.
+POOL_FLOPS = 8_000_000  # 80 us at 100 GF/s
+POOL_ROW_FLOPS = 1_000  # a row's sums are added up, and its scores written: as long as so many
+POOL_LINES = 1 << 17  # of W that sparse rows read: 100 to 200 us from L2
 LEAST_ROWS = 128  # of a block of a backend that is not compiled, however much work
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
 
@@ -132,6 +136,11 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
     return min(fitting) // BLOCK_ROWS * BLOCK_ROWS or max(1, min(fitting))
 
 
+def score_threads(n: int, d: int, c: int) -> int:
+    """The most threads of the pool that are worth while for the scores of a compiled backend."""
+    return max(1, n * (2 * d * c + POOL_ROW_FLOPS) // POOL_FLOPS)
+
+
 # Of sparse rows each entry reads one row of W, and adds to one row of dW, wherever these lie.
 # In L2 the rows of W give way to those of dW with each block and come back with the next, so blocks are long.
 CSR_ROWS = 512  # of a block: its entries are read for the scores and, from L2, again for the gradient
@@ -170,6 +179,11 @@ def csr_score_rows(n: int, size: tuple[int, int], c: int, itemsize: int, compile
         return lap_rows(4 * mean * ENTRY_BYTES + 2 * c * itemsize, 20 * (mean + c) * c, least=LEAST_ROWS)
     lines = -(-c * itemsize // CACHE_LINE)
     return max(1, min(CSR_CHUNK_LINES // (mean * lines), CHUNK_NUMBERS // (4 * c + ROW_NUMBERS)))
+
+
+def csr_score_threads(nnz: int, c: int, itemsize: int) -> int:
+    """The same of sparse rows."""
+    return max(1, nnz * -(-c * itemsize // CACHE_LINE) // POOL_LINES)
 
 
 # By columns, in fits: fastlin/_columns.py. The slopes of all rows of a section are kept, and ranges of columns follow.

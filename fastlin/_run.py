@@ -255,7 +255,8 @@ def scores(W: Array, X: Array | Csr, backend: str, threads: int | None) -> Array
             start = end
             yield
 
-    _pool.pool.run(fill, cut.parts, min(cut.threads, _pool.thread_limit(threads)))
+    most_threads = min(cut.threads, _plan.score_threads(n, d, c))
+    _pool.pool.run(fill, cut.parts, min(most_threads, _pool.thread_limit(threads)))
     return S
 
 
@@ -276,7 +277,8 @@ def _csr_scores(W: Array, X: Csr, backend: str, threads: int | None) -> Array:
             kernel(X.arrays, first, weights, row_buffer, S[:, first : min(first + most, stop)])
             yield
 
-    _pool.pool.run(fill, cut.parts, min(cut.threads, _pool.thread_limit(threads)))
+    most_threads = min(cut.threads, _plan.csr_score_threads(size[0], c, dtype.itemsize))
+    _pool.pool.run(fill, cut.parts, min(most_threads, _pool.thread_limit(threads)))
     return S
 
 

@@ -223,7 +223,7 @@ def test_the_means_of_columns():
 @pytest.fixture
 def small_cuts(monkeypatch):
     """Sizes of fastlin/_plan.py at which small inputs have many parts, blocks and calls."""
-    sizes = {"CSR_ROWS": 16, "PART_LINES": 64, "LINES_SUMMED": 1, "CSR_CHUNK_LINES": 2000}
+    sizes = {"CSR_ROWS": 16, "PART_LINES": 64, "LINES_SUMMED": 1, "CSR_CHUNK_LINES": 2000, "POOL_LINES": 64}
     for name, value in sizes.items():
         monkeypatch.setattr(_plan, name, value)
     for cached in (_plan.csr_plan, _run._route):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import ops, testing
+from fastlin import _plan, ops, testing
 
 # ---- The oracle: the formulas as they stand on the slides, a number at a time ----------------------------
 
@@ -227,6 +227,16 @@ def test_more_threads_same_bits(kind, compiled, dtype):
             more = public_loss(kind, case.W, X, case.y, 0.1, backend=compiled, threads=threads)
             assert one[0] == more[0]
             assert one[1].tobytes() == more[1].tobytes()
+
+
+def test_scores_of_more_threads_same_bits(compiled, dtype):
+    case = testing.random_case(9001, 130, 10).astype(dtype)
+    assert _plan.score_threads(9001, 130, 10) > 2
+    for X in (case.X, np.asfortranarray(case.X), case.X[:-1]):
+        one = fl.scores(case.W, X, backend=compiled, threads=1)
+        assert testing.error(one, X.astype(np.float64) @ case.W, 1.0) <= testing.tolerance(dtype, 130)
+        for threads in (2, 3, 7):
+            assert fl.scores(case.W, X, backend=compiled, threads=threads).tobytes() == one.tobytes()
 
 
 @pytest.mark.paired(

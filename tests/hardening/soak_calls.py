@@ -13,7 +13,7 @@ from fastlin import ops, testing
 
 SMALL = testing.random_case(40, 12, 4, bias=True)
 CASE = testing.random_case(900, 300, 10, bias=True)
-BYTES = np.random.default_rng(0).integers(0, 256, (700, 200), dtype=np.uint8)
+BYTES = np.random.default_rng(0).integers(0, 256, (4000, 200), dtype=np.uint8)  # enough for the pool
 MANY = testing.random_case(600, 80, 70)
 
 How = dict[str, object]
