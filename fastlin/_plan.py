@@ -40,6 +40,8 @@ WIDE_BLOCK = 128
 WIDE_LEAST = 64  # or c, even if these rows of X are more than BLOCK_BYTES: X and dW are read about equally often
 WIDE_BLOCK_BYTES = 2 << 20  # but no more than this
 WIDE_PART_ROWS = 2048
+LARGE_CLASSES = 13  # from these on, and
+LARGE_W = 160 << 10  # bytes of W on, W is copied into panels: a block reads them as one stream, from L2 or beyond
 PANEL_CLASSES = 16  # more than there are, in W's copy in panels (kernels/native/wide.h): lanes without a class
 LEAST_PARTS = 4  # for as many threads, where gradients are large
 BLOCKS_BYTES = 16 << 20  # of all parts' scores and converted rows together
@@ -122,6 +124,11 @@ def _block(rows: int, d: int, c: int, itemsize: int) -> int:
     if c >= WIDE_CLASSES:  # equal shares: dW is read and written for a short block too
         block = min(block, -(-rows // -(-rows // block)) + 15)
     return block // 16 * 16 or block
+
+
+def _has_panels(c: int, d: int, itemsize: int) -> bool:
+    """Whether the scores of a loss have classes in the lanes of their vectors (kernels/native/wide.h)."""
+    return c >= WIDE_CLASSES or (c >= LARGE_CLASSES and c * d * itemsize >= LARGE_W)
 
 
 def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
@@ -361,7 +368,7 @@ class Workspace:
             # Rows of whole cache lines would have entries touch fewer of them, and zeroing and summing parts more.
             weights = _aligned((0 if in_place else rows, c), c, dtype)
             parts = _aligned((cut.parts, rows, c), c, dtype)
-        panels = padded((0 if c < WIDE_CLASSES or rows is not None else (c + PANEL_CLASSES) * d,), dtype)
+        panels = padded(((c + PANEL_CLASSES) * d if rows is None and _has_panels(c, d, dtype.itemsize) else 0,), dtype)
         row_buffer = padded((cut.parts, cut.block if convert else 0, d), dtype)
         scores = padded((cut.parts, c + 3, cut.block), dtype)  # and three rows of scratch for the epilogue
         self.losses = np.empty(cut.parts)

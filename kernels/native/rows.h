@@ -244,7 +244,8 @@ typedef struct {
 static void NAME(tile_scores)(
     const REAL *X, const REAL *W, const REAL *b, REAL *scores, const tile_sizes *sizes, const prefetch_hint *hint
 ) {
-    const int many = sizes->c >= WIDE_CLASSES && sizes->rows >= (sizes->panels ? WIDE_ROWS : WIDE_LEAST_ROWS);
+    const int many = sizes->panels ? sizes->rows >= WIDE_ROWS
+                                   : sizes->c >= WIDE_CLASSES && sizes->rows >= WIDE_LEAST_ROWS;
     const ptrdiff_t j = many ? NAME(wide_scores)(X, W, b, scores, sizes, hint) : 0;
     tile_sizes rest = *sizes;
     rest.c -= j;

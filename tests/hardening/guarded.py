@@ -278,6 +278,7 @@ def run_loss(backend, place, dtype):
             by_feature = STORAGES[storage].layout == "feature_major"
             in_place = by_feature and order == "C"
             inside = (d + bias, c) if by_feature else (c, d + 1)
+            has_panels = c >= _plan.LARGE_CLASSES and not by_feature
             arrays = {
                 "X": stored(storage, n, d, dtype),
                 "W": numbers((d + bias, c), dtype),
@@ -286,7 +287,7 @@ def run_loss(backend, place, dtype):
                 "hyper": hyper_of(loss),
                 "scale": 1 / n,
                 "weights": np.empty((0, c) if in_place else inside, dtype),
-                "panels": np.empty(0 if by_feature or c < _plan.WIDE_CLASSES else (c + _plan.PANEL_CLASSES) * d, dtype),
+                "panels": np.empty((c + _plan.PANEL_CLASSES) * d if has_panels else 0, dtype),
                 "row_buffer": np.empty((parts, block if STORAGES[storage].converts else 0, d), dtype),
                 "scores": np.empty((parts, c + 3, block), dtype),
                 "parts": np.empty((parts, *inside), dtype),
