@@ -40,7 +40,7 @@ WIDE_BLOCK = 128
 WIDE_LEAST = 64  # or c, even if these rows of X are more than BLOCK_BYTES: X and dW are read about equally often
 WIDE_BLOCK_BYTES = 2 << 20  # but no more than this
 WIDE_PART_ROWS = 2048
-LARGE_CLASSES = 13  # from these on, and
+LARGE_CLASSES = {4: 13, 8: 8}  # of so many bytes a number; from these on, and
 LARGE_W = 160 << 10  # bytes of W on, W is copied into panels: a block reads them as one stream, from L2 or beyond
 PANEL_CLASSES = 16  # more than there are, in W's copy in panels (kernels/native/wide.h): lanes without a class
 LEAST_PARTS = 4  # for as many threads, where gradients are large
@@ -128,7 +128,7 @@ def _block(rows: int, d: int, c: int, itemsize: int) -> int:
 
 def _has_panels(c: int, d: int, itemsize: int) -> bool:
     """Whether the scores of a loss have classes in the lanes of their vectors (kernels/native/wide.h)."""
-    return c >= WIDE_CLASSES or (c >= LARGE_CLASSES and c * d * itemsize >= LARGE_W)
+    return c >= WIDE_CLASSES or (c >= LARGE_CLASSES[itemsize] and c * d * itemsize >= LARGE_W)
 
 
 def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:

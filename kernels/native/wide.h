@@ -52,6 +52,10 @@ INLINE ptrdiff_t NAME(panel_classes)(ptrdiff_t left) {
     return left % V <= V / 3 ? left - left % V : left;
 }
 
+/* Whether another panel follows those of j classes. The last ten classes are left for rows.h, unless they are all: a
+ * caller that gives panels of few classes has a W that leaves the caches. */
+INLINE int NAME(has_panel)(ptrdiff_t c, ptrdiff_t j) { return c - j > (j ? 2 * MAX_CLASSES : V / 3); }
+
 /* The scores of WIDE_VECTORS vectors of classes, or fewer, for at most WIDE_BLOCK rows; `panels` is NULL, or their
  * panel of all columns. Returns the next prefetch address. */
 static const char *NAME(wide_panel)(
@@ -92,7 +96,7 @@ static ptrdiff_t NAME(wide_scores)(
     const ptrdiff_t step = hint ? early_bytes(hint) / turns : 0;
     const char *next = hint ? hint->start : (const char *)X;
     ptrdiff_t j = 0;
-    while (c - j > 2 * MAX_CLASSES) {
+    while (NAME(has_panel)(c, j)) {
         const ptrdiff_t classes = NAME(panel_classes)(c - j);
         for (ptrdiff_t r = 0; r < rows; r += WIDE_BLOCK) {
             const tile_sizes some = {
@@ -112,7 +116,7 @@ static void NAME(pack_panels)(
     const REAL *W, ptrdiff_t ldw, ptrdiff_t c, ptrdiff_t d, ptrdiff_t first, ptrdiff_t last, REAL *panels
 ) {
     ptrdiff_t classes;
-    for (ptrdiff_t j = 0; c - j > 2 * MAX_CLASSES; j += classes) {
+    for (ptrdiff_t j = 0; NAME(has_panel)(c, j); j += classes) {
         classes = NAME(panel_classes)(c - j);
         const ptrdiff_t width = divide_up(classes, V) * V;
         REAL *rows = panels + j * d + first * width;
