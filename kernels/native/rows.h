@@ -441,6 +441,11 @@ static void NAME(gradient_block)(
         for (ptrdiff_t j = 0; j < c; j += most, done += rows->turn)
             (many ? NAME(gradient_many) : NAME(gradient_wide))(
                 rows, k, G + j * ldg, ldg, dW + j * lddw + k, lddw, done, (int)smaller(most, c - j));
+    if (!many && k + MANY_VECTORS * V <= d) { /* one vector of few classes would wait for its own multiply-adds */
+        for (ptrdiff_t j = 0; j < c; j += most)
+            NAME(gradient_many)(rows, k, G + j * ldg, ldg, dW + j * lddw + k, lddw, done, (int)smaller(most, c - j));
+        k += MANY_VECTORS * V;
+    }
     for (; k < d; k += V) {
         const ptrdiff_t from = smaller(k, d - V);
         for (ptrdiff_t j = 0; j < c; j += few)
