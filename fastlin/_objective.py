@@ -19,7 +19,7 @@ from fastlin._check.csr import features
 from fastlin._csr import Csr, Features
 from fastlin._laps import laps
 from fastlin._rows import Loss
-from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty
+from fastlin.penalties import L1, L2, ElasticNet, Penalty, penalty, terms_of
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -75,26 +75,39 @@ class Objective(NamedTuple):
         if self.penalty is None and scale_shift is None:
             dW = np.empty_like(W) if out is None else out
             return _run.loss_grad(self, inputs, 1.0 / rows, dW) / rows, dW
-        d = inputs.X.shape[1]
-        with np.errstate(all="ignore"):  # NaN and Inf follow IEEE's rules here too; kernels see to that themselves
-            R, R_gradient = 0.0, None
-            if self.penalty is not None:
-                R = _check.penalty_value(self.penalty.value(W[:d]))
-                R_gradient = _check.penalty_gradient(self.penalty.gradient(W[:d]), W[:d])
-            dW = np.empty_like(W)
-            if scale_shift is None:
-                total = _run.loss_grad(self, inputs, 1.0 / rows, dW)
-            else:
-                folded = inputs._replace(W=scale_shift.fold(W, self.bias))
-                gradient = np.empty_like(folded.W)
-                total = _run.loss_grad(self, folded, 1.0 / rows, gradient)
-                scale_shift.unfold(gradient, dW, self.bias)
-            if R_gradient is not None:
-                dW[:d] += R_gradient
+        d, dW = inputs.X.shape[1], np.empty_like(W)
+        if scale_shift is None:
+            total = _run.loss_grad(self, inputs, 1.0 / rows, dW)
+        else:
+            total = self._mapped(inputs, scale_shift, 1.0 / rows, dW)
+        value = total / rows + self.add_penalty(W[:d], dW[:d])
         if out is None:
-            return total / rows + R, dW
+            return value, dW
         np.copyto(out, dW)  # once and at the end: an interruption or a penalty that raises leaves `out` as it was
-        return total / rows + R, out
+        return value, out
+
+    def add_penalty(self, W: Array, dW: Array) -> float:
+        """R(W), W and dW without b; its gradient is added to dW."""
+        R = self.penalty
+        if R is None:
+            return 0.0
+        terms = terms_of(R)
+        rows = _run.rows_of_both(W, dW) if terms is not None and ops.BACKENDS[self.backend].compiled else None
+        if rows is not None:
+            return _run.add_penalty(self, terms, *rows)
+        with np.errstate(all="ignore"):  # NaN and Inf follow IEEE's rules here too; kernels see to that themselves
+            value = _check.penalty_value(R.value(W))
+            dW += _check.penalty_gradient(R.gradient(W), W)
+        return value
+
+    @np.errstate(all="ignore")
+    def _mapped(self, inputs: Inputs, scale_shift: Affine, scale: float, dW: Array) -> float:
+        """As `_run.loss_grad`, of the mapped columns of X."""
+        folded = inputs._replace(W=scale_shift.fold(inputs.W, self.bias))
+        gradient = np.empty_like(folded.W)
+        total = _run.loss_grad(self, folded, scale, gradient)
+        scale_shift.unfold(gradient, dW, self.bias)
+        return total
 
     def _of_rows(self, inputs: Inputs, scale_shift: Affine | None, out: Array | None) -> tuple[Array, Array]:
         """The weighted losses of the rows, and the gradient of their sum, which is written to `out`."""

@@ -54,6 +54,7 @@ ROW_NUMBERS, BLOCK_NUMBERS = 10, 100  # as many of these as a row, or a block of
 # Of one thread of the pool (_pool.py), at least. Waking it and moving X to its cache takes 50 us or more.
 POOL_FLOPS = 8_000_000  # 80 us at 100 GF/s
 POOL_ROW_FLOPS = 1_000  # a row's sums are added up, and its scores written: as long as so many
+PENALTY_NUMBERS = 1 << 18  # of W, to which a penalty is added: 50 us from L2
 POOL_LINES = 1 << 17  # of W that sparse rows read: 100 to 200 us from L2
 LEAST_ROWS = 128  # of a block of a backend that is not compiled, however much work
 COPY_BYTES = 4 << 20  # of rows that must be converted before a kernel can read them
@@ -146,6 +147,11 @@ def score_rows(d: int, c: int, itemsize: int, compiled: bool) -> int:
 def score_threads(n: int, d: int, c: int) -> int:
     """The most threads of the pool that are worth while for the scores of a compiled backend."""
     return max(1, n * (2 * d * c + POOL_ROW_FLOPS) // POOL_FLOPS)
+
+
+def penalty_ranges(size: int) -> int:
+    """How many ranges of W a penalty is added in: its value is summed in this order."""
+    return max(1, size // PENALTY_NUMBERS)
 
 
 # Of sparse rows each entry reads one row of W, and adds to one row of dW, wherever these lie.

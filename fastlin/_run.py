@@ -224,6 +224,36 @@ def _converted(objective: Objective, inputs: Inputs, scale: float, dW: Array) ->
     return value
 
 
+def rows_of_both(W: Array, dW: Array) -> tuple[Array, Array] | None:
+    """W and dW (d, c) as matrices whose rows' numbers lie side by side, as few rows as can be; None if they do not."""
+    own, other = W.flags, dW.flags
+    if not (W.dtype.isnative and own.aligned):
+        return None
+    if own.c_contiguous and other.c_contiguous:
+        return W.reshape(1, -1), dW.reshape(1, -1)
+    if own.f_contiguous and other.f_contiguous:
+        return W.T.reshape(1, -1), dW.T.reshape(1, -1)
+    return next(((A, B) for A, B in ((W, dW), (W.T, dW.T)) if lies_by_feature(A) and lies_by_feature(B)), None)
+
+
+def add_penalty(objective: Objective, terms: tuple[float, float], W: Array, dW: Array) -> float:
+    """l2 sum(W^2) + l1 sum(|W|), whose gradient is added to dW; both as `rows_of_both` returns them."""
+    kernel = ops.kernel("penalty_stage", objective.backend, FLOATS[W.itemsize])
+    n, count = W.shape[1], _plan.penalty_ranges(W.size)
+    if count == 1:
+        value: float = kernel(dW, W, *terms)
+        return value
+    values = np.empty(count)
+
+    def fill(i: int) -> Iterator[None]:
+        some = slice(n * i // count, n * (i + 1) // count)
+        values[i] = kernel(dW[:, some], W[:, some], *terms)
+        yield
+
+    _pool.pool.run(fill, count, _pool.thread_limit(objective.threads))
+    return float(values.sum())
+
+
 def scores(W: Array, X: Array | Csr, backend: str, threads: int | None) -> Array:
     """The scores (c, n) of every row."""
     if isinstance(X, Csr):

@@ -198,7 +198,9 @@ OPS: dict[str, Op] = {
     # of l2 sum(w^2) + l1 sum(|w|) to g and returns its value. `out` = scale g, no entry larger than `limit`; w is moved
     # towards 0 by `shrink`, not past it, and multiplied by `factor`. The last moves the mean of w towards w,
     # by `factor` of the way.
-    "penalty_stage": Op("stage", {"g": FLAT, "w": FLAT, "l2": "any", "l1": "any"}, writes=("g",)),
+    "penalty_stage": Op(
+        "stage", {"g": "real (m, n) rows", "w": "real (m, n) rows", "l2": "any", "l1": "any"}, writes=("g",)
+    ),
     "clip_stage": Op("stage", {"g": FLAT, "out": FLAT, "scale": "any", "limit": "any"}, writes=("out",)),
     "prox_stage": Op("stage", {"w": FLAT, "shrink": "any", "factor": "any"}, writes=("w",)),
     "average_stage": Op("stage", {"w": FLAT, "mean": "float64 (n) contiguous", "factor": "any"}, writes=("mean",)),

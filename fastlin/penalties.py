@@ -159,6 +159,11 @@ def penalty(reg: float | Penalty) -> Penalty | None:
     return L2(lam) if lam else None
 
 
+def terms_of(R: Penalty) -> tuple[float, float] | None:
+    """(l2, l1) of a penalty that kernels know; None of one of the caller's making, a class derived from ours too."""
+    return R.terms() if type(R) in (L1, L2, ElasticNet) else None  # type: ignore[attr-defined]
+
+
 def _sum(function: Any, W: Array) -> float:
     """The sum of function(W) in float64, some entries after the other: they stay in the cache."""
     flat = np.ravel(W, order="K")

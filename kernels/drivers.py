@@ -124,11 +124,10 @@ def epoch_driver(
         penalty = squares = 0.0
         if not data.bias:
             weights.dW[:, d] = 0
-        for w, g in zip(weights.W, weights.dW, strict=True):
-            if any(steps.penalty):
-                penalty += penalty_stage(g[:d], w[:d], *steps.penalty)
-            if steps.clip[1] < math.inf:
-                squares += sum_squares(g)
+        if any(steps.penalty):
+            penalty = penalty_stage(weights.dW[:, :d], weights.W[:, :d], *steps.penalty)
+        if steps.clip[1] < math.inf:
+            squares = sum(sum_squares(g) for g in weights.dW)
         workspace.penalties[step, 0] = rows_of_batch(data, step) * penalty
         return clip_scale(math.sqrt(squares), steps.clip[1])
 

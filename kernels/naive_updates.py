@@ -208,16 +208,17 @@ def lion_update(w, g, m, lr, beta1, beta2, weight_decay):
 
 def penalty_stage(g, w, l2, l1):
     value = 0.0
-    for i in range(len(w)):
-        x = float(w[i])
-        slope = 0.0
-        if l2:  # two separate terms: 0 times an infinite weight is NaN
-            slope += 2.0 * l2 * x
-            value += l2 * x * x
-        if l1:
-            slope += l1 * (1.0 if x > 0.0 else -1.0 if x < 0.0 else x)  # keeps 0 and NaN
-            value += l1 * abs(x)
-        g[i] += slope
+    for j in range(w.shape[0]):
+        for k in range(w.shape[1]):
+            x = float(w[j, k])
+            slope = 0.0
+            if l2:  # two separate terms: 0 times an infinite weight is NaN
+                slope += 2.0 * l2 * x
+                value += l2 * x * x
+            if l1:
+                slope += l1 * (1.0 if x > 0.0 else -1.0 if x < 0.0 else x)  # keeps 0 and NaN
+                value += l1 * abs(x)
+            g[j, k] += slope
     return value
 
 

@@ -340,10 +340,9 @@ def finishing(penalty_stage, sum_squares):
 
     def finish_block(w, g, b, l2, l1, by_norm):
         """The value of the penalty, whose gradient is added to g, and if asked for the sum of squares of g and b."""
-        value, squares = 0.0, 0.0
-        for j in range(w.shape[0]):
-            value += penalty_stage(row(g, j), row(w, j), l2, l1)
-            if by_norm:
+        squares, value = 0.0, penalty_stage(g, w, l2, l1)
+        if by_norm:
+            for j in range(w.shape[0]):
                 squares += sum_squares(row(g, j)) + sum_squares(row(b, j))
         return value, squares
 

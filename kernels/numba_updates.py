@@ -8,7 +8,7 @@ import numpy as np
 
 from fastlin.kernels import naive_updates, records
 from fastlin.kernels.numba_cache import inlined, jit
-from fastlin.kernels.numba_math import smallest_normal
+from fastlin.kernels.numba_math import row, smallest_normal
 
 nadam_product = jit(naive_updates.nadam_product)
 nadam_rates = jit(naive_updates.nadam_rates)
@@ -246,18 +246,17 @@ def sum_squares(g):
 
 @jit
 def penalty_stage(g, w, l2, l1):
-    real = g.dtype.type
-    value = 0.0
-    if l2 != 0:  # 0 times an infinite weight would be NaN
-        factor = real(2.0 * l2)
-        for k in range(g.size):
-            g[k] += factor * w[k]
-        value += l2 * sum_squares(w)
-    if l1 != 0:
-        factor, absolute = real(l1), 0.0
-        for k in range(g.size):
-            sign = real(1) if w[k] > 0 else w[k]  # keeps 0 and NaN
-            g[k] += factor * (real(-1) if w[k] < 0 else sign)
-            absolute += np.float64(abs(w[k]))
-        value += l1 * absolute
-    return value
+    real, factor, size = g.dtype.type, g.dtype.type(2.0 * l2), g.dtype.type(l1)
+    squares, absolute = 0.0, 0.0
+    for j in range(g.shape[0]):
+        slopes, x = row(g, j), row(w, j)
+        if l2 != 0:  # 0 times an infinite weight would be NaN
+            for k in range(x.size):
+                slopes[k] += factor * x[k]
+            squares += sum_squares(x)
+        if l1 != 0:
+            for k in range(x.size):
+                sign = real(1) if x[k] > 0 else x[k]  # keeps 0 and NaN
+                slopes[k] += size * (real(-1) if x[k] < 0 else sign)
+                absolute += np.float64(abs(x[k]))
+    return l2 * squares + l1 * absolute

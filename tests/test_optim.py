@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastlin as fl
-from fastlin import ops, optim, testing
+from fastlin import _plan, ops, optim, testing
 
 MADE = [name for name in optim.__all__ if name not in ("SGD", "Optimizer")]
 
@@ -426,14 +426,60 @@ def test_prox_is_the_minimum(penalty):
         assert penalty.prox(np.array([w]), 0.8)[0] == pytest.approx(grid[np.argmin(values)], abs=1e-3)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
-def test_penalty_leaves_b_alone(penalty, backend):
-    case = testing.random_case(9, 4, 3, bias=True)
-    loss, dW = fl.svm_loss(case.W, case.X, case.y, bias=True, backend=backend)
-    with_R, dW_R = fl.svm_loss(case.W, case.X, case.y, penalty, bias=True, backend=backend)
-    assert with_R - loss == pytest.approx(penalty.value(case.W[:-1]))
-    np.testing.assert_allclose(dW_R[:-1] - dW[:-1], penalty.gradient(case.W[:-1]), atol=1e-12)
-    np.testing.assert_array_equal(dW_R[-1], dW[-1])
+@pytest.mark.paired(
+    whole=[("layout", "bias", "backend")],
+    penalty=PENALTIES,
+    layout=["C", "F", "padded", "strided", "negative", "swapped", "unaligned"],
+    bias=[False, True],
+    shape=[(9, 4, 3), (5, 37, 1), (3, 1, 7)],
+    written=[False, True],
+)
+def test_losses_add_the_penalty(penalty, layout, bias, shape, written, backend, dtype):
+    """Of every layout of W; b has none of it."""
+    case = testing.random_case(*shape, bias=bias).astype(dtype)
+    W, exact = testing.layouts(case.W)[layout], case.W[: shape[1]].astype(float)
+    function = fl.logistic_loss if shape[2] == 1 else fl.svm_loss
+    how = {"bias": bias, "backend": backend}
+    loss, dW = function(W, case.X, case.y, **how)
+    out = np.empty_like(W) if written else None
+    with_R, dW_R = function(W, case.X, case.y, penalty, out=out, **how)
+    rounding = 8 * np.finfo(dtype).eps
+    assert with_R - loss == pytest.approx(penalty.value(exact), rel=1e-6)
+    slopes = penalty.gradient(exact)
+    np.testing.assert_allclose(dW_R[: shape[1]], dW[: shape[1]] + slopes, rtol=0, atol=rounding * np.abs(slopes).max())
+    np.testing.assert_array_equal(dW_R[shape[1] :], dW[shape[1] :])
+    assert out is None or dW_R is out
+
+
+class Doubled(fl.L2):
+    """A penalty of a caller's own making, though it is derived from one of ours."""
+
+    def value(self, W):
+        return 2 * super().value(W)
+
+    def gradient(self, W):
+        return 2 * super().gradient(W)
+
+
+def test_a_class_derived_from_a_penalty_has_the_last_word(backend):
+    case = testing.random_case(9, 4, 3)
+    found = fl.softmax_loss(case.W, case.X, case.y, Doubled(0.3), backend=backend)
+    loss, dW = fl.softmax_loss(case.W, case.X, case.y, 0.6, backend=backend)
+    assert found[0] == pytest.approx(loss)
+    np.testing.assert_allclose(found[1], dW, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_penalty_of_many_weights_is_the_same_for_any_number_of_threads(order, compiled, dtype):
+    d = 3 * _plan.PENALTY_NUMBERS // 5 + 7
+    W = np.asarray(np.random.default_rng(0).standard_normal((d + 1, 5)), dtype, order=order)
+    X, y = np.zeros((1, d), dtype), np.zeros(1, np.int64)
+    how = {"reg": fl.ElasticNet(0.3, 0.7), "bias": True, "backend": compiled}
+    one, two = (fl.svm_loss(W, X, y, threads=threads, **how) for threads in (1, 2))
+    plain, _ = fl.svm_loss(W, X, y, bias=True, backend=compiled)
+    assert one[0] == two[0] == pytest.approx(plain + how["reg"].value(W[:-1].astype(float)), rel=1e-12)
+    np.testing.assert_array_equal(one[1], two[1])
+    np.testing.assert_allclose(one[1][:-1], how["reg"].gradient(W[:-1]), rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("step", [2, -1, -3])

@@ -255,6 +255,35 @@ def test_average_stage(size, backend, dtype):
     assert mean.tolist() == expected
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 67), (3, 37), (5, 16)], ids=str)
+@pytest.mark.parametrize("terms", [(0.3, 0.0), (0.0, 0.7), (0.3, 0.7)], ids=["l2", "l1", "both"])
+def test_penalty_stage(terms, shape, backend, dtype):
+    """Rows lie apart; numbers between them are not touched. 0 has no slope, and no term that is 0 meets an Inf."""
+    m, n = shape
+    rng = np.random.default_rng([m, n])
+    wide, beside = (rng.standard_normal((m, n + 2)).astype(dtype) for _ in range(2))
+    w, g = wide[:, 1 : n + 1], beside[:, 1 : n + 1]
+    w.flat[::5] = 0
+    before, x = beside.copy(), w.astype(float)
+    w.flags.writeable = False
+    value = ops.kernel("penalty_stage", backend, dtype)(g, w, *terms)
+    assert isinstance(value, float)
+    l2, l1 = terms
+    assert value == pytest.approx(math.fsum((l2 * x * x + l1 * abs(x)).flat), rel=1e-13)
+    expected = before.astype(float)
+    expected[:, 1 : n + 1] += 2 * l2 * x + l1 * np.sign(x)
+    np.testing.assert_allclose(beside, expected, rtol=0, atol=4 * np.finfo(dtype).eps * np.abs(expected).max(initial=0))
+    np.testing.assert_array_equal(beside[:, [0, n + 1]], before[:, [0, n + 1]])
+
+
+def test_penalty_stage_of_infinite_weights(backend, dtype):
+    w = np.array([[np.inf, -np.inf, np.nan, 1.0]], dtype)
+    for terms, slopes in (((0.5, 0.0), w[0]), ((0.0, 0.5), [0.5, -0.5, np.nan, 0.5])):
+        g = np.zeros_like(w)
+        assert math.isnan(ops.kernel("penalty_stage", backend, dtype)(g, w, *terms))
+        np.testing.assert_array_equal(g[0], slopes)
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 37, 1000])
 def test_sum_of_squares(size, backend, dtype):
     g = np.random.default_rng(size).standard_normal(size).astype(dtype)

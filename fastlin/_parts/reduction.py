@@ -96,10 +96,5 @@ def finished(objective: Objective, W: Array, total: Partial, divisor: float) -> 
     """The loss, `total` over the divisor with the penalty, and its gradient in W's dtype: a new array like W."""
     dW = np.empty_like(W)
     np.divide(total.dW, divisor, out=dW, casting="same_kind")
-    value = total.loss / divisor
-    if objective.penalty is None:
-        return value, dW
     d = len(W) - objective.bias
-    value += _check.penalty_value(objective.penalty.value(W[:d]))
-    dW[:d] += _check.penalty_gradient(objective.penalty.gradient(W[:d]), W[:d])
-    return value, dW
+    return total.loss / divisor + objective.add_penalty(W[:d], dW[:d]), dW

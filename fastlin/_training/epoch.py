@@ -14,7 +14,7 @@ from fastlin._optimizer import Optimizer
 from fastlin._rows import Storage
 from fastlin._training import lazy
 from fastlin.kernels.records import EpochData, EpochWeights
-from fastlin.penalties import L1, L2, ElasticNet, Penalty
+from fastlin.penalties import terms_of
 
 
 class Steps(Protocol):
@@ -110,11 +110,6 @@ def _ours(optimizer: Steps) -> TypeGuard[Optimizer]:
     return getattr(optimizer.step, "__func__", None) is Optimizer.step
 
 
-def _own(penalty: Penalty | None) -> bool:
-    """Whether it is of the caller's making: kernels know the others."""
-    return penalty is not None and type(penalty) not in (L1, L2, ElasticNet)
-
-
 def _fused(
     objective: Objective,
     inputs: Inputs,
@@ -137,9 +132,9 @@ def _fused(
     batch_size = min(batch_size, len(order))  # blocks of rows that are not there would be gone through too
     cut = _plan.epoch_plan(d, c, dtype.itemsize, batch_size, ops.BACKENDS[backend].compiled)
     count, blocks = -(-len(order) // batch_size), -(-batch_size // cut.block)
-    own = _own(penalty)
-    terms = (0.0, 0.0) if penalty is None or own else penalty.terms()  # type: ignore[attr-defined]  # one of ours
-    steps, slot = optimizer._epoch_steps(W, count, terms)
+    terms = (0.0, 0.0) if penalty is None else terms_of(penalty)
+    own = terms is None
+    steps, slot = optimizer._epoch_steps(W, count, terms or (0.0, 0.0))
     if average is not None:
         steps = steps._replace(averaging=np.array([average.rate(average.t + i) for i in range(1, count + 1)]))
     state = slot.views()

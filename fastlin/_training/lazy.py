@@ -199,7 +199,7 @@ class _Epoch:
         w, g, *flat = (A.reshape(-1) for A in (W, dW, *state))
         own = slice(0, d * W.shape[1])  # all but b
         if steps.penalty[0]:
-            self._kernels["penalty_stage"](g[own], w[own], steps.penalty[0], 0.0)
+            self._kernels["penalty_stage"](g[None, own], w[None, own], steps.penalty[0], 0.0)
         scale = 1.0
         if steps.clip[1] < np.inf:
             scale = clip_scale(np.sqrt(self._kernels["sum_squares"](g)), steps.clip[1])

@@ -86,9 +86,13 @@ cdef int read_state(Update piece, tuple arrays, void **state) except -1:
 cdef class PenaltyStage(Piece):
     def __call__(self, ndarray g, ndarray w, double l2, double l1):
         cdef penalty_t penalty = <penalty_t> fn_of(self, is_single(w))
-        cdef double value
+        cdef Py_ssize_t j
+        cdef double value = 0
         with nogil:
-            value = penalty(PyArray_DATA(g), PyArray_DATA(w), PyArray_SIZE(w), l2, l1)
+            for j in range(PyArray_DIM(w, 0)):
+                value += penalty(
+                    PyArray_BYTES(g) + j * PyArray_STRIDE(g, 0), PyArray_BYTES(w) + j * PyArray_STRIDE(w, 0),
+                    PyArray_DIM(w, 1), l2, l1)
         return value
 
 

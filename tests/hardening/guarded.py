@@ -188,7 +188,8 @@ def flat_cases(name, dtype):
     """What stands before and after an update."""
     scalars = {"l2": 0.1, "l1": 0.2, "scale": 0.7, "limit": 0.5, "shrink": 0.1, "factor": 0.9}
     for size in LENGTHS:
-        arrays = {array: numbers((size,), dtype) for array in ("g", "w", "out")}
+        shape = (3, size) if name == "penalty_stage" else (size,)
+        arrays = {array: numbers(shape, dtype) for array in ("g", "w", "out")}
         yield size, scalars | arrays | {"mean": numbers((size,), "float64")}
 
 
