@@ -132,6 +132,7 @@ def calls(threads: Sequence[int]) -> Iterator[Figure]:
         inputs = _check.inputs(softmax.loss, W, X, y, False, None, out)
         parts = {
             "whole": partial(fl.softmax_loss, W, X, y, out=out, backend="cython"),
+            "whole, with reg": partial(fl.softmax_loss, W, X, y, 0.1, out=out, backend="cython"),
             "checks": partial(_check.inputs, softmax.loss, W, X, y, False, None, out),
             "cut, workspace and kernel": partial(_run.loss_grad, softmax, inputs, 1 / len(X), out),
         }

@@ -92,9 +92,10 @@ class Objective(NamedTuple):
         if R is None:
             return 0.0
         terms = terms_of(R)
-        rows = _run.rows_of_both(W, dW) if terms is not None and ops.BACKENDS[self.backend].compiled else None
-        if rows is not None:
-            return _run.add_penalty(self, terms, *rows)
+        if terms is not None and ops.BACKENDS[self.backend].compiled:
+            rows = _run.rows_of_both(W, dW)
+            if rows is not None:
+                return _run.add_penalty(self, terms, *rows)
         with np.errstate(all="ignore"):  # NaN and Inf follow IEEE's rules here too; kernels see to that themselves
             value = _check.penalty_value(R.value(W))
             dW += _check.penalty_gradient(R.gradient(W), W)

@@ -156,12 +156,16 @@ REGRESSION: dict[str, Mutant | list[Mutant]] = {
 
 REGULARISATION: dict[str, Mutant | list[Mutant]] = {
     "full-loss": [
-        (OBJECTIVE, "return total / rows + R, dW", "return total / rows, dW"),
-        (OBJECTIVE, "dW[:d] += R_gradient", "dW[:d] -= R_gradient"),
+        (OBJECTIVE, "total / rows + self.add_penalty(W[:d], dW[:d])", "total / rows"),
+        (
+            OBJECTIVE,
+            "total / rows + self.add_penalty(W[:d], dW[:d])",
+            "total / rows + self.add_penalty(W[:d], dW[:d].copy())",
+        ),
     ],
     "l2-spreads-out": [
         (PENALTIES, "_sum(np.square, W)", "_sum(np.abs, W)"),
-        (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
+        (PENALTIES, "return self.lam, 0.0", "return 0.0, self.lam"),
     ],
     "l1-does-not-mind": [
         (PENALTIES, "_sum(np.abs, W)", "_sum(np.square, W)"),
@@ -176,13 +180,9 @@ REGULARISATION: dict[str, Mutant | list[Mutant]] = {
         ),
     ],
     "l2-chooses-between-w-and-2w": (PENALTIES, "_sum(np.square, W)", "np.sign(np.abs(W)).sum()"),
-    "l2-is-a-gaussian-prior": (
-        PENALTIES,
-        "return float(self.lam * _sum(np.square",
-        "return float(0.5 * self.lam * _sum(np.square",
-    ),
-    "l2-adds-curvature": (PENALTIES, "return W * (2.0 * self.lam)", "return np.sign(W) * (2.0 * self.lam)"),
-    "prefer-simpler-models": (PENALTIES, "return W * (2.0 * self.lam)", "return 0.0 * W"),
+    "l2-is-a-gaussian-prior": (PENALTIES, "return self.lam, 0.0", "return 0.5 * self.lam, 0.0"),
+    "l2-adds-curvature": (PENALTIES, "return self.lam, 0.0", "return 0.0, self.lam"),
+    "prefer-simpler-models": (PENALTIES, "return self.lam, 0.0", "return 0.0, 0.0"),
     "weight-decay": (STEPS, SGD, "w -= lr * g"),
     "max-norm": (
         PENALTIES,
