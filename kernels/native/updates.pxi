@@ -19,7 +19,7 @@ cdef extern from "estimate.h" nogil:
     void write_double(double *to, const double *x) noexcept
 
 cdef enum:
-    SQUARES = 16  # sums of squares side by side
+    SQUARES = 16  # sums of squares, or of absolute values, side by side
 
 
 # ---- Pieces -----------------------------------------------------------------------------------------------
@@ -502,21 +502,18 @@ cdef double add_penalty(floating *g, const floating *w, Py_ssize_t n, double l2,
     cdef floating slope = <floating> (2.0 * l2)
     cdef floating size = <floating> l1
     cdef floating sign
-    cdef double squares = 0
-    cdef double sizes = 0
+    cdef double value = 0
     cdef Py_ssize_t k
     if l2 != 0:  # the terms are kept apart: 0 times an infinite weight is NaN
         for k in range(n):
             g[k] += slope * w[k]
-        squares = l2 * squares_of[floating](w, n)
+        value += l2 * sum_of[floating](w, n, True)
     if l1 != 0:
         for k in range(n):
             sign = 1 if w[k] > 0 else w[k]  # keeps 0 and NaN
             g[k] += size * (-1 if w[k] < 0 else sign)
-        for k in range(n):
-            sizes += <double> (-w[k] if w[k] < 0 else w[k])
-        sizes *= l1
-    return squares + sizes
+        value += l1 * sum_of[floating](w, n, False)
+    return value
 
 
 cdef void clip_entries(const floating *g, floating *out, Py_ssize_t n, double scale, double limit) noexcept nogil:
@@ -541,7 +538,12 @@ cdef void shrink_weights(floating *w, Py_ssize_t n, double shrink, double factor
         w[i] = ratio * (w[i] - x)
 
 
-cdef double squares_of(const floating *g, Py_ssize_t n) noexcept nogil:
+cdef inline double term_of(double x, bint squared) noexcept nogil:
+    return x * x if squared else fabs(x)
+
+
+cdef inline double sum_of(const floating *g, Py_ssize_t n, bint squared) noexcept nogil:
+    # The sum of squares, or else of absolute values, in lanes.
     cdef double parts[SQUARES]
     cdef double total = 0.0
     cdef Py_ssize_t i = 0
@@ -550,13 +552,17 @@ cdef double squares_of(const floating *g, Py_ssize_t n) noexcept nogil:
         parts[k] = 0.0
     while i + SQUARES <= n:
         for k in range(SQUARES):
-            parts[k] += <double> g[i + k] * <double> g[i + k]
+            parts[k] += term_of(g[i + k], squared)
         i += SQUARES
     for k in range(n - i):
-        parts[k] += <double> g[i + k] * <double> g[i + k]
+        parts[k] += term_of(g[i + k], squared)
     for k in range(SQUARES):
         total += parts[k]
     return total
+
+
+cdef double squares_of(const floating *g, Py_ssize_t n) noexcept nogil:
+    return sum_of(g, n, True)
 
 
 # ---- The pieces' names ----------------------------------------------------------------------------------------
