@@ -251,7 +251,7 @@ def add_penalty(objective: Objective, terms: tuple[float, float], W: Array, dW: 
         yield
 
     _pool.pool.run(fill, count, _pool.thread_limit(objective.threads))
-    return float(values.sum())
+    return sum(values.tolist())
 
 
 def scores(W: Array, X: Array | Csr, backend: str, threads: int | None) -> Array:

@@ -480,6 +480,8 @@ def test_a_penalty_of_many_weights_is_the_same_for_any_number_of_threads(order, 
     assert one[0] == two[0] == pytest.approx(plain + how["reg"].value(W[:-1].astype(float)), rel=1e-12)
     np.testing.assert_array_equal(one[1], two[1])
     np.testing.assert_allclose(one[1][:-1], how["reg"].gradient(W[:-1]), rtol=4 * np.finfo(dtype).eps)
+    if dtype == "float64":  # a sum that overflows is Inf, without a warning
+        assert fl.svm_loss(1e153 * W, X, y, **how)[0] == np.inf
 
 
 @pytest.mark.parametrize("step", [2, -1, -3])
