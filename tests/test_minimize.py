@@ -184,7 +184,7 @@ def test_whitening_takes_few_passes_where_scales_differ(table, how):
     found = fl.minimize(X, y, reg=1e-4, solver="whitened-lbfgs", **how)
     plain = fl.minimize(X, y, reg=1e-4, solver="newton-cg", tol=1e-8, **how)
     assert found.solved.converged
-    assert found.solved.passes < 300  # L-BFGS: thousands
+    assert found.solved.passes < 500  # 200 to 310, by rounding alone; L-BFGS: thousands
     assert found.history["loss"][-1] == pytest.approx(plain.history["loss"][-1], rel=1e-8)
     assert (np.diff(found.history["loss"]) <= 1e-12).all()
 
