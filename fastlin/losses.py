@@ -261,9 +261,11 @@ def warmup(backend: str | None = None, *, loss: str | None = None) -> None:
         for rows in stored:
             softmax(scores(W, rows, backend=backend), backend=backend)
         for name in ops.losses() if loss is None else [loss]:
-            objective = make_objective(name, with_defaults(name, {}, "warmup"), 0.0, False, backend, None)
+            objective = make_objective(name, with_defaults(name, {}, "warmup"), 0.5, False, backend, None)
             for rows in stored:
                 objective.evaluate(W, rows, y, None, None, None)
+        with_b = np.zeros((3, 2), dtype, order="F")  # its penalty is that of rows which lie apart
+        objective.add_penalty(with_b[:2], with_b.copy(order="F")[:2])
     _step.warmup(backend)
 
 

@@ -2,6 +2,8 @@
 
 import importlib
 import itertools
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -326,6 +328,28 @@ def test_the_bits_do_not_depend_on_where_rows_begin(d, c, compiled, dtype):
 
 def test_warmup(backend):
     fl.warmup(backend)
+
+
+AFTER_WARMUP = """
+import numpy as np, fastlin as fl
+from fastlin.kernels.numba_updates import penalty_stage
+fl.warmup("numba", loss="softmax")
+known = len(penalty_stage.signatures)
+for dtype in ("float32", "float64"):
+    for bias in (False, True):
+        for order in ("C", "F"):
+            W = np.ones((3 + bias, 2), dtype, order)
+            fl.softmax_loss(W, np.ones((4, 3), dtype), np.zeros(4, int), 0.1, bias=bias, backend="numba")
+assert known == len(penalty_stage.signatures) == 4, penalty_stage.signatures
+"""
+
+
+@pytest.mark.numba
+def test_no_penalty_is_compiled_after_warmup():
+    if "numba" not in ops.installed():
+        pytest.skip("numba is not installed")
+    found = subprocess.run([sys.executable, "-c", AFTER_WARMUP], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
 
 
 @pytest.mark.numba
