@@ -1,5 +1,5 @@
 # The mini-batch steps of an epoch, by a team of threads; epoch_driver in kernels/drivers.py is the same for one thread.
-# Uses common.pxi, storages.pxi, losses.pxi, updates.pxi and averages.pxi (the pieces).
+# Uses common.pxi, storages.pxi, losses.pxi, updates.pxi and stages.pxi (the pieces).
 #
 # The columns of W, its gradient and the optimizer's state are cut into blocks. Each member of the team has a share of
 # the column blocks, which it alone reads and writes: it computes what each of them contributes to the scores of a block

@@ -1,5 +1,5 @@
 # An optimizer's step and sums of squares, over flat arrays, by a team of threads; step_driver and squares_driver in
-# kernels/drivers.py are the same for one thread. Uses common.pxi and updates.pxi (the pieces).
+# kernels/drivers.py are the same for one thread. Uses common.pxi, updates.pxi and stages.pxi (the pieces).
 
 cdef enum:
     STEP_SLICE = 2048  # numbers that are clipped, updated and shrunk while they are in L1
